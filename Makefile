@@ -1,0 +1,58 @@
+# Gihan: every command a developer or an operator of one machine needs. `make` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# A stamp names the lock file it was made from, so that nothing installs twice.
+RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check unit integration system contracts lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(RUN_STAMP):
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	rm -f $(VENV)/.run-*; touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+	rm -f $(VENV)/.dev-*; touch $@
+
+demo: $(RUN_STAMP) ## a working week of five cities through the whole system, under two minutes
+	$(BIN)/gihan demo $(DEMO)
+
+test: check unit integration system ## check, unit, integration and one system test: under six minutes
+
+test-all: test ## everything there is
+
+check: $(DEV_STAMP) ## style, types, layers, drift of generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m contracts.generate --check
+
+unit: $(DEV_STAMP) ## the pure core, without any server
+	$(BIN)/pytest tests/unit
+
+integration: $(DEV_STAMP) ## each service on real servers
+	$(BIN)/pytest tests/integration
+
+system: $(DEV_STAMP) ## the three services as processes, one of them killed
+	$(BIN)/pytest tests/system
+
+contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
+	$(BIN)/python -m contracts.generate
+
+lock: ## resolve requirements*.in again (needs uv on the PATH)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements.in -o requirements.txt
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove the environment and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
