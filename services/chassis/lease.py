@@ -1,0 +1,70 @@
+"""A lease: at most one active holder of a piece of work, by an advisory lock on a session of its own.
+
+The one rule: the lock and the generation go together. Whoever takes the lock raises the generation, and every
+transaction of the work carries the generation it was given, so a holder that lost the lock changes nothing.
+"""
+
+import asyncio
+import zlib
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from services.chassis import postgres
+from services.chassis.settings import Settings
+
+PING_SECONDS = 1.0
+
+
+class Lease:
+    """Holds the advisory lock named `name` until closed; `lost` is set when the session is gone.
+
+    `async with Lease(settings, name)` waits until the lock is free. `generation` rises with every holder.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.name = name
+        self.generation = 0
+        self.lost = asyncio.Event()
+        self._settings = settings
+        self._connection: asyncpg.Connection | None = None
+        self._pinger: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._connection = connection = await postgres.connect(self._settings)
+        try:
+            # A frozen holder must lose the lock: the server ends a session that stays silent.
+            await connection.execute("SET idle_session_timeout = '5s'")
+            key = zlib.crc32(self.name.encode())
+            # Not pg_advisory_lock: a wait inside the server could not be pinged.
+            while not await connection.fetchval("SELECT pg_try_advisory_lock(7140, $1)", key - 2**31):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            self.generation = await connection.fetchval(
+                "INSERT INTO chassis.leases (name, generation) VALUES ($1, 1) "
+                "ON CONFLICT (name) DO UPDATE SET generation = chassis.leases.generation + 1 RETURNING generation",
+                self.name,
+            )
+        except BaseException:
+            connection.terminate()
+            raise
+        self._pinger = asyncio.create_task(self._ping(), name=f"lease {self.name}")
+        return self
+
+    async def _ping(self) -> None:
+        assert self._connection is not None
+        while True:
+            try:
+                await self._connection.execute("SELECT 1", timeout=2)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                self.lost.set()
+                return
+            await asyncio.sleep(PING_SECONDS)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pinger is not None:
+            self._pinger.cancel()
+        if self._connection is not None:
+            self._connection.terminate()

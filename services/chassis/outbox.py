@@ -1,0 +1,173 @@
+"""The numbered outbox and its relay: what a fold decided goes to a stream once, in order.
+
+The one rule: a number is published at most once. Every batch is closed by a marker that carries the last number and
+the hash chain up to it, written with the previous marker's sequence as the expected one; after a lost reply, a crash
+or a lost database the marker in the log says what already stands, and nothing up to it goes out again.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from nats.aio.client import Client
+
+from services.chassis import broker
+from services.chassis.health import Part
+
+Connection = asyncpg.Connection | PoolConnectionProxy
+
+BATCH_MESSAGES = 998
+IDLE_SECONDS = 1.0
+
+
+class ChainBroken(Exception):
+    """The log holds other bytes than the outbox under a number: this outbox is not the one that wrote the log."""
+
+
+class Outbox:
+    """Rows of `table` (lane, number, subject, body) relayed to `stream`, a lane at a time.
+
+    `relay_table` keeps per lane what was sent: (lane, sent, chain, marker_sequence).
+    """
+
+    def __init__(
+        self, *, stream: str, table: str, relay_table: str, mark: Callable[[int], str], lanes: Sequence[int]
+    ) -> None:
+        self._stream = stream
+        self._table = table
+        self._relay_table = relay_table
+        self._mark = mark
+        self._lanes = lanes
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that rows were committed."""
+        self._wake.set()
+
+    async def append(self, connection: Connection, lane: int, messages: Sequence[tuple[str, bytes]]) -> int:
+        """Adds messages to a lane inside the caller's transaction, numbered on from its last; returns the last.
+
+        The caller is the lane's only writer (a lease says so): numbers are read, not drawn from a sequence, which
+        could leave holes.
+        """
+        last = await connection.fetchval(
+            f"SELECT coalesce(max(number), 0) FROM {self._table} WHERE lane = $1",  # noqa: S608 - a constant
+            lane,
+        )
+        await connection.executemany(
+            f"INSERT INTO {self._table} (lane, number, subject, body) VALUES ($1, $2, $3, $4)",  # noqa: S608
+            [(lane, last + place, subject, body) for place, (subject, body) in enumerate(messages, 1)],
+        )
+        return int(last) + len(messages)
+
+    async def run(self, nc: Client, pool: asyncpg.Pool, part: Part) -> None:
+        """Relays until cancelled. Errors of the log or the database are for the caller, who starts it again."""
+        for lane in self._lanes:
+            await self._settle(nc, pool, lane)
+        while True:
+            self._wake.clear()
+            busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
+            for lane in busy:
+                await self._publish(nc, pool, lane)
+            part.beat()
+            if not busy:
+                try:
+                    await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+                except TimeoutError:
+                    continue
+
+    async def _lanes_with_rows(self, pool: asyncpg.Pool) -> list[int]:
+        rows = await pool.fetch(
+            f"SELECT r.lane FROM {self._relay_table} r WHERE EXISTS "  # noqa: S608 - constants
+            f"(SELECT 1 FROM {self._table} o WHERE o.lane = r.lane AND o.number > r.sent) ORDER BY r.lane"
+        )
+        return [row["lane"] for row in rows]
+
+    async def _publish(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
+        state = await self._state(pool, lane)
+        rows = await pool.fetch(
+            f"SELECT number, subject, body FROM {self._table} WHERE lane = $1 AND number > $2 "  # noqa: S608
+            "ORDER BY number LIMIT $3",
+            lane,
+            state["sent"],
+            BATCH_MESSAGES,
+        )
+        if not rows:
+            return
+        chain = state["chain"]
+        for row in rows:
+            chain = link(chain, row["body"])
+        marker = json.dumps({"last": rows[-1]["number"], "chain": chain.hex()}).encode()
+        try:
+            sequence = await broker.publish_batch(
+                nc,
+                [(row["subject"], row["body"]) for row in rows],
+                (self._mark(lane), marker),
+                state["marker_sequence"],
+            )
+        except (broker.BatchRefused, broker.BatchUnknown):
+            await self._settle(nc, pool, lane)
+            return
+        await self._sent(pool, lane, rows[-1]["number"], chain, sequence)
+
+    async def _settle(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
+        """Takes over what the log's last marker says was published, after checking that it is our own."""
+        await pool.execute(
+            f"INSERT INTO {self._relay_table} (lane, sent, chain, marker_sequence) VALUES ($1, 0, $2, 0) "  # noqa: S608
+            "ON CONFLICT (lane) DO NOTHING",
+            lane,
+            b"",
+        )
+        found = await broker.last_message(nc, self._stream, self._mark(lane))
+        if found is None:
+            return
+        sequence, body = found
+        marker = json.loads(body)
+        state = await self._state(pool, lane)
+        if marker["last"] < state["sent"]:
+            raise ChainBroken(
+                f"{self._stream} lane {lane}: the log ends at {marker['last']}, but {state['sent']} was sent: "
+                "the log is older than this database; restore the newer log before going on"
+            )
+        chain = state["chain"]
+        last = state["sent"]
+        async with pool.acquire() as connection, connection.transaction():
+            async for row in connection.cursor(
+                f"SELECT number, body FROM {self._table} WHERE lane = $1 AND number > $2 AND number <= $3 "  # noqa: S608
+                "ORDER BY number",
+                lane,
+                state["sent"],
+                marker["last"],
+            ):
+                chain, last = link(chain, row["body"]), row["number"]
+        if last < marker["last"]:
+            # A projection younger than the log (a rebuild under way): wait until the fold has caught up.
+            return
+        if chain.hex() != marker["chain"]:
+            raise ChainBroken(
+                f"{self._stream} lane {lane}: the log holds other messages up to {last} than this outbox; "
+                "find out which of the two belongs here before starting again"
+            )
+        await self._sent(pool, lane, last, chain, sequence)
+
+    async def _state(self, pool: asyncpg.Pool, lane: int) -> asyncpg.Record:
+        row = await pool.fetchrow(f"SELECT * FROM {self._relay_table} WHERE lane = $1", lane)  # noqa: S608
+        assert row is not None, "settled before anything is published"
+        return row
+
+    async def _sent(self, pool: asyncpg.Pool, lane: int, last: int, chain: bytes, sequence: int) -> None:
+        await pool.execute(
+            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 WHERE lane = $1",  # noqa: S608
+            lane,
+            last,
+            chain,
+            sequence,
+        )
+
+
+def link(chain: bytes, body: bytes) -> bytes:
+    """The hash chain after one more message."""
+    return hashlib.sha256(chain + body).digest()

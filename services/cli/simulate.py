@@ -1,0 +1,111 @@
+"""`gihan simulate`: folds a file of events without any server; `refold` does the same for the log itself."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from contracts import files
+from contracts.streams import PARTITIONS
+from services.rules import instants
+from services.rules.facts import Event, decode_event
+from services.rules.instants import Instant
+from services.rules.rulebook import Library, Rulebook
+from services.rules.world import Decided, World
+
+
+class Unreadable(ValueError):
+    """A line that is no event: says which line, which field and why."""
+
+
+def read_events(lines: Iterable[bytes]) -> list[Event]:
+    """The events of a file of CloudEvents, a JSON object a line. Raises Unreadable."""
+    events = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            events.append(decode_event(line))
+        except msgspec.DecodeError as error:
+            raise Unreadable(f"line {number}: {error}") from error
+        if events[-1].time.tzinfo is None:
+            raise Unreadable(f"line {number}: time has no offset; give one such as +09:00")
+    return events
+
+
+def new_world() -> World:
+    """A world with the files that come with Gihan."""
+    library = Library(files.read())
+    return World([Rulebook(library) for _ in range(PARTITIONS)])
+
+
+class Zones(dict[str, ZoneInfo]):
+    """The time zone of each tenant, by its newest calendar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._library = Library(files.read())
+
+    def __missing__(self, tenant: str) -> ZoneInfo:
+        charter = self._library.charters_of(tenant)[-1][1]
+        self[tenant] = zone = self._library.newest_calendar(charter.calendar)[1].zone
+        return zone
+
+
+def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
+    """The decisions that follow from events in the order of the file.
+
+    If the file holds any clock.advanced, no other tick is made; otherwise, before an event recorded at R, the clock
+    passes every instant before R, and at the end every instant before `until` (else the last R).
+    """
+    world = new_world()
+    ticks = any(event.type == "clock.advanced" for event in events)
+    cases: dict[tuple[str, str, str], Event] = {}
+    last: Instant = 0
+    for sequence, event in enumerate(events, 1):
+        last = max(last, event.recorded)
+        if not ticks:
+            yield from world.pass_before(last)
+            world.stand_at(last)
+        completed = _filled_in(event, cases)
+        if completed is None:
+            print(f"line {sequence}: fact.voided names a fact that the file has not stated", file=sys.stderr)
+            continue
+        cases[(event.tenant, event.source, event.id)] = completed
+        yield from world.feed(completed, sequence)
+    if not ticks:
+        yield from world.pass_before(last if until is None else until)
+
+
+def _filled_in(event: Event, seen: dict[tuple[str, str, str], Event]) -> Event | None:
+    """The event with what intake would fill in from those before it: the routes of fact.voided (None where the fact
+    is unknown), and the officer of a finding from the report it is about."""
+    data = event.data
+    if event.type == "fact.voided":
+        voided = seen.get((event.tenant, data.source or event.source, data.id or ""))
+        return None if voided is None else msgspec.structs.replace(event, routes=(voided.case_id,))
+    if event.type in ("fault.confirmed", "fault.dismissed") and data.officer is None:
+        about = seen.get((event.tenant, event.source, data.about or ""))
+        if about is not None and about.data.officer is not None:
+            return msgspec.structs.replace(event, data=msgspec.structs.replace(data, officer=about.data.officer))
+    return event
+
+
+def line_of(row: Decided, zone: ZoneInfo) -> dict[str, Any]:
+    """A decision as `gihan simulate` prints it; absent values are left out."""
+    decision = row.decision
+    line = {
+        "at": instants.text(decision.at, zone),
+        "tenant": row.tenant,
+        "case": row.case,
+        "decision": decision.kind,
+        "promise": decision.promise,
+        "due": None if decision.due is None else instants.text(decision.due, zone),
+        "remedy": decision.remedy,
+        "amount": decision.amount,
+        "task": decision.task,
+        "reason": decision.reason or decision.code,
+    }
+    return {name: value for name, value in line.items() if value not in ("", None)}

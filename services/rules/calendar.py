@@ -1,0 +1,240 @@
+"""Calendars: when an office works, by weekly hours, dated closures and openings, in a time zone.
+
+The one rule: every date is written in the file. Nothing here knows a holiday, and past the horizon a calendar still
+answers, but what it answers is provisional.
+
+A calendar is compiled once into tables of whole numbers; counting is then a bisection.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from datetime import date, time
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+import msgspec
+import yaml
+
+from services.rules.instants import Instant, local, midnight, of_datetime
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+YEARS_PAST_HORIZON = 6
+"""How far a calendar goes on by its weekly hours alone. A deadline beyond that is refused, never guessed."""
+
+Stretch = tuple[time, time]
+WeekHours = tuple[tuple[Stretch, ...], ...]
+"""The stretches of work of each weekday, Monday first."""
+
+
+class OutOfCalendar(ValueError):
+    """A date that the calendar does not reach."""
+
+
+class Closure(msgspec.Struct, frozen=True):
+    """Why a date is closed: the name of the day in Korean and English."""
+
+    ko: str
+    en: str
+
+
+class CalendarFile(msgspec.Struct, frozen=True):
+    """A calendar as its file says it; `starts` and `horizon` are its first and last enacted dates."""
+
+    id: str
+    version: str
+    zone: ZoneInfo
+    starts: date
+    horizon: date
+    hours: Mapping[str, WeekHours]
+    closures: Mapping[date, Closure]
+    openings: Mapping[date, tuple[Stretch, ...]]
+
+
+def parse(document: bytes) -> CalendarFile:
+    """A calendar from its YAML file. Raises ValueError that names the field at fault."""
+    content = yaml.safe_load(document)
+    try:
+        return CalendarFile(
+            id=content["calendar"],
+            version=str(content["version"]),
+            zone=ZoneInfo(content["zone"]),
+            starts=content["from"],
+            horizon=content["horizon"],
+            hours={name: parse_hours(week) for name, week in content["hours"].items()},
+            closures={day: Closure(**names) for day, names in (content.get("closures") or {}).items()},
+            openings={
+                day: tuple(_stretch(text) for text in stretches)
+                for day, stretches in (content.get("openings") or {}).items()
+            },
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"calendar file: {error} is missing, unknown or of the wrong kind") from error
+
+
+def parse_hours(week: Mapping[str, Sequence[str]]) -> WeekHours:
+    """Weekly hours such as {"mon-fri": ["09:00-12:00", "13:00-18:00"]}. Raises ValueError for an unknown day or a
+    stretch that ends before it begins."""
+    days: list[tuple[Stretch, ...]] = [()] * 7
+    for span, stretches in week.items():
+        first, _, last = span.partition("-")
+        if first not in WEEKDAYS or (last and last not in WEEKDAYS):
+            raise ValueError(f"weekly hours: {span!r} names no days; use mon, or mon-fri")
+        for number in range(WEEKDAYS.index(first), WEEKDAYS.index(last or first) + 1):
+            days[number] = tuple(_stretch(text) for text in stretches)
+    return tuple(days)
+
+
+def _stretch(text: str) -> Stretch:
+    first, _, last = text.partition("-")
+    begin, end = time.fromisoformat(first), time.fromisoformat(last)
+    if begin >= end:
+        raise ValueError(f"weekly hours: {text!r} ends before it begins")
+    return begin, end
+
+
+class Calendar:
+    """A compiled calendar with one set of weekly hours.
+
+    Days are proleptic Gregorian ordinals, instants microseconds; `work_dates` counts dates that are neither weekend
+    nor closed, whatever their hours.
+    """
+
+    def __init__(self, file: CalendarFile, hours: WeekHours) -> None:
+        self.file = file
+        self.hours = hours
+        self.zone = file.zone
+        self.version = f"{file.id}@{file.version}"
+        self._first = file.starts.toordinal()
+        self._last = date(file.horizon.year + YEARS_PAST_HORIZON, 12, 31).toordinal()
+        self.horizon = midnight(date.fromordinal(file.horizon.toordinal() + 1), file.zone)
+
+    def stretches(self, ordinal: int) -> tuple[Stretch, ...]:
+        """The local stretches of work of one date."""
+        day = date.fromordinal(ordinal)
+        if day in self.file.openings:
+            return self.file.openings[day]
+        if day in self.file.closures:
+            return ()
+        return self.hours[day.weekday()]
+
+    @cached_property
+    def _midnights(self) -> list[Instant]:
+        return [midnight(date.fromordinal(n), self.zone) for n in range(self._first, self._last + 2)]
+
+    @cached_property
+    def _work(self) -> tuple[list[Instant], list[Instant], list[int]]:
+        """Starts and ends of all stretches of work, and the work done before each."""
+        starts: list[Instant] = []
+        ends: list[Instant] = []
+        before: list[int] = []
+        total = 0
+        for ordinal in range(self._first, self._last + 1):
+            day = date.fromordinal(ordinal)
+            for begin, end in self.stretches(ordinal):
+                start = self._at(day, begin)
+                stop = self._at(day, end)
+                starts.append(start)
+                ends.append(stop)
+                before.append(total)
+                total += stop - start
+        return starts, ends, before
+
+    def _at(self, day: date, clock: time) -> Instant:
+        if clock == time(0):
+            return self.midnight(day.toordinal())
+        moment = local(self.midnight(day.toordinal()), self.zone)
+        return of_datetime(moment.replace(hour=clock.hour, minute=clock.minute))
+
+    @cached_property
+    def _ranks(self) -> tuple[list[int], list[int]]:
+        """The working dates as ordinals, and for each date how many come before it."""
+        dates: list[int] = []
+        before: list[int] = []
+        for ordinal in range(self._first, self._last + 1):
+            before.append(len(dates))
+            if self.is_open(ordinal):
+                dates.append(ordinal)
+        return dates, before
+
+    def is_open(self, ordinal: int) -> bool:
+        """Whether a date is a working date."""
+        return bool(self.stretches(ordinal))
+
+    def ordinal(self, moment: Instant) -> int:
+        """The local date of an instant, as an ordinal. Raises OutOfCalendar."""
+        place = bisect_right(self._midnights, moment) - 1
+        if place < 0 or place >= len(self._midnights) - 1:
+            raise self._outside()
+        return self._first + place
+
+    def midnight(self, ordinal: int) -> Instant:
+        """The instant at which a date begins. Raises OutOfCalendar."""
+        if not self._first <= ordinal <= self._last + 1:
+            raise self._outside()
+        return self._midnights[ordinal - self._first]
+
+    def worked(self, moment: Instant) -> int:
+        """Working time from the calendar's first date up to an instant, in microseconds."""
+        self.ordinal(moment)
+        starts, ends, before = self._work
+        place = bisect_right(starts, moment) - 1
+        if place < 0:
+            return 0
+        return before[place] + min(moment, ends[place]) - starts[place]
+
+    def at(self, total: int) -> Instant:
+        """The first instant by which `total` microseconds have been worked: an end of a stretch is never carried
+        over to the next one's start. Raises OutOfCalendar."""
+        starts, ends, before = self._work
+        place = max(bisect_left(before, total) - 1, 0)
+        moment = starts[place] + total - before[place]
+        if moment > ends[place]:
+            raise self._outside()
+        return moment
+
+    def opening(self, moment: Instant) -> Instant:
+        """The instant itself where it lies in working time, else the next opening."""
+        starts, ends, _ = self._work
+        place = bisect_right(starts, moment) - 1
+        if place >= 0 and moment < ends[place]:
+            return moment
+        if place + 1 >= len(starts):
+            raise self._outside()
+        return starts[place + 1]
+
+    def nth_open(self, ordinal: int, count: int) -> int:
+        """The `count`-th working date from a date on, that date included if it works (count >= 1)."""
+        dates, before = self._ranks
+        if not self._first <= ordinal <= self._last:
+            raise self._outside()
+        place = before[ordinal - self._first] + count - 1
+        if place >= len(dates):
+            raise self._outside()
+        return dates[place]
+
+    def open_before(self, ordinal: int) -> int:
+        """How many working dates the calendar has before a date."""
+        if not self._first <= ordinal <= self._last + 1:
+            raise self._outside()
+        dates, before = self._ranks
+        return before[ordinal - self._first] if ordinal <= self._last else len(dates)
+
+    def roll(self, ordinal: int) -> int:
+        """The date itself if it works, else the next working date (Civil Act art. 161)."""
+        return self.nth_open(ordinal, 1)
+
+    def _outside(self) -> OutOfCalendar:
+        return OutOfCalendar(
+            f"calendar {self.version} reaches from {self.file.starts} to {date.fromordinal(self._last)}; "
+            "enact a longer one"
+        )
+
+
+def close(file: CalendarFile, day: date, name: Closure) -> CalendarFile:
+    """The same calendar with one more date closed."""
+    return msgspec.structs.replace(file, closures={**file.closures, day: name})
+
+
+def open_on(file: CalendarFile, day: date, stretches: tuple[Stretch, ...]) -> CalendarFile:
+    """The same calendar with one date opened."""
+    return msgspec.structs.replace(file, openings={**file.openings, day: stretches})

@@ -1,0 +1,417 @@
+"""Charters and laws: what a city promises and what the law demands, read from files.
+
+The one rule: nothing about a city is code. A promise says in data what starts it, how long it runs, in which unit,
+what meets it and what a breach brings; this module turns that into values that the fold can look up by event type.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from services.rules import counting
+from services.rules.calendar import WeekHours, parse_hours
+from services.rules.counting import Span
+from services.rules.facts import Data, Period
+
+PERIOD_UNITS = {
+    "hours": "working_hours",
+    "days": "statutory_days",
+    "weeks": "weeks",
+    "months": "months",
+    "years": "years",
+}
+"""How a handling period is counted (Act art. 19)."""
+
+DEFAULTS: Mapping[str, Any] = {"cause": "absent", "line_busy": True}
+"""What an absent field means (the contract of events)."""
+
+
+class Petition(msgspec.Struct, frozen=True):
+    """What a case is about: the data of its receipt as later classified, and its handling period if it has one."""
+
+    data: Data = Data()
+    period: Period | None = None
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """One demand on a field: one of `values` (or none of them), at least a number, or merely present."""
+
+    path: tuple[str, ...]
+    test: Literal["any_of", "none_of", "at_least", "present"]
+    values: tuple[Any, ...]
+
+    def holds(self, data: Data, petition: "Petition") -> bool:
+        """Whether the data meet the demand; what they do not carry is looked up in the petition they are about."""
+        value = _field(self.path, data, petition)
+        if self.test == "any_of":
+            return value in self.values
+        if self.test == "none_of":
+            return value not in self.values
+        if self.test == "present":
+            return (value is not None) is bool(self.values[0])
+        return value is not None and bool(value >= self.values[0])
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A type of event, with demands on its data."""
+
+    type: str
+    where: tuple[Condition, ...]
+
+    def holds(self, data: Data, petition: "Petition") -> bool:
+        """Whether data of an event of this type meet every demand."""
+        return all(condition.holds(data, petition) for condition in self.where)
+
+
+class Start(msgspec.Struct, frozen=True):
+    """What starts a promise: a matching event, or the breach of another promise."""
+
+    match: Match | None = None
+    breach: str = ""
+    from_receipt: bool = False
+    skip_when_past: bool = False
+
+
+class Within(msgspec.Struct, frozen=True):
+    """How long: a span, the handling period, a table by a field, or a named instant (less a span)."""
+
+    span: Span | None = None
+    period: bool = False
+    or_at: str = ""
+    before_at: str = ""
+    by: str = ""
+    table: Mapping[str, Span] = {}
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """One promise of a charter, or one deadline of a law."""
+
+    id: str
+    section: str
+    kind: Literal["deadline", "recurring", "measure"]
+    says: Mapping[str, str]
+    starts: tuple[Start, ...] = ()
+    within: Within = Within()
+    until: tuple[Match, ...] = ()
+    ends_with_case: bool = False
+    ends: tuple[Match, ...] = ()
+    suspends: Literal["dates", "exact", "none"] = "none"
+    extends: bool = False
+    warn: tuple[Span, ...] = ()
+    tasks: tuple[str, ...] = ()
+    hours: str = "office"
+    grace: bool = False
+    measured: Match | None = None
+    field: tuple[str, ...] = ()
+    limit: tuple[str, int] | None = None
+
+    def span_for(self, data: Data, petition: Petition) -> Span | None:
+        """The span that the case's data give this promise, or None where it promises them nothing."""
+        within, period = self.within, petition.period
+        if within.period:
+            return None if period is None else Span(period.amount, PERIOD_UNITS[period.unit])
+        if within.by:
+            value = _field((within.by,), data, petition)
+            return within.table.get(str(value), within.span)
+        return within.span
+
+    def exceeds(self, value: int) -> bool:
+        """Whether a measured value breaks the limit."""
+        if self.limit is None:
+            return False
+        test, bound = self.limit
+        if test == "at_most":
+            return value > bound
+        return value >= bound if test == "below" else value < bound
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """What brings a remedy: breaches of promises, or confirmed faults."""
+
+    breach: frozenset[str] = frozenset()
+    fault: frozenset[str] = frozenset()
+    where: tuple[Condition, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """What a citizen gets when a promise was broken. `money`: it pays; `amount` None: an approver enters it."""
+
+    id: str
+    section: str
+    says: Mapping[str, str]
+    triggers: tuple[Trigger, ...]
+    once_per_promise: bool
+    money: bool
+    amount: int | None
+    tasks: tuple[str, ...]
+
+
+class ExtensionRules(msgspec.Struct, frozen=True):
+    """How often and on what grounds a period may be extended (Decree art. 21; Disclosure Act art. 11(2))."""
+
+    maximum: int
+    second_needs_consent: bool
+    grounds: tuple[tuple[date | None, frozenset[str] | None], ...]
+    """(received from, allowed grounds or None for any), the last that holds for the date of receipt counts."""
+
+    def allows(self, ground: str | None, received: date) -> bool:
+        """Whether a ground is good for a case received on a date."""
+        allowed: frozenset[str] | None = None
+        for since, grounds in self.grounds:
+            if since is None or received >= since:
+                allowed = grounds
+        return allowed is None or ground in allowed
+
+
+class Law(msgspec.Struct, frozen=True):
+    """The deadlines and periods that hold whatever a charter says."""
+
+    id: str
+    version: str
+    periods: Mapping[str, Period]
+    extension: ExtensionRules
+    disclosure_extension: ExtensionRules
+    promises: tuple[Promise, ...]
+
+
+class Charter(msgspec.Struct, frozen=True):
+    """A charter's version with its law: promises by what starts, meets and measures them."""
+
+    tenant: str
+    version: str
+    in_force: date
+    calendar: str
+    currency: str
+    name: Mapping[str, str]
+    hours: Mapping[str, WeekHours]
+    law: Law | None
+    promises: Mapping[str, Promise]
+    remedies: tuple[Remedy, ...]
+    starting: Mapping[str, tuple[tuple[Promise, Start], ...]]
+    starting_at_breach: Mapping[str, tuple[tuple[Promise, Start], ...]]
+    measuring: Mapping[str, tuple[Promise, ...]]
+
+    @property
+    def label(self) -> str:
+        """How decisions name the charter."""
+        return f"{self.tenant}@{self.version}"
+
+    def period_of(self, data: Data) -> Period | None:
+        """The handling period of a case: as set, or that of its kind in law."""
+        if data.period is not None:
+            return data.period
+        return self.law.periods.get(data.kind or "") if self.law else None
+
+
+def parse_law(document: bytes) -> Law:
+    """A law from its YAML file. Raises ValueError that names what is at fault."""
+    content = yaml.safe_load(document)
+    try:
+        extension = content["extension"]
+        disclosure = extension["disclosure"]
+        return Law(
+            id=content["law"],
+            version=str(content["version"]),
+            periods={kind: Period(**period) for kind, period in content["periods"].items()},
+            extension=ExtensionRules(
+                maximum=extension["maximum"],
+                second_needs_consent=extension["second_needs_consent"],
+                grounds=tuple(_grounds(row) for row in extension["grounds"]),
+            ),
+            disclosure_extension=ExtensionRules(
+                maximum=disclosure["maximum"],
+                second_needs_consent=False,
+                grounds=((None, frozenset(disclosure["any_of"])),),
+            ),
+            promises=tuple(_promise(row, {}) for row in content["promises"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"law file: {error} is missing, unknown or of the wrong kind") from error
+
+
+def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
+    """A charter from its YAML file; `laws` are the law files by the name that charters give them.
+
+    Raises ValueError that names the promise and the field at fault.
+    """
+    content = yaml.safe_load(document)
+    try:
+        law = parse_law(laws[content["law"]]) if content.get("law") else None
+        defaults = content.get("defaults") or {}
+        own = tuple(_promise(row, defaults) for row in content["promises"])
+        promises = {promise.id: promise for promise in (*(law.promises if law else ()), *own)}
+        own_ids = frozenset(promise.id for promise in own)
+        remedies = tuple(_remedy(row, own_ids) for row in content.get("remedies") or ())
+        return Charter(
+            tenant=content["tenant"],
+            version=str(content["version"]),
+            in_force=content["in_force"],
+            calendar=content["calendar"],
+            currency=content.get("currency", "KRW"),
+            name=content["name"],
+            hours={name: parse_hours(week) for name, week in (content.get("hours") or {}).items()},
+            law=law,
+            promises=promises,
+            remedies=remedies,
+            **_indexes(promises),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"charter file: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
+    starting: dict[str, list[tuple[Promise, Start]]] = {}
+    at_breach: dict[str, list[tuple[Promise, Start]]] = {}
+    measuring: dict[str, list[Promise]] = {}
+    for promise in promises.values():
+        for start in promise.starts:
+            if start.match is not None:
+                starting.setdefault(start.match.type, []).append((promise, start))
+            else:
+                at_breach.setdefault(start.breach, []).append((promise, start))
+        if promise.measured is not None:
+            measuring.setdefault(promise.measured.type, []).append(promise)
+    return {
+        "starting": {type: tuple(rows) for type, rows in starting.items()},
+        "starting_at_breach": {name: tuple(rows) for name, rows in at_breach.items()},
+        "measuring": {type: tuple(rows) for type, rows in measuring.items()},
+    }
+
+
+def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
+    try:
+        starts = tuple(_start(entry) for entry in row.get("start") or ())
+        by_complaint = any(start.match and start.match.type.startswith("complaint.") for start in starts)
+        ends = row.get("ends", "case_closed" if by_complaint else "never")
+        warn = row.get("warn", defaults.get("warn"))
+        return Promise(
+            id=row["id"],
+            section=row.get("section", ""),
+            kind=row["kind"],
+            says=row["says"],
+            starts=starts,
+            within=_within(row.get("within") or row.get("every") or {}),
+            until=tuple(_match(entry) for entry in row.get("until") or row.get("until_each") or ()),
+            ends_with_case=ends == "case_closed",
+            ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
+            suspends=row.get("suspends", "none"),
+            extends=row.get("extends", False),
+            warn=tuple(_span(span) for span in (warn if isinstance(warn, list) else [warn]) if span),
+            tasks=tuple(row.get("tasks") or ()),
+            hours=row.get("hours", "office"),
+            grace=row.get("grace") == "next_working_day",
+            measured=_match(row) if row["kind"] == "measure" else None,
+            field=tuple(row.get("field", "").split(".")),
+            limit=next(iter(row["limit"].items())) if row.get("limit") else None,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        entries: list[dict[object, Any]] = [dict(row), *(row.get("start") or ()), *(row.get("until") or ())]
+        if any(True in entry for entry in entries):
+            raise ValueError(f'promise {row.get("id", "?")}: YAML reads a bare on: as true; write "on":') from error
+        raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _start(entry: dict[str, Any]) -> Start:
+    return Start(
+        match=_match(entry) if "on" in entry else None,
+        breach=entry.get("breach", ""),
+        from_receipt=entry.get("count_from") == "receipt",
+        skip_when_past=entry.get("when_past") == "skip",
+    )
+
+
+def _within(row: dict[str, Any]) -> Within:
+    if row.get("period"):
+        return Within(period=True)
+    if "by" in row:
+        otherwise = row.get("otherwise")
+        return Within(
+            by=row["by"],
+            table={str(name): _span(span) for name, span in row["table"].items()},
+            span=None if otherwise is None else _span(otherwise),
+        )
+    if not row:
+        return Within()
+    return Within(span=_span(row), or_at=row.get("or_at", ""), before_at=row.get("before", ""))
+
+
+def _span(row: dict[str, Any]) -> Span:
+    if row["unit"] not in counting.UNITS:
+        raise ValueError(f"unit {row['unit']!r}")
+    return Span(row["amount"], row["unit"])
+
+
+def _match(entry: dict[str, Any]) -> Match:
+    return Match(entry["on"], _conditions(entry.get("where") or {}))
+
+
+def _conditions(where: Mapping[str, Any]) -> tuple[Condition, ...]:
+    return tuple(_condition(path, demand) for path, demand in where.items())
+
+
+def _condition(path: str, demand: Any) -> Condition:
+    names = tuple(path.split("."))
+    if isinstance(demand, dict):
+        ((test, value),) = demand.items()
+        if test == "not":
+            return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
+        if test in ("at_least", "present"):
+            return Condition(names, test, (value,))
+        raise ValueError(f"demand {test!r} on {path}")
+    return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
+
+
+def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
+    name, period = path[0], petition.period
+    if name == "period_days":
+        return None if period is None else counting.days_of(Span(period.amount, period.unit))
+    if name == "has_period":
+        return period is not None
+    value = _walk(path, data)
+    if value is None:
+        value = _walk(path, petition.data)
+    return DEFAULTS.get(name) if value is None else value
+
+
+def _walk(path: tuple[str, ...], data: Data) -> Any:
+    value: Any = data
+    for part in path:
+        value = getattr(value, "class_" if part == "class" else part)
+        if value is None:
+            return None
+    return value
+
+
+def _remedy(row: dict[str, Any], own: frozenset[str]) -> Remedy:
+    try:
+        return Remedy(
+            id=row["id"],
+            section=row.get("section", ""),
+            says=row["says"],
+            triggers=tuple(_trigger(entry, own) for entry in row["on"]),
+            once_per_promise=row.get("incident") == "promise",
+            money="amount" in row,
+            amount=row.get("amount"),
+            tasks=tuple(row.get("tasks") or ()),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"remedy {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
+    breach = entry.get("breach") or ()
+    named = own if breach == "any" else frozenset(breach)
+    return Trigger(
+        breach=named - frozenset(entry.get("except") or ()),
+        fault=frozenset(entry.get("fault") or ()),
+        where=_conditions(entry.get("where") or {}),
+        needs=tuple(entry.get("needs") or ()),
+    )
+
+
+def _grounds(row: dict[str, Any]) -> tuple[date | None, frozenset[str] | None]:
+    return row.get("received_from"), None if row.get("any") else frozenset(row["any_of"])

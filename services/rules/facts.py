@@ -1,0 +1,161 @@
+"""Facts: stored events as the fold reads them, and the case they belong to.
+
+The one rule: only fields that a rule may read stand here; personal data cannot, since the log has none. Fields that
+a rule does not know are passed over, so a newer publisher does no harm.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from services.rules.instants import Instant, of_datetime
+
+
+class Period(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A handling period as published: unit is hours, days, weeks, months or years."""
+
+    amount: int
+    unit: str
+
+
+class Memo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was noted for an absent officer, without who and what."""
+
+    reply_wanted: bool | None = None
+    taken_by: str | None = None
+
+
+class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "from"}):
+    """The data of every type in one flat shape; absent fields are None. Instants are aware datetimes."""
+
+    channel: str | None = None
+    kind: str | None = None
+    service: str | None = None
+    period: Period | None = None
+    class_: str | None = msgspec.field(default=None, name="class")
+    urgent: bool | None = None
+    compound: bool | None = None
+    guardian_wanted: bool | None = None
+    arrived_at: datetime | None = None
+    delivery: str | None = None
+    office: str | None = None
+    about: str | None = None
+    department: str | None = None
+    officer: str | None = None
+    approver: str | None = None
+    to_department: str | None = None
+    to_agency: str | None = None
+    by: str | None = None
+    dispatched_at: datetime | None = None
+    respond_by: str | None = None
+    ground: str | None = None
+    from_: datetime | None = None
+    until: datetime | None = None
+    at: datetime | None = None
+    amount: int | None = None
+    unit: str | None = None
+    consent: bool | None = None
+    outcome: str | None = None
+    source: str | None = None
+    id: str | None = None
+    code: str | None = None
+    by_head: bool | None = None
+    decision: str | None = None
+    via: str | None = None
+    cause: str | None = None
+    wanted_at: datetime | None = None
+    memo: Memo | None = None
+    reached: bool | None = None
+    promise: str | None = None
+    assistance_needed: bool | None = None
+    bell: bool | None = None
+    desk: str | None = None
+    seconds_to_officer: int | None = None
+    seconds_to_attention: int | None = None
+    rings: int | None = None
+    seconds_to_answer: int | None = None
+    wait_seconds: int | None = None
+    line_busy: bool | None = None
+    duration_seconds: int | None = None
+    hangup_delay_seconds: int | None = None
+    settled_without_transfer: bool | None = None
+    has_name: bool | None = None
+    has_address: bool | None = None
+    version: str | int | None = None
+    sha256: str | None = None
+    in_force: str | None = None
+    applies: str | None = None
+    calendar: str | None = None
+    revision: str | int | None = None
+    date: str | None = None
+    closed: bool | None = None
+    to: datetime | None = None
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event as it stands in the log or in a file of events."""
+
+    type: str
+    id: str
+    source: str
+    time: datetime
+    data: Data = Data()
+    tenant: str = ""
+    subject: str = ""
+    case: str = ""
+    recordedtime: datetime | None = None
+    partition: int | None = None
+    routes: tuple[str, ...] | None = None
+    imported: bool = False
+
+    @property
+    def case_id(self) -> str:
+        """The case the event concerns: the extension `case`, or the subject, lower-cased."""
+        return self.case or self.subject.lower()
+
+    @property
+    def recorded(self) -> Instant:
+        """When intake recorded it; where that is not said, when it happened."""
+        return of_datetime(self.recordedtime or self.time)
+
+
+decode_event = msgspec.json.Decoder(Event).decode
+"""An Event from its JSON bytes. Raises msgspec.DecodeError (msgspec.ValidationError where a field is of the wrong
+kind), whose text names the field's path."""
+
+
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened."""
+
+    sequence: int
+    source: str
+    id: str
+    type: str
+    time: Instant
+    data: Data = Data()
+
+    @property
+    def key(self) -> str:
+        """What names the fact in its tenant."""
+        return f"{self.source}/{self.id}"
+
+    @property
+    def moment(self) -> Instant:
+        """The instant from which the fact has effect: no later than when it happened, earlier where its data say
+        so (a demand dispatched, papers arrived, a suspension begun or ended)."""
+        data = self.data
+        named: datetime | None = None
+        if self.type == "complaint.supplement_requested":
+            named = data.dispatched_at
+        elif self.type == "complaint.supplement_received":
+            named = data.arrived_at
+        elif self.type == "complaint.suspended":
+            named = data.from_
+        elif self.type == "complaint.resumed":
+            named = data.at
+        return self.time if named is None else min(self.time, of_datetime(named))
+
+
+def fact_of(event: Event, sequence: int) -> Fact:
+    """The fact that an event states."""
+    return Fact(sequence, event.source, event.id, event.type, of_datetime(event.time), event.data)

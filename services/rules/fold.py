@@ -1,0 +1,205 @@
+"""The fold: a fact or the passing of time changes a case, and what changes is decided.
+
+The one rule: decisions are the difference between two standings, by key. What still holds is never written again,
+and nothing that was written is edited: it is moved, retracted, withdrawn or voided by a decision of its own. Warnings
+are the exception: once written they stay, and a due instant is warned of once.
+"""
+
+from collections.abc import Iterator
+
+from services.rules.facts import Fact
+from services.rules.instants import Instant
+from services.rules.routing import OFFICER
+from services.rules.standing import work_out
+from services.rules.state import TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
+
+REVISION = "1"
+"""The revision of these rules. Code that changes any decision is a new one, enacted in the log from where it holds."""
+
+REASONS = {
+    "complaint.extended": "extended",
+    "complaint.classified": "classified",
+    "complaint.reopened": "reopened",
+    "callback.rescheduled": "rescheduled",
+    "fact.voided": "fact_voided",
+    "calendar.exception": "calendar",
+    "calendar.enacted": "calendar",
+    "charter.enacted": "charter",
+}
+"""Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
+
+
+def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[Case, list[Decision]]:
+    """The case after a fact (or, with None, after time alone), and the decisions, in order.
+
+    An error in the rules makes this one case stuck: its facts are kept, the others go on, and a replay agrees. A
+    fact that the case already holds (same source and id) changes nothing.
+    """
+    if fact is not None:
+        if any(known.key == fact.key for known in case.facts):
+            return case, []
+        case = _with_fact(case, fact)
+    if case.id.startswith(OFFICER):
+        return case, []  # holds the copies of findings about one officer; no promise to a citizen runs there
+    return refold(case, fact, clock, rules)
+
+
+def refold(case: Case, cause: Fact | None, clock: Instant, rules: Rules) -> tuple[Case, list[Decision]]:
+    """The case worked out anew for something outside its own facts: time (None), or a change of the rules."""
+    if case.stuck:
+        return case, []
+    try:
+        return evolve(case, clock, rules, cause)
+    except Exception as error:
+        return _replace(case, stuck=type(error).__name__, next_at=None), []
+
+
+def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tuple[Case, list[Decision]]:
+    """The case worked out anew at `clock`, and the difference to what was decided before, in order.
+
+    `cause` is the fact that brings it, or None for time. Raises OutOfCalendar where a period has no end there.
+    """
+    standing = work_out(case.facts, clock, rules)
+    decisions = list(_differences(case, standing, cause))
+    warned = list(case.warned)
+    for deadline in standing.deadlines.values():
+        warning = _warning(deadline, case, clock)
+        if warning is None:
+            continue
+        warned.append((*deadline.key, warning))
+        at = deadline.warn_at or clock
+        decisions.append(_decision("deadline.warned", at if cause is None else max(at, cause.time), deadline))
+    first = {deadline.key: deadline.first_due for deadline in case.deadlines}
+    deadlines = tuple(
+        _told_first(deadline, first.get(deadline.key, deadline.first_due)) for deadline in standing.deadlines.values()
+    )
+    changed = Case(
+        tenant=case.tenant,
+        id=case.id,
+        facts=case.facts,
+        deadlines=deadlines,
+        findings=tuple(standing.findings.values()),
+        warned=tuple(warned),
+        closed=standing.closed,
+        next_at=standing.next_at,
+        charter=rules.charter.label,
+    )
+    return changed, sorted(decisions, key=lambda decision: decision.order)
+
+
+def _with_fact(case: Case, fact: Fact) -> Case:
+    return _replace(case, facts=(*case.facts, fact))
+
+
+def _replace(case: Case, **changes: object) -> Case:
+    values = {name: getattr(case, name) for name in case.__struct_fields__} | changes
+    return Case(**values)
+
+
+def _told_first(deadline: Deadline, first_due: Instant | None) -> Deadline:
+    """The deadline with the date that was told first, which no later fact changes."""
+    if first_due is None or first_due == deadline.first_due:
+        return deadline
+    values = {name: getattr(deadline, name) for name in deadline.__struct_fields__}
+    return Deadline(**(values | {"first_due": first_due}))
+
+
+def _warning(deadline: Deadline, case: Case, clock: Instant) -> Instant | None:
+    """The due instant to warn of now, if there is one not warned of before."""
+    if deadline.state != "open" or deadline.warn_at is None or deadline.due is None or deadline.warn_at >= clock:
+        return None
+    return None if (*deadline.key, deadline.due) in case.warned else deadline.due
+
+
+def _differences(case: Case, standing: Standing, cause: Fact | None) -> Iterator[Decision]:
+    old = {deadline.key: deadline for deadline in case.deadlines}
+    for key, deadline in standing.deadlines.items():
+        yield from _of_deadline(old.get(key), deadline, cause)
+    for key, deadline in old.items():
+        if key not in standing.deadlines:
+            yield from _of_deadline(deadline, None, cause)
+    known = {finding.key: finding for finding in case.findings}
+    for name, finding in standing.findings.items():
+        if name not in known:
+            at = finding.at if finding.due is not None or cause is None else cause.time
+            yield _of_finding(case, finding.kind, at, finding)
+    for name, finding in known.items():
+        if name not in standing.findings:
+            at = finding.at if cause is None else cause.time
+            yield _of_finding(case, TAKEN_BACK[finding.kind], at, finding)
+
+
+def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None) -> Iterator[Decision]:
+    """What is to be said when a deadline stood as `old` and stands as `new`."""
+    at = cause.time if cause is not None else 0
+    if new is None:
+        assert old is not None
+        if old.state == "broken":
+            yield _decision("breach.retracted", at, old)
+        if old.state != "void":
+            yield _decision("deadline.voided", at, old)
+        return
+    if old is None:
+        began = new.began if new.began is not None else at
+        yield _decision("deadline.started", began, new)._replace(due=new.due or new.first_due)
+        if new.state == "suspended":
+            yield _decision("deadline.suspended", began, new)
+    else:
+        if old.state == "broken" and new.state != "broken":
+            yield _decision("breach.retracted", at, old)
+        yield from _of_course(old, new, at, cause)
+    was = old.state if old is not None else "open"
+    if new.state == "met" and was != "met":
+        yield _decision("deadline.met", at, new)
+    elif new.state == "broken" and was != "broken":
+        yield _decision("deadline.breached", new.due or at, new)
+    elif new.state == "void" and was != "void":
+        yield _decision("deadline.voided", at, new)
+
+
+def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Iterator[Decision]:
+    """Whether a known deadline moved, stopped or runs again."""
+    if old.state in ("met", "void") and new.state in ("open", "suspended", "broken"):
+        yield _decision("deadline.moved", at, new, "reopened")
+        if new.state == "suspended":
+            yield _decision("deadline.suspended", at, new)
+    elif new.state == "suspended":
+        if old.state != "suspended":
+            yield _decision("deadline.suspended", at, new)
+    elif old.state == "suspended" and new.state in ("open", "broken"):
+        yield _decision("deadline.resumed", at, new)
+    elif old.due is not None and new.due is not None and old.due != new.due:
+        reason = REASONS.get(cause.type, "late_fact") if cause is not None else "late_fact"
+        yield _decision("deadline.moved", at, new, reason)
+
+
+def _decision(kind: str, at: Instant, deadline: Deadline, reason: str = "") -> Decision:
+    return Decision(
+        kind,  # type: ignore[arg-type]
+        at,
+        deadline.promise,
+        deadline.occurrence,
+        deadline.due,
+        deadline.first_due,
+        deadline.provisional,
+        reason=reason,
+    )
+
+
+def _of_finding(case: Case, kind: str, at: Instant, finding: Finding) -> Decision:
+    key = f"{case.tenant}/{case.id}/{finding.incident}/{finding.remedy}" if finding.remedy else ""
+    return Decision(
+        kind,  # type: ignore[arg-type]
+        at,
+        finding.promise,
+        finding.occurrence,
+        finding.due,
+        remedy=finding.remedy,
+        incident=finding.incident,
+        key=key,
+        amount=finding.amount,
+        needs=finding.needs,
+        task=finding.task,
+        code=finding.code,
+        about=finding.key.removeprefix("refused:") if finding.kind == "event.refused" else "",
+    )

@@ -1,0 +1,44 @@
+"""Instants: whole microseconds since 1970-01-01T00:00:00Z, and RFC 3339 text at the edges.
+
+The one rule: inside the core an instant is an integer, so that equal instants are equal numbers and order is plain.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+Instant = int
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def of_datetime(moment: datetime) -> Instant:
+    """The instant of an aware datetime. Raises ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without an offset names no instant; give one such as +09:00")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def instant(text: str) -> Instant:
+    """The instant of an RFC 3339 text with an offset. Raises ValueError where there is no offset or no such time."""
+    return of_datetime(datetime.fromisoformat(text))
+
+
+def local(moment: Instant, zone: ZoneInfo) -> datetime:
+    """The instant as an aware datetime in a zone."""
+    return (_EPOCH + timedelta(microseconds=moment)).astimezone(zone)
+
+
+def text(moment: Instant, zone: ZoneInfo) -> str:
+    """RFC 3339 text of an instant with the zone's offset; fractions only where there are any."""
+    return local(moment, zone).isoformat()
+
+
+def midnight(day: date, zone: ZoneInfo) -> Instant:
+    """The instant at which a date begins in a zone."""
+    return of_datetime(datetime(day.year, day.month, day.day, tzinfo=zone))

@@ -1,0 +1,552 @@
+"""Standing: what follows from the facts of one case at an instant.
+
+The one rule: it is worked out from the facts alone, in the order of time, as if it were done for the first time. No
+fact is judged by when it became known, so any order of arrival ends in the same standing.
+
+The scan walks the facts by moment. Before each it lets the time up to it pass (deadlines run out, rounds begin), then
+judges the fact: an impossible one is refused by name and changes nothing, any other has its effects. A
+classification is read first, since it says what the petition was from the day of its receipt.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from services.rules import counting
+from services.rules.charter import Charter, Petition, Promise, Start, Trigger
+from services.rules.counting import Gap, Span
+from services.rules.facts import Data, Fact
+from services.rules.instants import Instant, of_datetime
+from services.rules.state import Deadline, Finding, Rules, Standing
+
+VOIDING = frozenset({"complaint.returned", "complaint.withdrawn", "complaint.closed_without_answer"})
+ANSWERING = frozenset({"complaint.completed", "complaint.rejected"})
+OF_AN_OPEN_CASE = frozenset(
+    {
+        *VOIDING,
+        *ANSWERING,
+        "complaint.transferred",
+        "complaint.extended",
+        "complaint.suspended",
+        "complaint.supplement_requested",
+    }
+)
+WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.")
+SUPPLEMENT = "supplement"
+OUTAGE = "outage"
+
+
+class _Run:
+    """A deadline while the scan is on: the same as Deadline, with what its due instant is counted from."""
+
+    __slots__ = (
+        "at",
+        "began",
+        "data",
+        "due",
+        "extensions",
+        "first_due",
+        "met_at",
+        "occurrence",
+        "promise",
+        "rounds",
+        "span",
+        "start",
+        "started_by",
+        "state",
+    )
+
+    def __init__(
+        self,
+        promise: Promise,
+        occurrence: str,
+        start: Instant,
+        data: Data,
+        span: Span | None,
+        started_by: str,
+        rounds: int,
+    ) -> None:
+        self.promise = promise
+        self.occurrence = occurrence
+        self.start = start
+        self.data = data
+        self.span = span
+        self.started_by = started_by
+        self.rounds = rounds
+        self.at: Instant | None = None
+        self.began: Instant | None = None
+        self.extensions: list[int] = []
+        self.state = "open"
+        self.due: Instant | None = None
+        self.first_due: Instant | None = None
+        self.met_at: Instant | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("open", "suspended")
+
+
+class _Round:
+    """The next round of a recurring promise: it begins at `at`, when the round before it is due."""
+
+    __slots__ = ("at", "run")
+
+    def __init__(self, at: Instant, run: _Run) -> None:
+        self.at = at
+        self.run = run
+
+
+def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> Standing:
+    """The standing of a case whose facts are given in any order, when the partition's clock stands at `clock`.
+
+    Raises OutOfCalendar where a period ends beyond the calendar.
+    """
+    return _Scan(facts, clock, rules).standing()
+
+
+class _Scan:
+    def __init__(self, facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> None:
+        self.rules = rules
+        self.charter: Charter = rules.charter
+        self.clock = clock
+        self.facts = _valid(facts)
+        self.runs: dict[tuple[str, str], _Run] = {}
+        self.rounds: list[_Round] = []
+        self.findings: dict[str, Finding] = {}
+        self.gaps: list[tuple[str, Instant, Instant | None]] = []
+        self.extensions = 0
+        self.closed = False
+        self.receipt = next((fact for fact in self.facts if fact.type == "complaint.received"), None)
+        info = self._info()
+        self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None)
+
+    def standing(self) -> Standing:
+        for fact in self.facts:
+            self._pass(fact.moment)
+            self._take(fact)
+        self._pass(max([self.clock, *(fact.time for fact in self.facts)]))
+        for run in self.runs.values():
+            if run.state == "broken":
+                self._remedies_of_breach(run)
+        deadlines = {key: self._frozen(run) for key, run in self.runs.items()}
+        return Standing(deadlines, self.findings, self.closed, self._next_at(deadlines))
+
+    # -- what the petition is ---------------------------------------------------------------------------------
+
+    def _info(self) -> Data:
+        """The data of the receipt, as later classified."""
+        if self.receipt is None:
+            return Data()
+        info = self.receipt.data
+        for fact in self.facts:
+            if fact.type == "complaint.classified":
+                changes = {
+                    name: value
+                    for name in ("class_", "kind", "period")
+                    if (value := getattr(fact.data, name)) is not None
+                }
+                info = msgspec.structs.replace(info, **changes)
+        return info
+
+    # -- time -------------------------------------------------------------------------------------------------
+
+    def _pass(self, moment: Instant) -> None:
+        """Lets every instant before `moment` happen, in order."""
+        while True:
+            run = min(
+                (run for run in self.runs.values() if run.state == "open" and run.due is not None and run.due < moment),
+                key=lambda run: (run.due, run.promise.id, run.occurrence),
+                default=None,
+            )
+            begun = min((round for round in self.rounds if round.at < moment), key=lambda round: round.at, default=None)
+            if run is not None and (begun is None or (run.due or 0) <= begun.at):
+                self._break(run)
+            elif begun is not None:
+                self.rounds.remove(begun)
+                self._begin_round(begun.run, begun.run.rounds + 1, begun.at)
+            else:
+                return
+
+    def _break(self, run: _Run) -> None:
+        assert run.due is not None
+        run.state = "broken"
+        for promise, start in self.charter.starting_at_breach.get(run.promise.id, ()):
+            self._start(promise, start, run.due, run.data, run.occurrence, "breach")
+
+    # -- facts ------------------------------------------------------------------------------------------------
+
+    def _take(self, fact: Fact) -> None:
+        # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
+        if self.receipt is None and fact.type.startswith(WANT_RECEIPT):
+            return
+        refused = self._judge(fact)
+        if refused:
+            self._find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))
+            return
+        effect = _EFFECTS.get(fact.type)
+        if effect is not None:
+            effect(self, fact)
+        self._meet(fact)
+        self._end(fact)
+        if fact.type in ANSWERING or fact.type in VOIDING or _leaves_agency(fact):
+            self._close()
+        self._start_all(fact)
+        self._measure(fact)
+        if fact.type == "fault.confirmed":
+            self._remedies_of_fault(fact)
+
+    def _judge(self, fact: Fact) -> str:
+        """The name of the rule that the fact breaks, or nothing."""
+        if self.receipt is not None and fact.type.startswith(WANT_RECEIPT):
+            if fact.moment < self.receipt.moment:
+                return "before_receipt"
+            if fact.type == "complaint.received" and fact is not self.receipt:
+                return "received_already"
+        if self.closed and fact.type in OF_AN_OPEN_CASE:
+            return "case_closed"
+        if fact.type == "complaint.reopened" and not self.closed:
+            return "case_open"
+        judge = _JUDGES.get(fact.type)
+        return judge(self, fact) if judge else ""
+
+    def _judge_extension(self, fact: Fact) -> str:
+        law, data, period = self.charter.law, fact.data, self.petition.period
+        if period is None or self.receipt is None:
+            return "extension_without_period"
+        if law is None:
+            return ""
+        extension = law.disclosure_extension if self.petition.data.kind == "disclosure" else law.extension
+        received = self.rules.date_of(self.receipt.moment)
+        late = any(
+            run.promise.extends and run.state == "broken" and run.met_at is None for run in self.runs.values()
+        )
+        judged = {
+            "extension_too_often": self.extensions >= extension.maximum,
+            "extension_without_consent": self.extensions >= 1 and extension.second_needs_consent and not data.consent,
+            "extension_ground_not_allowed": not extension.allows(data.ground, received),
+            "extension_in_another_unit": data.unit != period.unit,
+            "extension_too_long": (data.amount or 0) > period.amount,
+            "extension_too_late": late,
+        }
+        return next((name for name, broken in judged.items() if broken), "")
+
+    def _judge_suspension(self, fact: Fact) -> str:
+        return "suspended_already" if self._open_gap(fact.data.ground or "") is not None else ""
+
+    def _judge_resumption(self, fact: Fact) -> str:
+        return "" if self._open_gap(fact.data.ground or "") is not None else "not_suspended"
+
+    def _judge_supplement(self, fact: Fact) -> str:
+        return "" if self._open_gap(SUPPLEMENT) is not None else "supplement_not_requested"
+
+    def _open_gap(self, ground: str) -> int | None:
+        return next((n for n, gap in enumerate(self.gaps) if gap[0] == ground and gap[2] is None), None)
+
+    # -- effects ----------------------------------------------------------------------------------------------
+
+    def _suspend(self, fact: Fact) -> None:
+        ground = SUPPLEMENT if fact.type == "complaint.supplement_requested" else fact.data.ground or ""
+        if self._open_gap(ground) is None:
+            begin = fact.data.dispatched_at if ground == SUPPLEMENT else fact.data.from_
+            self.gaps.append((ground, _instant(begin, fact.moment), None))
+        self._recount()
+
+    def _resume(self, fact: Fact) -> None:
+        ground = SUPPLEMENT if fact.type == "complaint.supplement_received" else fact.data.ground or ""
+        place = self._open_gap(ground)
+        assert place is not None
+        begin = self.gaps[place][1]
+        end = fact.data.arrived_at if ground == SUPPLEMENT else fact.data.at
+        self.gaps[place] = (ground, begin, max(begin, _instant(end, fact.moment)))
+        self._recount()
+
+    def _extend(self, fact: Fact) -> None:
+        self.extensions += 1
+        for run in self.runs.values():
+            if run.live and run.promise.extends:
+                run.extensions.append(fact.data.amount or 0)
+        self._recount()
+
+    def _reschedule(self, fact: Fact) -> None:
+        for run in self.runs.values():
+            if run.live and run.promise.within.or_at and run.started_by == "callback.requested":
+                run.at = _instant(fact.data.wanted_at, fact.moment)
+        self._recount()
+
+    def _reopen(self, fact: Fact) -> None:
+        """The case is open again, with clocks of its own; suspensions that never ended end with the old ones."""
+        self.closed = False
+        self.extensions = 0
+        self.gaps = []
+
+    def _close(self) -> None:
+        """A case that is over ends what was promised about it; what is not met by now has lost its object."""
+        self.closed = True
+        for run in self.runs.values():
+            if run.live and run.promise.ends_with_case:
+                run.state = "void"
+        self.rounds = [round for round in self.rounds if not round.run.promise.ends_with_case]
+
+    # -- promises ---------------------------------------------------------------------------------------------
+
+    def _meet(self, fact: Fact) -> None:
+        for run in self.runs.values():
+            if run.met_at is not None or run.state == "void":
+                continue
+            if any(match.type == fact.type and match.holds(fact.data, self.petition) for match in run.promise.until):
+                run.met_at = fact.moment
+                if run.live:
+                    run.state = "met"
+
+    def _end(self, fact: Fact) -> None:
+        """What takes a promise's object away without meeting it, such as a cancelled appointment."""
+        for run in self.runs.values():
+            if run.live and any(
+                match.type == fact.type and match.holds(fact.data, self.petition) for match in run.promise.ends
+            ):
+                run.state = "void"
+
+    def _start_all(self, fact: Fact) -> None:
+        type = "complaint.received" if fact.type == "complaint.reopened" else fact.type
+        data = self.petition.data if type == "complaint.received" else fact.data
+        for promise, start in self.charter.starting.get(type, ()):
+            assert start.match is not None
+            if start.match.holds(data, self.petition):
+                self._start(promise, start, fact.moment, data, fact.key, type)
+
+    def _start(
+        self, promise: Promise, start: Start, moment: Instant, data: Data, occurrence: str, started_by: str
+    ) -> None:
+        begin, petition = moment, self.petition
+        if start.from_receipt and self.receipt is not None:
+            begin, occurrence = self.receipt.moment, self.receipt.key
+        span = promise.span_for(data, petition)
+        within = promise.within
+        if span is None and not within.or_at:
+            return
+        if promise.kind == "recurring":
+            self._begin_round(_Run(promise, occurrence, begin, data, span, started_by, 0), 1)
+            return
+        run = _Run(promise, occurrence, begin, data, span, started_by, 0)
+        run.began = moment if started_by == "breach" else None
+        if (promise.id, occurrence) in self.runs:
+            return
+        if within.or_at:
+            named = getattr(data, within.or_at)
+            run.at = None if named is None else of_datetime(named)
+        if within.before_at:
+            named = getattr(data, within.before_at)
+            if named is None or span is None:
+                return
+            run.at = counting.before(self.rules.calendar(promise.hours), of_datetime(named), span)
+        self._count(run)
+        if start.skip_when_past and run.due is not None and run.due < moment:
+            return
+        run.first_due = run.due
+        self.runs[(promise.id, occurrence)] = run
+        for task in promise.tasks:
+            key = f"task:{promise.id}:{occurrence}:{task}"
+            due = moment if run.began is not None else None
+            self._find(Finding("task.created", key, moment, promise.id, occurrence, due, task=task))
+
+    def _begin_round(self, parent: _Run, number: int, began: Instant | None = None) -> None:
+        promise, span = parent.promise, parent.span
+        assert span is not None
+        run = _Run(
+            promise,
+            f"{parent.occurrence.partition('#')[0]}#{number}",
+            parent.start,
+            parent.data,
+            span,
+            parent.started_by,
+            number,
+        )
+        run.began = began
+        self._count(run)
+        run.first_due = run.due
+        self.runs[(promise.id, run.occurrence)] = run
+        assert run.due is not None
+        self.rounds.append(_Round(run.due, run))
+
+    def _recount(self) -> None:
+        for run in self.runs.values():
+            if run.live:
+                self._count(run)
+
+    def _count(self, run: _Run) -> None:
+        run.due = self._due(run)
+        run.state = "suspended" if run.due is None else "open"
+
+    def _due(self, run: _Run) -> Instant | None:
+        if run.at is not None:
+            return run.at
+        promise, span = run.promise, run.span
+        if span is None:
+            return None
+        calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+        if run.rounds:
+            if promise.grace:
+                return counting.end_of_next_working_day(calendar, run.start, span.amount * run.rounds)
+            return counting.due(calendar, run.start, Span(span.amount * run.rounds, span.unit))
+        return counting.due(calendar, run.start, span, run.extensions, self._gaps_of(promise))
+
+    def _gaps_of(self, promise: Promise) -> list[Gap]:
+        if promise.suspends == "none":
+            return []
+        dates = promise.suspends == "dates"
+        return [Gap(begin, end, dates and ground != OUTAGE) for ground, begin, end in self.gaps]
+
+    # -- consequences -----------------------------------------------------------------------------------------
+
+    def _find(self, finding: Finding) -> None:
+        self.findings.setdefault(finding.key, finding)
+
+    def _measure(self, fact: Fact) -> None:
+        for promise in self.charter.measuring.get(fact.type, ()):
+            assert promise.measured is not None
+            value = getattr(fact.data, promise.field[0])
+            if value is None or not promise.measured.holds(fact.data, self.petition) or not promise.exceeds(value):
+                continue
+            self._find(Finding("measure.breached", f"measure:{promise.id}:{fact.key}", fact.time, promise.id, fact.key))
+            for remedy in self.charter.remedies:
+                for trigger in remedy.triggers:
+                    if promise.id in trigger.breach:
+                        incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
+                        self._remedy(remedy.id, trigger, incident, fact.time, promise.id, fact.key, None)
+
+    def _remedies_of_breach(self, run: _Run) -> None:
+        assert run.due is not None
+        for remedy in self.charter.remedies:
+            for trigger in remedy.triggers:
+                if run.promise.id in trigger.breach:
+                    incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
+                    self._remedy(remedy.id, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
+
+    def _remedies_of_fault(self, fact: Fact) -> None:
+        """A confirmed fault is an incident of its own, unless it names a promise broken in this case."""
+        named = fact.data.about or fact.data.promise or ""
+        reported = next((other for other in self.facts if other.type == "fault.reported" and named == other.id), None)
+        if reported is not None and reported.data.promise:
+            named = reported.data.promise
+        broken = next((run for run in self.runs.values() if run.promise.id == named and run.state == "broken"), None)
+        for remedy in self.charter.remedies:
+            for trigger in remedy.triggers:
+                if fact.data.ground not in trigger.fault:
+                    continue
+                if not all(condition.holds(fact.data, self.petition) for condition in trigger.where):
+                    continue
+                incident = f"fault:{reported.key if reported else fact.key}"
+                if broken is not None:
+                    own = f"{broken.promise.id}:{broken.occurrence}"
+                    incident = broken.promise.id if remedy.once_per_promise else own
+                self._remedy(remedy.id, trigger, incident, fact.time, "", "", None)
+
+    def _remedy(
+        self,
+        remedy_id: str,
+        trigger: Trigger,
+        incident: str,
+        at: Instant,
+        promise: str,
+        occurrence: str,
+        due: Instant | None,
+    ) -> None:
+        remedy = next(row for row in self.charter.remedies if row.id == remedy_id)
+        if remedy.money:
+            self._find(
+                Finding(
+                    "remedy.proposed",
+                    f"remedy:{remedy.id}:{incident}",
+                    at,
+                    promise,
+                    occurrence,
+                    due,
+                    remedy.id,
+                    incident,
+                    remedy.amount,
+                    trigger.needs,
+                )
+            )
+            return
+        for task in remedy.tasks:
+            self._find(
+                Finding(
+                    "task.created",
+                    f"task:{remedy.id}:{incident}:{task}",
+                    at,
+                    promise,
+                    occurrence,
+                    due,
+                    remedy.id,
+                    incident,
+                    task=task,
+                )
+            )
+
+    # -- the result -------------------------------------------------------------------------------------------
+
+    def _frozen(self, run: _Run) -> Deadline:
+        calendar = self.rules.calendar(run.promise.hours)
+        warn_at = None
+        for span in run.promise.warn if run.due is not None else ():
+            at = counting.before(calendar, run.due or 0, span)
+            # A warning that would come before the run began is none; a shorter one may still fit.
+            if at > (run.began or run.start):
+                warn_at = at
+                break
+        counted = run.span is not None and run.at is None and counting.depends_on_calendar(run.span.unit)
+        return Deadline(
+            run.promise.id,
+            run.occurrence,
+            run.start,
+            run.due,
+            run.first_due,
+            run.state,  # type: ignore[arg-type]
+            warn_at,
+            run.met_at,
+            counted and run.due is not None and run.due > calendar.horizon,
+            run.began,
+        )
+
+    def _next_at(self, deadlines: Mapping[tuple[str, str], Deadline]) -> Instant | None:
+        instants = [round.at for round in self.rounds]
+        for deadline in deadlines.values():
+            if deadline.state == "open" and deadline.due is not None:
+                instants.append(deadline.due)
+                if deadline.warn_at is not None and deadline.warn_at >= self.clock:
+                    instants.append(deadline.warn_at)
+        return min(instants, default=None)
+
+
+def _valid(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """The facts that were not taken back, in order of effect, ties by the log."""
+    voided = {f"{fact.data.source}/{fact.data.id}" for fact in facts if fact.type == "fact.voided"}
+    kept = [fact for fact in facts if fact.type != "fact.voided" and fact.key not in voided]
+    return tuple(sorted(kept, key=lambda fact: (fact.moment, fact.sequence)))
+
+
+def _leaves_agency(fact: Fact) -> bool:
+    return fact.type == "complaint.transferred" and fact.data.to_agency is not None
+
+
+def _instant(moment: datetime | None, otherwise: Instant) -> Instant:
+    return otherwise if moment is None else of_datetime(moment)
+
+
+_JUDGES: Mapping[str, Callable[[_Scan, Fact], str]] = {
+    "complaint.extended": _Scan._judge_extension,
+    "complaint.suspended": _Scan._judge_suspension,
+    "complaint.resumed": _Scan._judge_resumption,
+    "complaint.supplement_received": _Scan._judge_supplement,
+}
+
+_EFFECTS: Mapping[str, Callable[[_Scan, Fact], None]] = {
+    "complaint.supplement_requested": _Scan._suspend,
+    "complaint.supplement_received": _Scan._resume,
+    "complaint.suspended": _Scan._suspend,
+    "complaint.resumed": _Scan._resume,
+    "complaint.extended": _Scan._extend,
+    "complaint.reopened": _Scan._reopen,
+    "callback.rescheduled": _Scan._reschedule,
+}

@@ -1,0 +1,168 @@
+"""The values of the fold: a case with its facts and its standing, and the decisions that follow.
+
+The one rule: frozen values of plain kinds, so that equal histories are equal bytes.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from services.rules.calendar import Calendar
+from services.rules.charter import Charter
+from services.rules.facts import Fact
+from services.rules.instants import Instant
+
+DecisionKind = Literal[
+    "deadline.started",
+    "deadline.moved",
+    "deadline.suspended",
+    "deadline.resumed",
+    "deadline.warned",
+    "deadline.met",
+    "deadline.breached",
+    "deadline.voided",
+    "breach.retracted",
+    "measure.breached",
+    "measure.retracted",
+    "remedy.proposed",
+    "remedy.withdrawn",
+    "task.created",
+    "task.withdrawn",
+    "notice.requested",
+    "event.refused",
+    "event.accepted",
+]
+
+KINDS: tuple[str, ...] = DecisionKind.__args__  # type: ignore[attr-defined]
+"""The kinds of decisions, in the order in which those of one step are written."""
+
+RANK = {kind: place for place, kind in enumerate(KINDS)}
+
+
+class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One run of a promise in a case.
+
+    `due` is None while suspended. `state` says where it stands; a broken one stays broken when it is met late
+    (`met_at`), unless a fact takes the breach back. `warn_at` is None where nothing warns. `began` is set where time
+    itself began the run (a round after a round, or the breach of another promise), to that instant.
+    """
+
+    promise: str
+    occurrence: str
+    start: Instant
+    due: Instant | None
+    first_due: Instant | None
+    state: Literal["open", "suspended", "met", "broken", "void"]
+    warn_at: Instant | None = None
+    met_at: Instant | None = None
+    provisional: bool = False
+    began: Instant | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names the run in its case."""
+        return (self.promise, self.occurrence)
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A consequence that stands or does not: a measure broken, a remedy, a task, or a fact refused.
+
+    `at` is the instant it follows from; which of the fields are set depends on `kind`, the kind of decision that
+    announces it.
+    """
+
+    kind: Literal["measure.breached", "remedy.proposed", "task.created", "event.refused"]
+    key: str
+    at: Instant
+    promise: str = ""
+    occurrence: str = ""
+    due: Instant | None = None
+    remedy: str = ""
+    incident: str = ""
+    amount: int | None = None
+    needs: tuple[str, ...] = ()
+    task: str = ""
+    code: str = ""
+
+
+TAKEN_BACK: Mapping[str, DecisionKind] = {
+    "measure.breached": "measure.retracted",
+    "remedy.proposed": "remedy.withdrawn",
+    "task.created": "task.withdrawn",
+    "event.refused": "event.accepted",
+}
+"""What is written when a finding no longer stands."""
+
+
+class Standing(NamedTuple):
+    """What follows from the facts of a case at an instant: deadlines and findings, by their keys.
+
+    `next_at` is the earliest instant (not before the clock) at which time alone changes something.
+    """
+
+    deadlines: dict[tuple[str, str], Deadline]
+    findings: dict[str, Finding]
+    closed: bool
+    next_at: Instant | None
+
+
+class Case(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A case: its facts in order, and its standing as last worked out.
+
+    `warned` names the runs and due instants warned of. `stuck` holds the name of the error that stopped the case.
+    """
+
+    tenant: str
+    id: str
+    facts: tuple[Fact, ...] = ()
+    deadlines: tuple[Deadline, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    warned: tuple[tuple[str, str, Instant], ...] = ()
+    closed: bool = False
+    next_at: Instant | None = None
+    charter: str = ""
+    stuck: str = ""
+
+
+class Decision(NamedTuple):
+    """A decision, before the shell gives it a number. Instants in microseconds; absent values None or empty."""
+
+    kind: DecisionKind
+    at: Instant
+    promise: str = ""
+    occurrence: str = ""
+    due: Instant | None = None
+    first_due: Instant | None = None
+    provisional: bool = False
+    remedy: str = ""
+    incident: str = ""
+    key: str = ""
+    amount: int | None = None
+    needs: tuple[str, ...] = ()
+    task: str = ""
+    reason: str = ""
+    code: str = ""
+    about: str = ""
+
+    @property
+    def order(self) -> tuple[Instant, str, int, str]:
+        """Where it stands among the decisions of one step about one case: by due, promise, then kind."""
+        return (self.due or 0, self.promise, RANK[self.kind], self.occurrence)
+
+
+class Rules(NamedTuple):
+    """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules."""
+
+    charter: Charter
+    calendars: Mapping[str, Calendar]
+    revision: str
+
+    def calendar(self, hours: str) -> Calendar:
+        """The calendar with the named weekly hours."""
+        return self.calendars[hours]
+
+    def date_of(self, moment: Instant) -> date:
+        """The local date of an instant."""
+        return date.fromordinal(self.calendars["office"].ordinal(moment))

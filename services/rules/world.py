@@ -1,0 +1,147 @@
+"""A world in memory: the fold of whole partitions without a database, for simulation, backtests and replay.
+
+The one rule: the same fold in the same order as the live service, so that what comes out here must come out there.
+"""
+
+import heapq
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from contracts.streams import PARTITIONS
+from services.rules.facts import Event, Fact, fact_of
+from services.rules.fold import fold, refold
+from services.rules.instants import Instant, of_datetime
+from services.rules.routing import ALL, route
+from services.rules.rulebook import Rulebook
+from services.rules.state import Case, Decision, Rules
+
+REPLANNING = frozenset({"calendar.enacted", "calendar.exception"})
+"""Enacting events that move the deadlines of cases already open."""
+
+CaseKey = tuple[str, str]
+
+
+class Decided(NamedTuple):
+    """A decision with the case it is about."""
+
+    tenant: str
+    case: str
+    decision: Decision
+
+
+class Partition:
+    """One partition: its cases, its clock and its rulebook.
+
+    Every method returns the decisions that follow, in the order in which the live service numbers them.
+    """
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self.rulebook = rulebook
+        self.clock: Instant = 0
+        self.cases: dict[CaseKey, Case] = {}
+        self._heap: list[tuple[Instant, CaseKey]] = []
+
+    def take(self, event: Event, sequence: int) -> list[Decided]:
+        """Folds one event of this partition that is not a tick. Raises NotEnacted."""
+        if self.rulebook.enact(event):
+            return self._replan(event, sequence) if event.type in REPLANNING else []
+        if event.case_id == ALL:
+            return []
+        key = (event.tenant, event.case_id)
+        case = self.cases.get(key) or Case(*key)
+        fact = fact_of(event, sequence)
+        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        self._keep(key, changed)
+        return [Decided(*key, decision) for decision in decisions]
+
+    def tick(self, to: Instant) -> list[Decided]:
+        """Lets time pass to `to`: every instant before it happens, the cases in order of their earliest one."""
+        self.clock = max(self.clock, to)
+        decided: list[Decided] = []
+        while self._heap and self._heap[0][0] < self.clock:
+            at, key = heapq.heappop(self._heap)
+            case = self.cases[key]
+            if case.next_at != at:
+                continue  # moved since it was queued
+            changed, decisions = fold(case, None, self.clock, self._rules(case, None))
+            self._keep(key, changed)
+            decided += [Decided(*key, decision) for decision in decisions]
+        return decided
+
+    def next_at(self) -> Instant | None:
+        """The earliest instant at which time alone changes something, or None."""
+        while self._heap and self.cases[self._heap[0][1]].next_at != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def _replan(self, event: Event, sequence: int) -> list[Decided]:
+        cause = fact_of(event, sequence)
+        decided: list[Decided] = []
+        for key in sorted(key for key, case in self.cases.items() if key[0] == event.tenant and not case.closed):
+            case = self.cases[key]
+            changed, decisions = refold(case, cause, self.clock, self._rules(case, None))
+            self._keep(key, changed)
+            decided += [Decided(*key, decision) for decision in decisions]
+        return decided
+
+    def _rules(self, case: Case, fact: Fact | None) -> Rules:
+        return self.rulebook.rules_for(case.tenant, received_at(case, fact))
+
+    def _keep(self, key: CaseKey, case: Case) -> None:
+        before = self.cases.get(key)
+        self.cases[key] = case
+        if case.next_at is not None and (before is None or before.next_at != case.next_at):
+            heapq.heappush(self._heap, (case.next_at, key))
+
+
+def received_at(case: Case, fact: Fact | None) -> Instant:
+    """The instant whose day chooses the charter: the receipt of the petition, else the first fact of the case."""
+    facts = (*case.facts, fact) if fact is not None else case.facts
+    receipt = next((known for known in facts if known.type == "complaint.received"), None)
+    return receipt.moment if receipt is not None else min(known.moment for known in facts)
+
+
+class World:
+    """All partitions, fed with events in the order of a log or of a file."""
+
+    def __init__(self, rulebooks: list[Rulebook]) -> None:
+        if len(rulebooks) != PARTITIONS:
+            raise ValueError(f"a world has {PARTITIONS} partitions, each with a rulebook of its own")
+        self.partitions = [Partition(rulebook) for rulebook in rulebooks]
+
+    def feed(self, event: Event, sequence: int) -> list[Decided]:
+        """Folds one event wherever it goes; a tick without a partition moves all of them."""
+        if event.type == "clock.advanced":
+            assert event.data.to is not None
+            return self.tick(of_datetime(event.data.to), event.partition)
+        data = {"officer": event.data.officer}
+        decided: list[Decided] = []
+        for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
+            decided += self.partitions[number].take(msgspec.structs.replace(event, case=case), sequence)
+        return decided
+
+    def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
+        """Lets time pass in one partition, or in all."""
+        chosen = self.partitions if number is None else [self.partitions[number]]
+        return [row for partition in chosen for row in partition.tick(to)]
+
+    def pass_before(self, limit: Instant) -> Iterator[Decided]:
+        """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
+        while True:
+            at = min((at for partition in self.partitions if (at := partition.next_at()) is not None), default=None)
+            if at is None or at >= limit:
+                return
+            # The clock passes an instant when it stands behind it; what is done exactly then was on time.
+            yield from sorted(self.tick(at + 1), key=_step_order)
+
+    def stand_at(self, moment: Instant) -> None:
+        """Sets every clock to an instant before which nothing is left to happen."""
+        for partition in self.partitions:
+            partition.clock = max(partition.clock, moment)
+
+
+def _step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
+    due, promise, rank, occurrence = row.decision.order
+    return (due, row.tenant, row.case, promise, rank, occurrence)

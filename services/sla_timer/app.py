@@ -1,0 +1,119 @@
+"""The wiring of sla_timer: connections, folders, ticker and relay, behind the HTTP shell of the chassis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI
+from nats.aio.client import Client
+
+from contracts import files
+from contracts.streams import PARTITIONS, STREAMS, sla_mark
+from services.chassis import broker, logs, postgres
+from services.chassis.clock import Clock, open_clock
+from services.chassis.health import Health, Part
+from services.chassis.http import create_app
+from services.chassis.outbox import Outbox
+from services.chassis.settings import Settings
+from services.rules.fold import REVISION
+from services.rules.rulebook import Library
+from services.sla_timer.folder import Folder
+from services.sla_timer.ticker import Ticker
+
+LANES = range(PARTITIONS)
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI application; everything starts and stops with its lifespan."""
+    health = Health("sla_timer")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        nc = await broker.connect(settings)
+        pool = await postgres.connect_pool(settings)
+        clock = await open_clock(settings, pool)
+        try:
+            await broker.check(nc, settings.nats_monitor_url, STREAMS)
+            health.check("nats", lambda: nc.flush(timeout=2))
+            health.check("postgres", lambda: pool.fetchval("select 1"))
+            health.status.append(lambda: _status(pool, clock))
+            async with health:
+                tasks = _start(settings, nc, pool, clock, health)
+                try:
+                    yield
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await clock.close()
+            pool.terminate()
+            await nc.close()
+
+    return create_app("Gihan sla_timer", f"rules {REVISION}", lifespan, health)
+
+
+def _start(
+    settings: Settings, nc: Client, pool: asyncpg.Pool, clock: Clock, health: Health
+) -> list[asyncio.Task[None]]:
+    library = Library(files.read())
+    outbox = Outbox(
+        stream="SLA", table="sla_timer.decisions", relay_table="sla_timer.relay", mark=sla_mark, lanes=LANES
+    )
+
+    def committed() -> None:
+        outbox.wake()
+        ticker.wake()
+
+    folders = [
+        Folder(number, settings, nc, pool, library, health.part(f"fold {number}"), committed) for number in LANES
+    ]
+    ticker = Ticker(nc, pool, clock, settings.settle_seconds, folders, health.part("ticker"))
+    relay = health.part("relay")
+    return [
+        *(asyncio.create_task(folder.run(), name=f"folder {folder.partition}") for folder in folders),
+        asyncio.create_task(ticker.run(), name="ticker"),
+        asyncio.create_task(_relay(outbox, nc, pool, relay), name="relay"),
+    ]
+
+
+async def _relay(outbox: Outbox, nc: Client, pool: asyncpg.Pool, part: Part) -> None:
+    """Keeps the relay running: after any trouble it says so and begins again from what the log holds."""
+    while True:
+        try:
+            await outbox.run(nc, pool, part)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            said = str(error) if isinstance(error, logs.OperatorError) else logs.error_code(error)
+            part.down(f"decisions do not go out: {said}")
+            logs.get_logger().error("relay_failed", error=logs.error_code(error))
+            await asyncio.sleep(0.5)
+
+
+async def _status(pool: asyncpg.Pool, clock: Clock) -> Mapping[str, Any]:
+    """Positions, lag and what is open: what an operator looks at first."""
+    now = await clock.now()
+    row = await pool.fetchrow(
+        "select jsonb_object_agg(partition, sequence) as positions, sum(decisions) as decisions, "
+        "sum(decisions - sent) as outbox, min(next_at) as next_at from read.fold_position"
+    )
+    counts = await pool.fetchrow(
+        "select count(*) as cases, count(*) filter (where stuck) as stuck, "
+        "count(*) filter (where next_at is not null) as with_open_deadlines from sla_timer.cases"
+    )
+    assert row is not None
+    assert counts is not None
+    overdue = (now - row["next_at"]) / 1e6 if row["next_at"] is not None and row["next_at"] < now else 0.0
+    return {
+        "positions": row["positions"],
+        "decisions": row["decisions"],
+        "outbox_waiting": row["outbox"],
+        "cases": counts["cases"],
+        "cases_with_open_deadlines": counts["with_open_deadlines"],
+        "cases_stuck": counts["stuck"],
+        "oldest_due_undecided_seconds": round(overdue, 1),
+        "rules": REVISION,
+    }

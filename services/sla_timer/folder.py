@@ -1,0 +1,280 @@
+"""The folder: one partition of CASES, read in order and folded into the projection.
+
+The one rule: one active folder per partition, and nothing but the log decides. The rules are pure and live in
+services/rules; here is only the order of reading, deciding and writing.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import asyncpg
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from contracts.streams import clock_subject
+from services.chassis import broker, logs
+from services.chassis.cursor import Entry, LogCursor
+from services.chassis.health import Part
+from services.chassis.lease import Lease
+from services.chassis.settings import Settings
+from services.rules.facts import Event, Fact, decode_event, fact_of
+from services.rules.fold import fold, refold
+from services.rules.instants import Instant, of_datetime
+from services.rules.routing import ALL
+from services.rules.rulebook import Library, Rulebook
+from services.rules.state import Case, Decision, Rules
+from services.rules.world import REPLANNING, received_at
+from services.sla_timer import store
+from services.sla_timer.messages import decision_message
+from services.sla_timer.store import CaseKey, Position, Row
+
+BATCH_MESSAGES = 500
+SLICE_CASES = 1000
+"""Cases touched by one event in one transaction; more take several, the position moving with the last."""
+READ_WAIT_SECONDS = 0.5
+RETRY_SECONDS = 0.5
+
+
+class WrongLog(logs.OperatorError):
+    """The log is not the one that was folded. Nothing is read from it."""
+
+
+class Folder:
+    """Folds one partition until cancelled. `next_at` and `tick_sequence` are for the ticker to look at."""
+
+    def __init__(
+        self,
+        partition: int,
+        settings: Settings,
+        nc: Client,
+        pool: asyncpg.Pool,
+        library: Library,
+        part: Part,
+        on_commit: Callable[[], None],
+    ) -> None:
+        self.partition = partition
+        self.next_at: Instant | None = None
+        self.position: Position | None = None
+        self.pending = 0
+        self._settings = settings
+        self._nc = nc
+        self._pool = pool
+        self._library = library
+        self._part = part
+        self._on_commit = on_commit
+        self._rulebook = Rulebook(library)
+
+    async def run(self) -> None:
+        """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
+        while True:
+            try:
+                async with Lease(self._settings, f"sla_timer/{self.partition}") as lease:
+                    folding = asyncio.create_task(self._fold_log(lease.generation))
+                    losing = asyncio.create_task(lease.lost.wait())
+                    done, running = await asyncio.wait({folding, losing}, return_when=asyncio.FIRST_COMPLETED)
+                    for task in running:
+                        task.cancel()
+                    await asyncio.gather(*running, return_exceptions=True)
+                    if folding in done:
+                        folding.result()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._trouble(error)
+            self.position = None
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _trouble(self, error: Exception) -> None:
+        """An error is an alarm: the part turns red, with the error's name, or its text where that is clean."""
+        said = str(error) if isinstance(error, logs.OperatorError) else logs.error_code(error)
+        self._part.down(f"partition {self.partition} stopped: {said}")
+        logs.get_logger(partition=self.partition).error("fold_stopped", error=logs.error_code(error), exc_info=error)
+
+    async def _fold_log(self, generation: int) -> None:
+        position = await store.take_over(self._pool, self.partition, generation)
+        position = await self._check_log(position)
+        self._rulebook = Rulebook(self._library)
+        for body in await store.enacted(self._pool, self.partition):
+            self._rulebook.enact(decode_event(body))
+        self.next_at = await store.next_instant(self._pool, self.partition)
+        self.position = position
+        self._on_commit()
+        async with LogCursor(
+            self._nc, stream="CASES", after=position.sequence, subject=f"cases.{self.partition}.>"
+        ) as cursor:
+            while True:
+                entries = await cursor.read(BATCH_MESSAGES, READ_WAIT_SECONDS)
+                self.pending = cursor.pending
+                for step in _steps(entries):
+                    await self._fold_step(step)
+                assert self.position is not None
+                self._part.beat(sequence=self.position.sequence, pending=cursor.pending)
+
+    async def _check_log(self, position: Position) -> Position:
+        """Refuses a log that is not the one folded so far: another stream, a shorter one, or other events."""
+        js = self._nc.jetstream()
+        info = await js.stream_info("CASES")
+        stream_id = (info.config.metadata or {}).get(broker.UUID_KEY)
+        if position.stream_id is not None and position.stream_id != stream_id:
+            raise WrongLog("The stream CASES is another than the one folded before. Restore the log, or rebuild.")
+        if position.sequence > info.state.last_seq:
+            raise WrongLog("The log CASES ends before the position folded. Restore the newer log.")
+        if position.event_id is not None:
+            try:
+                found = await js.get_msg("CASES", position.sequence)
+            except NotFoundError:
+                raise WrongLog("The log CASES lacks the event at the position folded. Restore the log.") from None
+            if decode_event(found.data or b"").id != position.event_id:
+                raise WrongLog("The log CASES holds another event at the position folded. Restore the log.")
+        return position._replace(stream_id=stream_id)
+
+    # -- steps ------------------------------------------------------------------------------------------------
+
+    async def _fold_step(self, step: "list[tuple[Entry, Event]]") -> None:
+        entry, event = step[0]
+        if event.type == "clock.advanced":
+            await self._fold_tick(entry, event)
+        elif event.case_id == ALL:
+            await self._fold_enacting(entry, event)
+        else:
+            await self._fold_facts(step)
+
+    async def _fold_facts(self, step: "list[tuple[Entry, Event]]") -> None:
+        before = self._standing_position()
+        async with self._pool.acquire() as connection, connection.transaction():
+            keys = {(event.tenant, event.case_id) for _, event in step}
+            cases = await store.load(connection, sorted(keys))
+            rows: list[Row] = []
+            for entry, event in step:
+                key = (event.tenant, event.case_id)
+                case = cases.get(key) or Case(*key)
+                fact = fact_of(event, entry.sequence)
+                rules = self._rules(case, fact)
+                cases[key], decisions = fold(case, fact, before.clock, rules)
+                rows += self._rows(before.decisions + len(rows), cases[key], rules, fact, entry.sequence, decisions)
+            last, last_event = step[-1]
+            after = before._replace(
+                sequence=last.sequence, event_id=last_event.id, decisions=before.decisions + len(rows)
+            )
+            self.next_at = await store.save(connection, before, after, list(cases.values()), rows)
+        self._committed(after, len(step), "facts", rows)
+
+    async def _fold_tick(self, entry: Entry, event: Event) -> None:
+        assert event.data.to is not None
+        clock = max(self._standing_position().clock, of_datetime(event.data.to))
+        while True:
+            before = self._standing_position()
+            async with self._pool.acquire() as connection, connection.transaction():
+                due = await store.due_before(connection, self.partition, clock, SLICE_CASES)
+                changed, rows = self._refold(due, None, clock, entry.sequence)
+                after = before._replace(decisions=before.decisions + len(rows))
+                if len(due) < SLICE_CASES:
+                    after = after._replace(
+                        sequence=entry.sequence,
+                        event_id=event.id,
+                        clock=clock,
+                        tick_sequence=entry.sequence,
+                        ticks=before.ticks + 1,
+                    )
+                self.next_at = await store.save(connection, before, after, changed, rows)
+            self._committed(after, 1, "tick", rows)
+            if len(due) < SLICE_CASES:
+                return
+
+    async def _fold_enacting(self, entry: Entry, event: Event) -> None:
+        """An event about every case of a tenant: what it enacts, and the open deadlines that it moves.
+
+        The position moves with the last slice. A crash before it folds the slices again, which changes nothing that
+        stands already; the rows of the slices done are the same, so their numbers are, too.
+        """
+        enacts = self._rulebook.enact(event)
+        last_case = ""
+        while True:
+            before = self._standing_position()
+            async with self._pool.acquire() as connection, connection.transaction():
+                cases: list[Case] = []
+                if event.type in REPLANNING:
+                    cases = await store.open_cases(connection, self.partition, event.tenant, last_case, SLICE_CASES)
+                cause = fact_of(event, entry.sequence)
+                changed, rows = self._refold(cases, cause, before.clock, entry.sequence)
+                after = before._replace(decisions=before.decisions + len(rows))
+                finished = len(cases) < SLICE_CASES
+                if finished:
+                    after = after._replace(sequence=entry.sequence, event_id=event.id)
+                kept = [(entry.sequence, entry.data)] if finished and enacts else []
+                self.next_at = await store.save(connection, before, after, changed, rows, kept)
+            self._committed(after, 1, "enacted", rows)
+            if finished:
+                return
+            last_case = cases[-1].id
+
+    def _refold(
+        self, cases: Sequence[Case], cause: Fact | None, clock: Instant, sequence: int
+    ) -> tuple[list[Case], list[Row]]:
+        changed: list[Case] = []
+        rows: list[Row] = []
+        first = self._standing_position().decisions
+        for case in cases:
+            rules = self._rules(case, None)
+            folded, decisions = refold(case, cause, clock, rules)
+            changed.append(folded)
+            rows += self._rows(first + len(rows), folded, rules, cause, sequence, decisions)
+        return changed, rows
+
+    def _rules(self, case: Case, fact: Fact | None) -> Rules:
+        return self._rulebook.rules_for(case.tenant, received_at(case, fact))
+
+    def _rows(
+        self,
+        numbered: int,
+        case: Case,
+        rules: Rules,
+        cause: Fact | None,
+        sequence: int,
+        decisions: Sequence[Decision],
+    ) -> list[Row]:
+        rows: list[Row] = []
+        key: CaseKey = (case.tenant, case.id)
+        for number, decision in enumerate(decisions, numbered + 1):
+            subject, body = decision_message(decision, case, rules, cause, self.partition, number, sequence)
+            rows.append(Row(number, subject, body, key, decision, sequence))
+        if case.stuck:
+            logs.get_logger(partition=self.partition, tenant=case.tenant).error("case_stuck", error=case.stuck)
+        return rows
+
+    def _standing_position(self) -> Position:
+        assert self.position is not None
+        return self.position
+
+    def _committed(self, after: Position, events: int, what: str, rows: Sequence[Row]) -> None:
+        self.position = after
+        self._on_commit()
+        logs.canonical(
+            "folded",
+            partition=self.partition,
+            kind=what,
+            sequence=after.sequence,
+            events=events,
+            decisions=len(rows),
+        )
+
+
+def _steps(entries: Sequence[Entry]) -> "list[list[tuple[Entry, Event]]]":
+    """Entries in runs that one transaction can take: facts together, ticks and enacting events alone."""
+    steps: list[list[tuple[Entry, Event]]] = []
+    together = False
+    for entry in entries:
+        event = decode_event(entry.data)
+        alone = event.type == "clock.advanced" or event.case_id == ALL
+        if together and not alone:
+            steps[-1].append((entry, event))
+        else:
+            steps.append([(entry, event)])
+        together = not alone
+    return steps
+
+
+async def last_tick(nc: Client, partition: int) -> int:
+    """The sequence of the last tick in the log of a partition, 0 where there is none."""
+    found = await broker.last_message(nc, "CASES", clock_subject(partition))
+    return found[0] if found else 0

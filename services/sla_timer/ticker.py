@@ -1,0 +1,115 @@
+"""The ticker: time enters the log as events.
+
+The one rule: a tick is written only when an instant lies in the past, the one before it is folded, and the clock can
+be believed. A wrong tick cannot be taken back.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+
+import asyncpg
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from contracts.streams import clock_subject
+from services.chassis import logs
+from services.chassis.clock import Clock, SteppedClock
+from services.chassis.health import Part
+from services.rules.instants import SECOND, Instant, of_datetime
+from services.sla_timer.folder import Folder, last_tick
+from services.sla_timer.messages import tick_message
+
+SKEW_SECONDS = 2
+"""How far our clock may be from PostgreSQL's and NATS's before no tick is written."""
+
+
+class ClocksDiffer(logs.OperatorError):
+    """Our time is not that of PostgreSQL or NATS: no tick, and an alarm, until it is set right."""
+
+
+class Ticker:
+    """Writes the ticks of all partitions that this process folds."""
+
+    def __init__(
+        self, nc: Client, pool: asyncpg.Pool, clock: Clock, settle_seconds: float, folders: Sequence[Folder], part: Part
+    ) -> None:
+        self._nc = nc
+        self._pool = pool
+        self._clock = clock
+        self._settle = int(settle_seconds * SECOND)
+        self._folders = folders
+        self._part = part
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that a partition was folded on: its next instant may be another."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Ticks until cancelled."""
+        while True:
+            self._changed.clear()
+            try:
+                now = await self._clock.now()
+                waiting = [folder for folder in self._folders if self._wants_tick(folder, now)]
+                if waiting:
+                    await self._compare_clocks(now)
+                    await asyncio.gather(*(self._tick(folder, now - self._settle) for folder in waiting))
+                self._part.beat()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                said = str(error) if isinstance(error, logs.OperatorError) else logs.error_code(error)
+                self._part.down(f"no tick can be written: {said}")
+                logs.get_logger().error("tick_failed", error=logs.error_code(error))
+                await asyncio.sleep(0.5)
+                continue
+            await self._wait()
+
+    def _wants_tick(self, folder: Folder, now: Instant) -> bool:
+        return folder.position is not None and folder.next_at is not None and folder.next_at < now - self._settle
+
+    async def _tick(self, folder: Folder, to: Instant) -> None:
+        """Appends one tick, if the last one in the log is folded. A refusal means that another wrote it: fine."""
+        position = folder.position
+        if position is None or await last_tick(self._nc, folder.partition) > position.tick_sequence:
+            return
+        body = tick_message(folder.partition, position.ticks + 1, to)
+        headers = {"Nats-Expected-Last-Subject-Sequence": str(position.tick_sequence)}
+        reply = await self._nc.request(clock_subject(folder.partition), body, timeout=5, headers=headers)
+        refused = json.loads(reply.data).get("error")
+        if refused and refused.get("err_code") != 10071:
+            raise TickRefused(f"the log refused a tick (error {refused.get('err_code')})")
+
+    async def _compare_clocks(self, now: Instant) -> None:
+        if isinstance(self._clock, SteppedClock):
+            return
+        theirs: datetime = await self._pool.fetchval("select clock_timestamp()")
+        reply = await self._nc.request("$JS.API.STREAM.INFO.CASES", b"", timeout=2)
+        log_time = datetime.fromisoformat(json.loads(reply.data)["ts"])
+        for name, other in (("PostgreSQL", of_datetime(theirs)), ("NATS", of_datetime(log_time))):
+            if abs(other - now) > SKEW_SECONDS * SECOND:
+                raise ClocksDiffer(
+                    f"this machine's clock and that of {name} are more than {SKEW_SECONDS} s apart; set them right"
+                )
+
+    async def _wait(self) -> None:
+        """Until the clock reaches the next instant, was moved, or something was folded."""
+        instants = [folder.next_at for folder in self._folders if folder.next_at is not None]
+        until = min(instants) + self._settle + 1 if instants else None
+        moved = asyncio.ensure_future(self._clock.wait(until))
+        folded = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({moved, folded}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            moved.cancel()
+            folded.cancel()
+            with suppress(asyncio.CancelledError, NatsError):
+                await asyncio.gather(moved, folded, return_exceptions=True)
+
+
+class TickRefused(logs.OperatorError):
+    """The log did not take a tick."""

@@ -1,0 +1,269 @@
+"""sla_timer on real servers: facts in CASES become decisions on SLA, once, whatever falls over in between."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from nats.aio.client import Client
+
+from contracts.decisions import DECISIONS
+from contracts.envelope import StoredEnvelope
+from contracts.streams import STREAMS, cases_subject, partition
+from deploy import provision
+from services.chassis import broker, clock
+from services.chassis.settings import Settings
+from services.cli.refold import refold
+from services.rules.instants import instant
+from services.sla_timer.app import build_app
+
+Eventually = Callable[..., Awaitable[Any]]
+MONDAY = "2026-04-06T10:00:00+09:00"
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The service, started and ended as uvicorn would."""
+    app = build_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+class Log:
+    """Writes facts to CASES as intake would, and reads what came of them."""
+
+    def __init__(self, nc: Client, pool: asyncpg.Pool, tenant: str, case: str) -> None:
+        self.nc, self.pool, self.tenant, self.case = nc, pool, tenant, case
+        self.partition = partition(tenant, case)
+        self.number = 0
+
+    async def state(self, type: str, time: str, **data: Any) -> int:
+        """Appends one fact; returns its sequence."""
+        self.number += 1
+        event = {
+            "specversion": "1.0",
+            "id": f"{self.case}-{self.number}",
+            "source": "documents",
+            "type": type,
+            "subject": self.case,
+            "case": self.case,
+            "time": time,
+            "recordedtime": time,
+            "tenant": self.tenant,
+            "data": data,
+        }
+        subject = cases_subject(self.partition, self.tenant, type)
+        return (await self.nc.jetstream().publish(subject, json.dumps(event).encode())).seq
+
+    async def decided(self) -> list[str]:
+        """"kind promise" of every decision about the case, in order."""
+        rows = await self.pool.fetch(
+            "select kind, promise from sla_timer.decisions where tenant = $1 and case_id = $2 order by number",
+            self.tenant,
+            self.case,
+        )
+        return [f"{row['kind']} {row['promise'] or ''}".strip() for row in rows]
+
+    async def emitted(self, since: int) -> list[dict[str, Any]]:
+        """What stands on SLA about the case after a sequence, in order."""
+        info = await self.nc.jetstream().stream_info("SLA")
+        events = []
+        for sequence in range(since + 1, info.state.last_seq + 1):
+            message = await self.nc.jetstream().get_msg("SLA", sequence)
+            if not (message.subject or "").startswith("mark."):
+                event = json.loads(message.data or b"")
+                if (event["tenant"], event["case"]) == (self.tenant, self.case):
+                    events.append(event)
+        return events
+
+
+@pytest.fixture
+async def sla_start(nc: Client) -> int:
+    """Where SLA ended before the test."""
+    return (await nc.jetstream().stream_info("SLA")).state.last_seq
+
+
+@pytest.fixture
+async def fresh(nats: Any, nc: Client) -> None:
+    """An empty CASES and SLA: a database that starts anew must not meet the log of another test."""
+    js = nc.jetstream()
+    for stream in STREAMS:
+        await js.delete_stream(stream.name)
+    await provision.create_streams(nc)
+
+
+async def test_promise_is_kept_or_broken_by_the_log_alone(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """A complaint is warned of and broken when the clock passes, and the breach goes when the answer came in time."""
+    await clock.step(pool, instant(MONDAY))
+    log = Log(nc, pool, "anseong", "c1")
+    async with running(settings("sla_timer")):
+        await log.state("complaint.received", MONDAY, channel="phone", kind="inquiry")
+        await eventually(lambda: _contains(log, "deadline.started anseong-inquiry"))
+        await clock.step(pool, instant("2026-04-09T09:00:00+09:00"))
+        await eventually(lambda: _contains(log, "deadline.warned anseong-inquiry"))
+        assert "deadline.breached anseong-inquiry" not in await log.decided()
+        await clock.step(pool, instant("2026-04-09T10:00:00+09:00"))  # the due instant itself is on time
+        await clock.step(pool, instant("2026-04-09T10:00:01+09:00"))
+        await eventually(lambda: _contains(log, "deadline.breached anseong-inquiry"))
+        await log.state("complaint.completed", "2026-04-09T09:59:00+09:00", outcome="answered", by="kim")
+        await eventually(lambda: _contains(log, "remedy.withdrawn anseong-inquiry"))
+        await eventually(lambda: _all_sent(pool))
+    emitted = await log.emitted(0)
+    assert [f"{event['type']} {event['data'].get('promise', '')}".strip() for event in emitted] == await log.decided()
+    for event in emitted:
+        StoredEnvelope.model_validate(event)
+        DECISIONS[event["type"]].model_validate(event["data"])
+    breach = next(event for event in emitted if event["type"] == "deadline.breached")
+    assert breach["time"] == "2026-04-09T10:00:00+09:00"
+    assert breach["data"]["due"] == "2026-04-09T10:00:00+09:00"
+    assert breach["data"]["charter"] == "anseong@1"
+    assert await log.decided() == [
+        "deadline.started anseong-inquiry",
+        "deadline.started statutory-period",
+        "deadline.started statutory-progress",
+        "deadline.warned anseong-inquiry",
+        "deadline.breached anseong-inquiry",
+        "remedy.proposed anseong-inquiry",
+        "deadline.met anseong-inquiry",
+        "breach.retracted anseong-inquiry",
+        "remedy.withdrawn anseong-inquiry",
+        "deadline.met statutory-period",
+        "deadline.voided statutory-progress",
+    ]
+
+
+async def test_replay_of_the_log_gives_the_same_numbered_decisions(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """Thirty cases over every partition, ticks between them: CASES alone gives what the database holds."""
+    await clock.step(pool, instant(MONDAY))
+    logs = [Log(nc, pool, tenant, f"r{n}") for n in range(6) for tenant in ("anseong", "mapo", "seoul", "yeonje", "miryang")]
+    async with running(settings("sla_timer")):
+        for log in logs:
+            await log.state("complaint.received", MONDAY, channel="web", kind="suggestion")
+        for at in ("2026-04-06T13:30:00+09:00", "2026-04-09T10:30:00+09:00", "2026-04-28T09:00:00+09:00"):
+            await clock.step(pool, instant(at))
+            await eventually(lambda at=at: _nothing_before(pool, instant(at)))
+        for log in logs[::3]:
+            await log.state("complaint.withdrawn", "2026-04-07T09:00:00+09:00")
+        await eventually(lambda: _folded_to_end(nc, pool))
+        await eventually(lambda: _all_sent(pool))
+    live = {
+        (row["partition"], row["number"], row["case"], row["kind"], row["due"], row["at"])
+        for row in await pool.fetch("select * from read.decisions")
+    }
+    again = {
+        (line["partition"], line["number"], line["case"], line["decision"], line.get("due"), line["at"])
+        async for line in refold(settings("replay"))
+    }
+    assert len(live) > 150
+    assert live == again
+
+
+async def test_two_instances_decide_everything_once(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """A second instance waits for the leases; when the first is gone it goes on where the first stopped."""
+    await clock.step(pool, instant(MONDAY))
+    log = Log(nc, pool, "mapo", "t1")
+    async with running(settings("sla_timer")) as _:
+        await log.state("complaint.received", MONDAY, channel="web", kind="suggestion")
+        await eventually(lambda: _contains(log, "deadline.started mapo-handover"))
+        async with running(settings("sla_timer")):
+            await clock.step(pool, instant("2026-04-06T11:00:01+09:00"))
+            await eventually(lambda: _contains(log, "deadline.breached mapo-handover"))
+    async with running(settings("sla_timer")):
+        await clock.step(pool, instant("2026-04-06T13:00:01+09:00"))
+        await eventually(lambda: _contains(log, "deadline.breached mapo-first-contact"))
+        await eventually(lambda: _all_sent(pool))
+    decided = await log.decided()
+    assert len(decided) == len(set(decided))
+    numbers = [event["id"] for event in await log.emitted(0)]
+    assert len(numbers) == len(set(numbers)) == len(decided)
+
+
+async def test_lost_database_publishes_nothing_twice(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """With the projection gone, folding again numbers the same decisions, and the marker keeps them from going out."""
+    await clock.step(pool, instant(MONDAY))
+    log = Log(nc, pool, "yeonje", "l1")
+    async with running(settings("sla_timer")):
+        await log.state("complaint.received", MONDAY, channel="web", kind="suggestion")
+        await clock.step(pool, instant("2026-04-06T14:00:01+09:00"))
+        await eventually(lambda: _contains(log, "deadline.breached yeonje-opinion-date"))
+        await eventually(lambda: _all_sent(pool))
+    before = await log.emitted(0)
+    await pool.execute("truncate sla_timer.cases, sla_timer.decisions, sla_timer.relay, sla_timer.enacted")
+    await pool.execute(
+        "update sla_timer.partitions set sequence = 0, event_id = null, clock = 0, tick_sequence = 0, ticks = 0, "
+        "decisions = 0"
+    )
+    async with running(settings("sla_timer")):
+        await eventually(lambda: _folded_to_end(nc, pool))
+        await eventually(lambda: _all_sent(pool))
+        await log.state("complaint.reply_date_notified", "2026-04-06T14:30:00+09:00", by="phone", expected="2026-04-10")
+        await eventually(lambda: _folded_to_end(nc, pool))
+    assert await log.emitted(0) == before
+
+
+async def test_another_log_is_refused(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """A stream made anew under the old name is another log: the partition stops and says so."""
+    await pool.execute("update sla_timer.partitions set stream_id = 'another' where partition = 3")
+    async with running(settings("sla_timer")) as app:
+        await eventually(lambda: _red(app, "fold 3", "another than the one folded"))
+
+
+async def _contains(log: Log, decision: str) -> bool:
+    return decision in await log.decided()
+
+
+async def _all_sent(pool: asyncpg.Pool) -> bool:
+    return bool(await pool.fetchval("select bool_and(sent = decisions) from read.fold_position"))
+
+
+async def _nothing_before(pool: asyncpg.Pool, at: int) -> bool:
+    return not await pool.fetchval("select count(*) from read.fold_position where next_at < $1", at)
+
+
+async def _folded_to_end(nc: Client, pool: asyncpg.Pool) -> bool:
+    rows = await pool.fetch("select partition, sequence from read.fold_position")
+    for row in rows:
+        found = await broker.last_message(nc, "CASES", f"cases.{row['partition']}.>")
+        if found is not None and row["sequence"] < found[0]:
+            return False
+    return True
+
+
+async def _red(app: FastAPI, part: str, words: str) -> bool:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        answer = (await http.get("/health/ready")).json()
+    return words in str(answer.get("red", {}).get(part, ""))
