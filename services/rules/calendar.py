@@ -10,6 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from functools import cached_property
+from itertools import pairwise
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,9 +23,14 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 YEARS_PAST_HORIZON = 6
 """How far a calendar goes on by its weekly hours alone. A deadline beyond that is refused, never guessed."""
 
+MIDNIGHT = time(0)
+
 Stretch = tuple[time, time]
 WeekHours = tuple[tuple[Stretch, ...], ...]
 """The stretches of work of each weekday, Monday first."""
+
+
+Dated = TypeVar("Dated")
 
 
 class OutOfCalendar(ValueError):
@@ -62,10 +69,7 @@ def parse(document: bytes) -> CalendarFile:
             horizon=content["horizon"],
             hours={name: parse_hours(week) for name, week in content["hours"].items()},
             closures={day: Closure(**names) for day, names in (content.get("closures") or {}).items()},
-            openings={
-                day: tuple(_stretch(text) for text in stretches)
-                for day, stretches in (content.get("openings") or {}).items()
-            },
+            openings={day: parse_stretches(stretches) for day, stretches in (content.get("openings") or {}).items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"calendar file: {error} is missing, unknown or of the wrong kind") from error
@@ -80,15 +84,25 @@ def parse_hours(week: Mapping[str, Sequence[str]]) -> WeekHours:
         if first not in WEEKDAYS or (last and last not in WEEKDAYS):
             raise ValueError(f"weekly hours: {span!r} names no days; use mon, or mon-fri")
         for number in range(WEEKDAYS.index(first), WEEKDAYS.index(last or first) + 1):
-            days[number] = tuple(_stretch(text) for text in stretches)
+            days[number] = parse_stretches(stretches)
     return tuple(days)
+
+
+def parse_stretches(texts: Sequence[str]) -> tuple[Stretch, ...]:
+    """The stretches of a day, such as ["09:00-12:00", "13:00-18:00"], in order; an end of 24:00 is kept as 00:00.
+    Raises ValueError where one ends before it begins or two overlap."""
+    stretches = sorted(_stretch(text) for text in texts)
+    for (_, end), (begin, _) in pairwise(stretches):
+        if end == MIDNIGHT or begin < end:
+            raise ValueError(f"hours: {', '.join(texts)} overlap")
+    return tuple(stretches)
 
 
 def _stretch(text: str) -> Stretch:
     first, _, last = text.partition("-")
-    begin, end = time.fromisoformat(first), time.fromisoformat(last)
-    if begin >= end:
-        raise ValueError(f"weekly hours: {text!r} ends before it begins")
+    begin, end = time.fromisoformat(first), MIDNIGHT if last == "24:00" else time.fromisoformat(last)
+    if end != MIDNIGHT and begin >= end:
+        raise ValueError(f"hours: {text!r} ends before it begins")
     return begin, end
 
 
@@ -132,7 +146,7 @@ class Calendar:
             day = date.fromordinal(ordinal)
             for begin, end in self.stretches(ordinal):
                 start = self._at(day, begin)
-                stop = self._at(day, end)
+                stop = self.midnight(ordinal + 1) if end == MIDNIGHT else self._at(day, end)
                 starts.append(start)
                 ends.append(stop)
                 before.append(total)
@@ -140,7 +154,7 @@ class Calendar:
         return starts, ends, before
 
     def _at(self, day: date, clock: time) -> Instant:
-        if clock == time(0):
+        if clock == MIDNIGHT:
             return self.midnight(day.toordinal())
         moment = local(self.midnight(day.toordinal()), self.zone)
         return of_datetime(moment.replace(hour=clock.hour, minute=clock.minute))
@@ -159,6 +173,10 @@ class Calendar:
     def is_open(self, ordinal: int) -> bool:
         """Whether a date is a working date."""
         return bool(self.stretches(ordinal))
+
+    def reaches(self, moment: Instant) -> bool:
+        """Whether an instant lies between the calendar's first date and its last."""
+        return self._midnights[0] <= moment < self._midnights[-1]
 
     def ordinal(self, moment: Instant) -> int:
         """The local date of an instant, as an ordinal. Raises OutOfCalendar."""
@@ -232,9 +250,14 @@ class Calendar:
 
 def close(file: CalendarFile, day: date, name: Closure) -> CalendarFile:
     """The same calendar with one more date closed."""
-    return msgspec.structs.replace(file, closures={**file.closures, day: name})
+    return msgspec.structs.replace(file, closures={**file.closures, day: name}, openings=_without(file.openings, day))
 
 
 def open_on(file: CalendarFile, day: date, stretches: tuple[Stretch, ...]) -> CalendarFile:
-    """The same calendar with one date opened."""
-    return msgspec.structs.replace(file, openings={**file.openings, day: stretches})
+    """The same calendar with one date opened: for the stretches given, or, without any, for its weekly hours."""
+    openings = {**file.openings, day: stretches} if stretches else _without(file.openings, day)
+    return msgspec.structs.replace(file, closures=_without(file.closures, day), openings=openings)
+
+
+def _without(dates: Mapping[date, Dated], day: date) -> dict[date, Dated]:
+    return {other: value for other, value in dates.items() if other != day}

@@ -284,6 +284,8 @@ def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
 
 def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
     try:
+        if row["kind"] == "recurring" and row["every"]["amount"] < 1:
+            raise ValueError("every (1 or more)")
         starts = tuple(_start(entry) for entry in row.get("start") or ())
         by_complaint = any(start.match and start.match.type.startswith("complaint.") for start in starts)
         ends = row.get("ends", "case_closed" if by_complaint else "never")
@@ -309,7 +311,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             limit=next(iter(row["limit"].items())) if row.get("limit") else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        entries: list[dict[object, Any]] = [dict(row), *(row.get("start") or ()), *(row.get("until") or ())]
+        entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
         if any(True in entry for entry in entries):
             raise ValueError(f'promise {row.get("id", "?")}: YAML reads a bare on: as true; write "on":') from error
         raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error

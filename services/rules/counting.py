@@ -79,11 +79,13 @@ def due(
     gaps: Sequence[Gap] = (),
     *,
     count_first_date: bool | None = None,
+    roll: bool = True,
 ) -> Instant | None:
     """The due instant of a period, or None while a gap without an end keeps it from being reached.
 
     `extensions` are amounts of the same unit, appended. `count_first_date` overrides, for weeks, months and years,
-    whether the start's date is the first (art. 19(3): yes; Civil Act art. 157: no).
+    whether the start's date is the first (art. 19(3): yes; Civil Act art. 157: no). Without `roll` a last date that is
+    closed stays the last: when the counted time is over, not by when something is due.
     Raises ValueError for an unknown unit and OutOfCalendar where the calendar ends too soon.
     """
     unit = span.unit
@@ -100,17 +102,19 @@ def due(
     excluded = _excluded_dates(calendar, gaps)
     if unit == "working_days":
         return _working_days(calendar, start, amount, excluded)
-    last = _last_date(calendar, start, Span(amount, unit), excluded, count_first_date)
+    last = _last_date(calendar, start, Span(amount, unit), excluded, count_first_date, roll)
     return None if last is None else calendar.midnight(last + 1)
 
 
 def before(calendar: Calendar, moment: Instant, span: Span) -> Instant:
-    """The instant that lies a span of elapsed or working time before another."""
+    """The instant that lies a span of hours or shorter units before another."""
     if span.unit in PLAIN:
         return moment - span.amount * PLAIN[span.unit]
     if span.unit in WORKING:
         return calendar.at(max(calendar.worked(moment) - span.amount * WORKING[span.unit], 1))
-    raise ValueError(f"a span before an instant takes elapsed or working time, not {span.unit}")
+    if span.unit in WALL:
+        return _of_wall(_wall(moment, calendar.zone) - span.amount * WALL[span.unit], calendar.zone)
+    raise ValueError(f"a span before an instant takes hours or shorter units, not {span.unit}")
 
 
 def depends_on_calendar(unit: str) -> bool:
@@ -119,12 +123,19 @@ def depends_on_calendar(unit: str) -> bool:
 
 
 def _on_the_wall(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Interval]) -> Instant | None:
-    def wall(moment: Instant) -> int:
-        return of_datetime(local(moment, calendar.zone).replace(tzinfo=UTC))
+    zone = calendar.zone
+    shown = [(_wall(begin, zone), None if end is None else _wall(end, zone)) for begin, end in gaps]
+    moment = _elapsed(_wall(start, zone), length, shown)
+    return None if moment is None else _of_wall(moment, zone)
 
-    shown = [(wall(begin), None if end is None else wall(end)) for begin, end in gaps]
-    moment = _elapsed(wall(start), length, shown)
-    return None if moment is None else of_datetime(local(moment, _UTC).replace(tzinfo=calendar.zone))
+
+def _wall(moment: Instant, zone: ZoneInfo) -> int:
+    """What the clock on the wall shows, as if it were UTC."""
+    return of_datetime(local(moment, zone).replace(tzinfo=UTC))
+
+
+def _of_wall(shown: int, zone: ZoneInfo) -> Instant:
+    return of_datetime(local(shown, _UTC).replace(tzinfo=zone))
 
 
 def _elapsed(start: Instant, length: int, gaps: Sequence[Interval]) -> Instant | None:
@@ -175,6 +186,7 @@ def _last_date(
     span: Span,
     excluded: Sequence[Interval],
     count_first_date: bool | None,
+    roll: bool,
 ) -> int | None:
     """The last date of a period counted in dates, as an ordinal."""
     received = calendar.ordinal(start)
@@ -203,7 +215,7 @@ def _last_date(
         if end is None:
             return None
         last += end - max(begin, first) + 1
-    return calendar.roll(last)
+    return calendar.roll(last) if roll else last
 
 
 def _day_before_corresponding(first: int, months: int) -> int:
@@ -301,8 +313,9 @@ def days_of(span: Span) -> int:
     return span.amount * factor.get(span.unit, 0)
 
 
-def end_of_next_working_day(calendar: Calendar, start: Instant, days: int) -> Instant:
-    """24:00 of the first working day after so many calendar days have passed, the first date not counted: by when
-    a word is due that the law wants after a time without saying by when (Decree art. 23, as read here)."""
-    passed = calendar.ordinal(start) + days
-    return calendar.midnight(calendar.nth_open(passed + 1, 1) + 1)
+def end_of_next_working_day(calendar: Calendar, start: Instant, passed: Span) -> Instant:
+    """24:00 of the first working day after a time counted in dates has passed: by when a word is due that the law
+    wants after a time without saying by when (Decree art. 23, as read here)."""
+    over = due(calendar, start, passed, roll=False)
+    assert over is not None
+    return calendar.midnight(calendar.roll(calendar.ordinal(over)) + 1)

@@ -4,11 +4,16 @@ The one rule: only fields that a rule may read stand here; personal data cannot,
 a rule does not know are passed over, so a newer publisher does no harm.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from services.rules.instants import Instant, of_datetime
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with an offset; one without names no instant and is no event's."""
 
 
 class Period(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,7 +41,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     urgent: bool | None = None
     compound: bool | None = None
     guardian_wanted: bool | None = None
-    arrived_at: datetime | None = None
+    arrived_at: Moment | None = None
     delivery: str | None = None
     office: str | None = None
     about: str | None = None
@@ -46,12 +51,12 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     to_department: str | None = None
     to_agency: str | None = None
     by: str | None = None
-    dispatched_at: datetime | None = None
+    dispatched_at: Moment | None = None
     respond_by: str | None = None
     ground: str | None = None
-    from_: datetime | None = None
-    until: datetime | None = None
-    at: datetime | None = None
+    from_: Moment | None = None
+    until: Moment | None = None
+    at: Moment | None = None
     amount: int | None = None
     unit: str | None = None
     consent: bool | None = None
@@ -63,7 +68,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     decision: str | None = None
     via: str | None = None
     cause: str | None = None
-    wanted_at: datetime | None = None
+    wanted_at: Moment | None = None
     memo: Memo | None = None
     reached: bool | None = None
     promise: str | None = None
@@ -89,7 +94,8 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     revision: str | int | None = None
     date: str | None = None
     closed: bool | None = None
-    to: datetime | None = None
+    hours: tuple[str, ...] | None = None
+    to: Moment | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -97,13 +103,13 @@ class Event(msgspec.Struct, frozen=True):
 
     type: str
     id: str
-    source: str
-    time: datetime
+    time: Moment
+    source: str = ""
     data: Data = Data()
     tenant: str = ""
     subject: str = ""
     case: str = ""
-    recordedtime: datetime | None = None
+    recordedtime: Moment | None = None
     partition: int | None = None
     routes: tuple[str, ...] | None = None
     imported: bool = False
@@ -144,7 +150,7 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
         """The instant from which the fact has effect: no later than when it happened, earlier where its data say
         so (a demand dispatched, papers arrived, a suspension begun or ended)."""
         data = self.data
-        named: datetime | None = None
+        named: Moment | None = None
         if self.type == "complaint.supplement_requested":
             named = data.dispatched_at
         elif self.type == "complaint.supplement_received":
@@ -159,3 +165,18 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
 def fact_of(event: Event, sequence: int) -> Fact:
     """The fact that an event states."""
     return Fact(sequence, event.source, event.id, event.type, of_datetime(event.time), event.data)
+
+
+def in_effect(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+    """The facts that were not taken back, in order of effect: by moment, then by time, ties by the log.
+
+    A taking back can itself be taken back. It stands in the log after what it names, so the last is read first.
+    """
+    facts = tuple(facts)
+    voided: set[str] = set()
+    voids = [fact for fact in facts if fact.type == "fact.voided"]
+    for void in sorted(voids, key=lambda void: void.sequence, reverse=True):
+        if void.key not in voided:
+            voided.add(f"{void.data.source}/{void.data.id}")
+    kept = [fact for fact in facts if fact.type != "fact.voided" and fact.key not in voided]
+    return tuple(sorted(kept, key=lambda fact: (fact.moment, fact.time, fact.sequence)))

@@ -60,7 +60,7 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
     `cause` is the fact that brings it, or None for time. Raises OutOfCalendar where a period has no end there.
     """
     standing = work_out(case.facts, clock, rules)
-    decisions = list(_differences(case, standing, cause))
+    decisions = list(_differences(case, standing, cause, clock if cause is None else cause.time))
     warned = list(case.warned)
     for deadline in standing.deadlines.values():
         warning = _warning(deadline, case, clock)
@@ -111,27 +111,25 @@ def _warning(deadline: Deadline, case: Case, clock: Instant) -> Instant | None:
     return None if (*deadline.key, deadline.due) in case.warned else deadline.due
 
 
-def _differences(case: Case, standing: Standing, cause: Fact | None) -> Iterator[Decision]:
+def _differences(case: Case, standing: Standing, cause: Fact | None, now: Instant) -> Iterator[Decision]:
     old = {deadline.key: deadline for deadline in case.deadlines}
     for key, deadline in standing.deadlines.items():
-        yield from _of_deadline(old.get(key), deadline, cause)
+        yield from _of_deadline(old.get(key), deadline, cause, now)
     for key, deadline in old.items():
         if key not in standing.deadlines:
-            yield from _of_deadline(deadline, None, cause)
+            yield from _of_deadline(deadline, None, cause, now)
     known = {finding.key: finding for finding in case.findings}
     for name, finding in standing.findings.items():
         if name not in known:
-            at = finding.at if finding.due is not None or cause is None else cause.time
+            at = finding.at if finding.by_time or cause is None else now
             yield _of_finding(case, finding.kind, at, finding)
     for name, finding in known.items():
         if name not in standing.findings:
-            at = finding.at if cause is None else cause.time
-            yield _of_finding(case, TAKEN_BACK[finding.kind], at, finding)
+            yield _of_finding(case, TAKEN_BACK[finding.kind], now, finding)
 
 
-def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None) -> Iterator[Decision]:
-    """What is to be said when a deadline stood as `old` and stands as `new`."""
-    at = cause.time if cause is not None else 0
+def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, at: Instant) -> Iterator[Decision]:
+    """What is to be said when a deadline stood as `old` and stands as `new`, for a cause dated `at`."""
     if new is None:
         assert old is not None
         if old.state == "broken":
@@ -159,13 +157,13 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None)
 
 def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Iterator[Decision]:
     """Whether a known deadline moved, stopped or runs again."""
-    if old.state in ("met", "void") and new.state in ("open", "suspended", "broken"):
-        yield _decision("deadline.moved", at, new, "reopened")
-        if new.state == "suspended":
-            yield _decision("deadline.suspended", at, new)
-    elif new.state == "suspended":
+    # What met or ended it is gone, not merely dated otherwise.
+    reopened = old.state == "void" or (old.state == "met" and new.met_at is None)
+    if new.state == "suspended":
         if old.state != "suspended":
-            yield _decision("deadline.suspended", at, new)
+            yield _decision("deadline.suspended", at, new, "reopened" if reopened else "")
+    elif reopened and new.state in ("open", "broken"):
+        yield _decision("deadline.moved", at, new, "reopened")
     elif old.state == "suspended" and new.state in ("open", "broken"):
         yield _decision("deadline.resumed", at, new)
     elif old.due is not None and new.due is not None and old.due != new.due:

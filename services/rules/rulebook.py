@@ -5,18 +5,18 @@ missing stops the reader with a clear error; nothing is ever guessed in its plac
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
 import yaml
 
 from services.rules import calendar as calendars
-from services.rules.calendar import Calendar, CalendarFile, Closure, WeekHours
+from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, WeekHours
 from services.rules.charter import Charter, parse_charter
 from services.rules.facts import Event
 from services.rules.fold import REVISION
-from services.rules.instants import Instant
+from services.rules.instants import Instant, local
 from services.rules.state import Rules
 
 
@@ -73,7 +73,7 @@ class Library:
         versions = self._calendar_hashes.get(name)
         if not versions:
             raise NotEnacted(f"there is no calendar {name!r} among the files; add calendars/{name}.yaml")
-        digest = max(versions)[1]
+        digest = max(versions, key=lambda version: _version_order(version[0]))[1]
         return digest, self.calendar(digest)
 
     def compiled(self, file: CalendarFile, hours: WeekHours) -> Calendar:
@@ -137,8 +137,7 @@ class Rulebook:
         """The rules of a case by the day it was received: the charter in force then, or the first. Raises NotEnacted
         for a tenant without a charter."""
         held = self._of(tenant)
-        office = self.library.compiled(held.calendar, held.calendar.hours["office"])
-        day = date.fromordinal(office.ordinal(received))
+        day = local(received, held.calendar.zone).date()
         charter = next((row for row in reversed(held.charters) if row.in_force <= day), held.charters[0])
         key = (tenant, charter.version)
         if key not in self._chosen:
@@ -168,11 +167,26 @@ class Rulebook:
         held, data = self._of(tenant), event.data
         day = date.fromisoformat(data.date or "")
         if data.closed is False:
-            office = held.calendar.hours["office"]
-            file = calendars.open_on(held.calendar, day, next((week for week in office if week), ()))
+            file = calendars.open_on(held.calendar, day, _opening(held.calendar, day, data.hours or ()))
         else:
             file = calendars.close(held.calendar, day, Closure("임시휴무", "closed by decision"))
         return held._replace(calendar=file)
+
+
+def _opening(file: CalendarFile, day: date, hours: Sequence[str]) -> tuple[Stretch, ...]:
+    """The stretches of a date opened by decision: as decided, else those of its weekday (none need be said), else
+    those of the first weekday that works."""
+    try:
+        decided = calendars.parse_stretches(hours)
+    except ValueError:  # an event that was let in must never stop a partition
+        decided = ()
+    office = file.hours["office"]
+    return decided or (() if office[day.weekday()] else next((week for week in office if week), ()))
+
+
+def _version_order(version: str) -> list[tuple[int, str]]:
+    """2026.10 comes after 2026.9."""
+    return [(len(part), part) for part in version.split(".")]
 
 
 def _stem(name: str) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from services.rules import counting
 from services.rules.charter import Charter, Petition, Promise, Start, Trigger
 from services.rules.counting import Gap, Span
-from services.rules.facts import Data, Fact
+from services.rules.facts import Data, Fact, in_effect
 from services.rules.instants import Instant, of_datetime
 from services.rules.state import Deadline, Finding, Rules, Standing
 
@@ -88,7 +88,8 @@ class _Run:
 
 
 class _Round:
-    """The next round of a recurring promise: it begins at `at`, when the round before it is due."""
+    """The next round of a recurring promise: it begins at `at`, when the counted time of the round before is over.
+    That round may be due later, where its last date rolled on."""
 
     __slots__ = ("at", "run")
 
@@ -110,7 +111,7 @@ class _Scan:
         self.rules = rules
         self.charter: Charter = rules.charter
         self.clock = clock
-        self.facts = _valid(facts)
+        self.facts = in_effect(facts)
         self.runs: dict[tuple[str, str], _Run] = {}
         self.rounds: list[_Round] = []
         self.findings: dict[str, Finding] = {}
@@ -140,7 +141,7 @@ class _Scan:
             return Data()
         info = self.receipt.data
         for fact in self.facts:
-            if fact.type == "complaint.classified":
+            if fact.type == "complaint.classified" and fact.moment >= self.receipt.moment:
                 changes = {
                     name: value
                     for name in ("class_", "kind", "period")
@@ -218,9 +219,7 @@ class _Scan:
             return ""
         extension = law.disclosure_extension if self.petition.data.kind == "disclosure" else law.extension
         received = self.rules.date_of(self.receipt.moment)
-        late = any(
-            run.promise.extends and run.state == "broken" and run.met_at is None for run in self.runs.values()
-        )
+        late = any(run.promise.extends and run.state == "broken" and run.met_at is None for run in self.runs.values())
         judged = {
             "extension_too_often": self.extensions >= extension.maximum,
             "extension_without_consent": self.extensions >= 1 and extension.second_needs_consent and not data.consent,
@@ -291,13 +290,19 @@ class _Scan:
     # -- promises ---------------------------------------------------------------------------------------------
 
     def _meet(self, fact: Fact) -> None:
+        """What the fact keeps. Of the rounds of a recurring promise that are open it keeps the oldest alone."""
+        counted: set[str] = set()
         for run in self.runs.values():
-            if run.met_at is not None or run.state == "void":
+            if run.met_at is not None or run.state == "void" or (run.live and run.promise.id in counted):
                 continue
             if any(match.type == fact.type and match.holds(fact.data, self.petition) for match in run.promise.until):
+                if run.live and run.rounds:
+                    counted.add(run.promise.id)
                 run.met_at = fact.moment
                 if run.live:
                     run.state = "met"
+                    # What is met while its clock stands still was due as if the clock had run on from here.
+                    run.due = run.due or self._due(run, fact.moment)
 
     def _end(self, fact: Fact) -> None:
         """What takes a promise's object away without meeting it, such as a cancelled appointment."""
@@ -318,6 +323,8 @@ class _Scan:
     def _start(
         self, promise: Promise, start: Start, moment: Instant, data: Data, occurrence: str, started_by: str
     ) -> None:
+        if self.closed and promise.ends_with_case:
+            return
         begin, petition = moment, self.petition
         if start.from_receipt and self.receipt is not None:
             begin, occurrence = self.receipt.moment, self.receipt.key
@@ -347,27 +354,23 @@ class _Scan:
         self.runs[(promise.id, occurrence)] = run
         for task in promise.tasks:
             key = f"task:{promise.id}:{occurrence}:{task}"
-            due = moment if run.began is not None else None
-            self._find(Finding("task.created", key, moment, promise.id, occurrence, due, task=task))
+            timely = run.began is not None
+            self._find(Finding("task.created", key, moment, promise.id, occurrence, run.due, task=task, by_time=timely))
 
     def _begin_round(self, parent: _Run, number: int, began: Instant | None = None) -> None:
         promise, span = parent.promise, parent.span
         assert span is not None
-        run = _Run(
-            promise,
-            f"{parent.occurrence.partition('#')[0]}#{number}",
-            parent.start,
-            parent.data,
-            span,
-            parent.started_by,
-            number,
-        )
+        origin = parent.occurrence.rpartition("#")[0] if parent.rounds else parent.occurrence
+        occurrence = f"{origin}#{number}"
+        run = _Run(promise, occurrence, parent.start, parent.data, span, parent.started_by, number)
         run.began = began
         self._count(run)
         run.first_due = run.due
-        self.runs[(promise.id, run.occurrence)] = run
-        assert run.due is not None
-        self.rounds.append(_Round(run.due, run))
+        self.runs[(promise.id, occurrence)] = run
+        calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+        over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
+        assert over is not None
+        self.rounds.append(_Round(over, run))
 
     def _recount(self) -> None:
         for run in self.runs.values():
@@ -378,7 +381,8 @@ class _Scan:
         run.due = self._due(run)
         run.state = "suspended" if run.due is None else "open"
 
-    def _due(self, run: _Run) -> Instant | None:
+    def _due(self, run: _Run, resumed: Instant | None = None) -> Instant | None:
+        """The due instant; None while suspended. `resumed` ends the suspensions that are still open."""
         if run.at is not None:
             return run.at
         promise, span = run.promise, run.span
@@ -386,21 +390,28 @@ class _Scan:
             return None
         calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
         if run.rounds:
+            passed = Span(span.amount * run.rounds, span.unit)
             if promise.grace:
-                return counting.end_of_next_working_day(calendar, run.start, span.amount * run.rounds)
-            return counting.due(calendar, run.start, Span(span.amount * run.rounds, span.unit))
-        return counting.due(calendar, run.start, span, run.extensions, self._gaps_of(promise))
+                return counting.end_of_next_working_day(calendar, run.start, passed)
+            return counting.due(calendar, run.start, passed)
+        return counting.due(calendar, run.start, span, run.extensions, self._gaps_of(promise, resumed))
 
-    def _gaps_of(self, promise: Promise) -> list[Gap]:
+    def _gaps_of(self, promise: Promise, resumed: Instant | None) -> list[Gap]:
         if promise.suspends == "none":
             return []
         dates = promise.suspends == "dates"
-        return [Gap(begin, end, dates and ground != OUTAGE) for ground, begin, end in self.gaps]
+        return [
+            Gap(begin, max(begin, resumed) if end is None and resumed is not None else end, dates and ground != OUTAGE)
+            for ground, begin, end in self.gaps
+        ]
 
     # -- consequences -----------------------------------------------------------------------------------------
 
     def _find(self, finding: Finding) -> None:
-        self.findings.setdefault(finding.key, finding)
+        """Keeps a finding; of several under one key that which came first in time."""
+        known = self.findings.get(finding.key)
+        if known is None or finding.at < known.at:
+            self.findings[finding.key] = finding
 
     def _measure(self, fact: Fact) -> None:
         for promise in self.charter.measuring.get(fact.type, ()):
@@ -429,7 +440,7 @@ class _Scan:
         reported = next((other for other in self.facts if other.type == "fault.reported" and named == other.id), None)
         if reported is not None and reported.data.promise:
             named = reported.data.promise
-        broken = next((run for run in self.runs.values() if run.promise.id == named and run.state == "broken"), None)
+        broken = self._broken_in(named)
         for remedy in self.charter.remedies:
             for trigger in remedy.triggers:
                 if fact.data.ground not in trigger.fault:
@@ -438,9 +449,22 @@ class _Scan:
                     continue
                 incident = f"fault:{reported.key if reported else fact.key}"
                 if broken is not None:
-                    own = f"{broken.promise.id}:{broken.occurrence}"
-                    incident = broken.promise.id if remedy.once_per_promise else own
+                    incident = named if remedy.once_per_promise else f"{named}:{broken}"
                 self._remedy(remedy.id, trigger, incident, fact.time, "", "", None)
+
+    def _broken_in(self, promise: str) -> str | None:
+        """The occurrence in which a promise was first broken in this case, as far as the scan has come."""
+        breaches = [
+            (run.due or 0, run.occurrence)
+            for run in self.runs.values()
+            if run.promise.id == promise and run.state == "broken"
+        ]
+        breaches += [
+            (finding.at, finding.occurrence)
+            for finding in self.findings.values()
+            if finding.kind == "measure.breached" and finding.promise == promise
+        ]
+        return min(breaches)[1] if breaches else None
 
     def _remedy(
         self,
@@ -452,6 +476,7 @@ class _Scan:
         occurrence: str,
         due: Instant | None,
     ) -> None:
+        by_time = due is not None  # a breach is dated by its due instant, whatever brought it to light
         remedy = next(row for row in self.charter.remedies if row.id == remedy_id)
         if remedy.money:
             self._find(
@@ -466,6 +491,7 @@ class _Scan:
                     incident,
                     remedy.amount,
                     trigger.needs,
+                    by_time=by_time,
                 )
             )
             return
@@ -481,6 +507,7 @@ class _Scan:
                     remedy.id,
                     incident,
                     task=task,
+                    by_time=by_time,
                 )
             )
 
@@ -490,6 +517,8 @@ class _Scan:
         calendar = self.rules.calendar(run.promise.hours)
         warn_at = None
         for span in run.promise.warn if run.due is not None else ():
+            if span.unit in counting.WORKING and not calendar.reaches(run.due or 0):
+                continue  # the citizen named an instant that no calendar knows
             at = counting.before(calendar, run.due or 0, span)
             # A warning that would come before the run began is none; a shorter one may still fit.
             if at > (run.began or run.start):
@@ -517,13 +546,6 @@ class _Scan:
                 if deadline.warn_at is not None and deadline.warn_at >= self.clock:
                     instants.append(deadline.warn_at)
         return min(instants, default=None)
-
-
-def _valid(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
-    """The facts that were not taken back, in order of effect, ties by the log."""
-    voided = {f"{fact.data.source}/{fact.data.id}" for fact in facts if fact.type == "fact.voided"}
-    kept = [fact for fact in facts if fact.type != "fact.voided" and fact.key not in voided]
-    return tuple(sorted(kept, key=lambda fact: (fact.moment, fact.sequence)))
 
 
 def _leaves_agency(fact: Fact) -> bool:

@@ -70,7 +70,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """A consequence that stands or does not: a measure broken, a remedy, a task, or a fact refused.
 
     `at` is the instant it follows from; which of the fields are set depends on `kind`, the kind of decision that
-    announces it.
+    announces it. `by_time`: time brought it, so that it is dated at that instant also where a fact brings it to light.
     """
 
     kind: Literal["measure.breached", "remedy.proposed", "task.created", "event.refused"]
@@ -85,6 +85,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     needs: tuple[str, ...] = ()
     task: str = ""
     code: str = ""
+    by_time: bool = False
 
 
 TAKEN_BACK: Mapping[str, DecisionKind] = {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.streams import PARTITIONS
-from services.rules.facts import Event, Fact, fact_of
+from services.rules.facts import Event, Fact, fact_of, in_effect
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL, route
@@ -99,12 +99,15 @@ class Partition:
 def received_at(case: Case, fact: Fact | None) -> Instant:
     """The instant whose day chooses the charter: the receipt of the petition, else the first fact of the case."""
     facts = (*case.facts, fact) if fact is not None else case.facts
-    receipt = next((known for known in facts if known.type == "complaint.received"), None)
-    return receipt.moment if receipt is not None else min(known.moment for known in facts)
+    receipt = next((known for known in in_effect(facts) if known.type == "complaint.received"), None)
+    return receipt.time if receipt is not None else min(known.time for known in facts)
 
 
 class World:
-    """All partitions, fed with events in the order of a log or of a file."""
+    """All partitions, fed with events in the order of a log or of a file.
+
+    An event or a tick is one step; its decisions come by due instant, tenant, case, promise and kind.
+    """
 
     def __init__(self, rulebooks: list[Rulebook]) -> None:
         if len(rulebooks) != PARTITIONS:
@@ -120,12 +123,12 @@ class World:
         decided: list[Decided] = []
         for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
             decided += self.partitions[number].take(msgspec.structs.replace(event, case=case), sequence)
-        return decided
+        return sorted(decided, key=_step_order)
 
     def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
         """Lets time pass in one partition, or in all."""
         chosen = self.partitions if number is None else [self.partitions[number]]
-        return [row for partition in chosen for row in partition.tick(to)]
+        return sorted((row for partition in chosen for row in partition.tick(to)), key=_step_order)
 
     def pass_before(self, limit: Instant) -> Iterator[Decided]:
         """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
@@ -134,7 +137,7 @@ class World:
             if at is None or at >= limit:
                 return
             # The clock passes an instant when it stands behind it; what is done exactly then was on time.
-            yield from sorted(self.tick(at + 1), key=_step_order)
+            yield from self.tick(at + 1)
 
     def stand_at(self, moment: Instant) -> None:
         """Sets every clock to an instant before which nothing is left to happen."""

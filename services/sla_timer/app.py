@@ -1,6 +1,7 @@
 """The wiring of sla_timer: connections, folders, ticker and relay, behind the HTTP shell of the chassis."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,14 +40,13 @@ def build_app(settings: Settings) -> FastAPI:
             health.check("nats", lambda: nc.flush(timeout=2))
             health.check("postgres", lambda: pool.fetchval("select 1"))
             health.status.append(lambda: _status(pool, clock))
-            async with health:
-                tasks = _start(settings, nc, pool, clock, health)
-                try:
-                    yield
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+            tasks = _start(settings, nc, pool, clock, health)
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             await clock.close()
             pool.terminate()
@@ -108,9 +108,9 @@ async def _status(pool: asyncpg.Pool, clock: Clock) -> Mapping[str, Any]:
     assert counts is not None
     overdue = (now - row["next_at"]) / 1e6 if row["next_at"] is not None and row["next_at"] < now else 0.0
     return {
-        "positions": row["positions"],
-        "decisions": row["decisions"],
-        "outbox_waiting": row["outbox"],
+        "positions": json.loads(row["positions"]),
+        "decisions": int(row["decisions"]),
+        "outbox_waiting": int(row["outbox"]),
         "cases": counts["cases"],
         "cases_with_open_deadlines": counts["with_open_deadlines"],
         "cases_stuck": counts["stuck"],

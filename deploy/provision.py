@@ -1,0 +1,99 @@
+"""Provisioning: makes a NATS and a PostgreSQL ready for Gihan, as often as one likes.
+
+The one rule it protects: what exists is compared and never silently changed. A stream that differs from the
+table is reported and left as it is.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import asyncpg
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from contracts.streams import STREAMS
+from deploy import permissions
+from deploy.bootstrap import enact_files
+from services.chassis import broker, postgres
+from services.chassis.settings import Settings
+from services.rules.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """What a run had to make; all empty when everything stood already."""
+
+    migrations: tuple[str, ...]
+    streams: tuple[str, ...]
+    publishers: tuple[str, ...]
+    enacted: tuple[str, ...]
+
+
+async def provision(
+    nats_url: str,
+    database_url: str,
+    tenants: Mapping[str, Tenant],
+    *,
+    monitor_url: str | None,
+    publisher_keys: Mapping[str, str],
+    replicas: int = 1,
+) -> Provisioned:
+    """Applies migrations, creates missing streams, enacts the files, admits publishers. Safe to run again.
+
+    `nats_url` is that of the user `operator`; `publisher_keys` are API keys by "<tenant>/<source>", of which the
+    database gets the hash alone. Raises BrokerError where the server is lazy or a stream differs, and
+    DatabaseError.
+    """
+    settings = Settings(nats_url=nats_url, database_url=database_url, service="operator")
+    await broker.check_sync(monitor_url)
+    migrations = await postgres.migrate(database_url)
+    nc = await broker.connect(settings)
+    try:
+        streams = await create_streams(nc, replicas)
+        await broker.check(nc, monitor_url, STREAMS)
+        enacted = await enact_files(nc, tenants.values())
+        connection = await postgres.connect(settings)
+        try:
+            publishers = await _admit_publishers(connection, tenants, publisher_keys)
+        finally:
+            await connection.close()
+    finally:
+        await nc.close()
+    return Provisioned(tuple(migrations), tuple(streams), tuple(publishers), tuple(enacted))
+
+
+async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
+    """Creates the streams that do not exist, each with an id of its own."""
+    jetstream = nc.jetstream()
+    created = []
+    for stream in STREAMS:
+        try:
+            await jetstream.stream_info(stream.name)
+        except NotFoundError:
+            config = broker.stream_config(stream, replicas)
+            await jetstream.add_stream(replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
+            created.append(stream.name)
+    return created
+
+
+async def _admit_publishers(
+    connection: asyncpg.Connection, tenants: Mapping[str, Tenant], keys: Mapping[str, str]
+) -> list[str]:
+    """Enters the keys that are not known yet. A key that was entered before stays: two may live at a time."""
+    admitted = []
+    for tenant, source in permissions.publishers(tenants):
+        name = f"{tenant}/{source}"
+        if name not in keys:
+            continue
+        entered = await connection.fetchval(
+            "insert into intake.publishers (tenant, source, key_sha256) values ($1, $2, $3) "
+            "on conflict do nothing returning true",
+            tenant,
+            source,
+            hashlib.sha256(keys[name].encode()).digest(),
+        )
+        if entered:
+            admitted.append(name)
+    return admitted

@@ -1,0 +1,272 @@
+"""The connection to NATS, atomic batches, and the check of the streams.
+
+The one rule it protects: nothing counts as written before the log has said so, and no process runs on a log
+that is lazy, or other than the table of streams says.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompression, StreamConfig
+from nats.js.errors import NotFoundError
+
+from contracts.streams import Stream
+from services.chassis.logs import OperatorError, error_code, get_logger
+from services.chassis.settings import Settings
+
+BATCH_LIMIT = 999
+"""Messages in one atomic batch beside its marker; the server takes 1,000."""
+
+UUID_KEY = "gihan_uuid"
+"""Key of the stream's own id in its metadata: a stream made anew under an old name is another log."""
+
+_WRONG_LAST_SEQUENCE = 10071
+_CONNECT_PATIENCE_SECONDS = 30
+_UNAUTHORIZED = "authorization violation"
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
+
+
+class BrokerError(OperatorError):
+    """NATS cannot be reached, or its streams or settings are not those that Gihan needs."""
+
+
+class BatchRefused(OperatorError):
+    """Nothing of the batch was stored: the marker's subject no longer ends at the expected sequence.
+
+    Somebody else has written; read the marker (last_message) to see who.
+    """
+
+
+class BatchUnknown(OperatorError):
+    """Whether the batch was stored is not known, or it failed for a cause that may pass. Read the marker."""
+
+
+async def connect(settings: Settings) -> Client:
+    """A connection that reconnects for ever and finds a silent server within four seconds.
+
+    Raises BrokerError when the first connection does not come about within 30 seconds.
+    """
+    servers, user, password = settings.nats_login()
+    nc = Client()
+    log = get_logger(to=",".join(servers))
+    last_error = "no answer"
+
+    async def on_error(error: Exception) -> None:
+        nonlocal last_error
+        if last_error != _UNAUTHORIZED:  # the server hangs up after it has said so, which says less
+            last_error = _UNAUTHORIZED if _UNAUTHORIZED in str(error).lower() else error_code(error)
+        denied = _DENIED.search(str(error))
+        if denied:
+            # The server's only word on a forbidden subject: to the caller it looks like silence.
+            log.error("nats_denied", kind=denied[1].lower(), subject=denied[2])
+        elif not isinstance(error, OSError):
+            log.warning("nats_error", error=error_code(error))
+
+    async def on_disconnect() -> None:
+        if not nc.is_closed:
+            log.warning("nats_disconnected")
+
+    async def on_reconnect() -> None:
+        log.warning("nats_reconnected")
+
+    async def on_close() -> None:
+        # Without an error it was we who closed; with one the server will not have us back.
+        if nc.last_error is not None:
+            log.error("nats_closed", error=error_code(nc.last_error))
+
+    try:
+        async with asyncio.timeout(_CONNECT_PATIENCE_SECONDS):
+            await nc.connect(
+                servers,
+                user=user,
+                password=password,
+                name=f"gihan/{settings.service}",
+                connect_timeout=2,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; a fraction is meant, and works
+                max_reconnect_attempts=-1,
+                ping_interval=2,
+                max_outstanding_pings=2,
+                inbox_prefix=f"_INBOX_{settings.service.replace('.', '_')}".encode(),
+                pending_size=16 << 20,
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                closed_cb=on_close,
+            )
+            return nc
+    except (NatsError, OSError, TimeoutError) as error:
+        cause = last_error if isinstance(error, TimeoutError) else error_code(error)
+        raise BrokerError(
+            f"NATS at {', '.join(servers)} cannot be reached or does not let user {user or '(none)'} in "
+            f"({cause}). "
+            "Look at NATS_URL, at the password, and at whether the server runs."
+        ) from None
+
+
+async def publish_batch(
+    nc: Client,
+    messages: Sequence[tuple[str, bytes]],
+    marker: tuple[str, bytes],
+    expected: int,
+    timeout_seconds: float = 5.0,
+) -> int:
+    """Appends (subject, data) messages and their marker, all or none; returns the marker's stream sequence.
+
+    `expected` is the sequence of the last message on the marker's subject, 0 where there is none. Raises
+    BatchRefused when that is no longer so, and BatchUnknown when there was no clear answer.
+    """
+    if len(messages) > BATCH_LIMIT:
+        raise ValueError(f"a batch holds at most {BATCH_LIMIT} messages beside its marker")
+    if not nc.is_connected:
+        # Published now, it would wait in the client's buffer and be stored at some later time.
+        raise BatchUnknown("Not connected to NATS; nothing was sent. Try again once the connection is back.")
+    batch = uuid4().hex
+    place = count(1)
+    try:
+        for subject, data in messages:
+            await nc.publish(subject, data, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(next(place))})
+        reply = await nc.request(
+            marker[0],
+            marker[1],
+            timeout=timeout_seconds,
+            headers={
+                "Nats-Batch-Id": batch,
+                "Nats-Batch-Sequence": str(next(place)),
+                "Nats-Batch-Commit": "1",
+                "Nats-Expected-Last-Subject-Sequence": str(expected),
+            },
+        )
+        answer = json.loads(reply.data)
+    except (NatsError, OSError, TimeoutError, ValueError) as error:
+        raise BatchUnknown(f"No answer to a batch on {marker[0]} ({error_code(error)}).") from None
+    failure = answer.get("error")
+    if failure and failure.get("err_code") == _WRONG_LAST_SEQUENCE:
+        raise BatchRefused(f"{marker[0]} does not end at sequence {expected}: another writer was there.")
+    if failure or answer.get("count") != len(messages) + 1:
+        code = (failure or {}).get("err_code", "wrong count")
+        raise BatchUnknown(f"The log did not take a batch on {marker[0]} (error {code}).")
+    return int(answer["seq"])
+
+
+async def last_message(nc: Client, stream: str, subject: str) -> tuple[int, bytes] | None:
+    """(sequence, data) of the last message on `subject`, which may hold wildcards; None where there is none.
+
+    Asked of the stream's leader, so it is never older than what was acknowledged. Raises TimeoutError or a
+    NATS error.
+    """
+    try:
+        found = await nc.jetstream().get_last_msg(stream, subject)
+    except NotFoundError:
+        return None
+    return found.seq or 0, found.data or b""
+
+
+def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
+    """A row of the table of streams as the server's configuration, with all that is off said to be off."""
+    return StreamConfig(
+        name=stream.name,
+        description=stream.description,
+        subjects=list(stream.subjects),
+        retention=RetentionPolicy(stream.retention),
+        discard=DiscardPolicy(stream.discard),
+        storage=StorageType(stream.storage),
+        max_age=stream.max_age_seconds,
+        max_bytes=stream.max_bytes,
+        max_msgs=stream.max_msgs,
+        max_consumers=-1,
+        duplicate_window=stream.duplicate_window_seconds,
+        deny_delete=stream.deny_delete,
+        deny_purge=stream.deny_purge,
+        allow_atomic=stream.allow_atomic,
+        allow_direct=stream.allow_direct,
+        num_replicas=replicas,
+        compression=StoreCompression.NONE,
+    )
+
+
+def differences(expected: StreamConfig, actual: StreamConfig) -> list[str]:
+    """What differs, one line each. Description, metadata, replicas and placement are the operator's own."""
+    free = {"name", "description", "metadata", "num_replicas", "placement", "consumer_limits", "first_seq"}
+    lines = []
+    for field, wanted in vars(expected).items():
+        found = getattr(actual, field)
+        if field == "subjects":
+            wanted, found = set(wanted or ()), set(found or ())
+            if wanted != found:
+                missing, stray = sorted(wanted - found), sorted(found - wanted)
+                lines.append(f"{expected.name}: subjects missing {missing}, not ours {stray}")
+        elif field not in free and (wanted or None) != (found or None):
+            lines.append(f"{expected.name}: {field} is {_plain(found)}, must be {_plain(wanted)}")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "value", value)
+
+
+async def check(nc: Client, monitor_url: str | None, expected: Sequence[Stream]) -> dict[str, str]:
+    """Compares the server with the table of streams; returns each stream's own id, by name.
+
+    Raises BrokerError that says what differs and what to run, when a stream is missing or other than the
+    table says, has no id, or the server does not write through to the disk (`sync_interval: always`).
+    """
+    await check_sync(monitor_url)
+    lines: list[str] = []
+    ids: dict[str, str] = {}
+    for stream in expected:
+        try:
+            config = (await nc.jetstream().stream_info(stream.name)).config
+        except NotFoundError:
+            lines.append(f"{stream.name}: does not exist")
+            continue
+        except (NatsError, TimeoutError) as error:
+            raise BrokerError(
+                f"NATS did not tell about stream {stream.name} ({error_code(error)}). Look at whether "
+                "JetStream runs "
+                "and whether this user may ask."
+            ) from None
+        lines += differences(stream_config(stream), config)
+        ids[stream.name] = (config.metadata or {}).get(UUID_KEY, "")
+        if not ids[stream.name]:
+            lines.append(f"{stream.name}: has no {UUID_KEY} in its metadata")
+    if lines:
+        raise BrokerError(
+            "The streams are not those that this version needs:\n  " + "\n  ".join(lines) + "\n"
+            "Run `gihan provision` for what is missing; what differs was changed by somebody and is for an "
+            "operator "
+            "to decide: it is never changed silently."
+        )
+    return ids
+
+
+async def check_sync(monitor_url: str | None) -> None:
+    """Raises BrokerError unless the server says that it syncs every write (`sync_interval: always`)."""
+    if monitor_url is None:
+        raise BrokerError(
+            "NATS_MONITOR_URL is not set, so whether the log is written through to the disk cannot be "
+            "checked. "
+            "Set it to the http address of nats-server's monitoring, for example http://127.0.0.1:8222."
+        )
+    try:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+            jetstream = (await http.get(f"{monitor_url}/varz")).raise_for_status().json().get("jetstream") or {}
+    except (httpx.HTTPError, ValueError) as error:
+        raise BrokerError(
+            f"The monitoring of nats-server does not answer at {monitor_url} ({error_code(error)}). "
+            "Look at NATS_MONITOR_URL and at `http` in the server's configuration."
+        ) from None
+    if not jetstream.get("config", {}).get("sync_always"):
+        raise BrokerError(
+            "nats-server keeps written data in memory for up to two minutes, and a power cut would lose "
+            "what was "
+            "acknowledged. Set `sync_interval: always` in the jetstream block of its configuration and "
+            "restart it."
+        )

@@ -1,0 +1,256 @@
+"""The HTTP shell of a service: FastAPI with problem documents, limits, health routes and a clean stop.
+
+The one rule it protects: an answer never repeats what was sent. A problem names the field and the reason,
+no value.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.chassis.health import Health
+from services.chassis.logs import OperatorError, get_logger
+from services.chassis.settings import Settings
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+PROBLEM = "application/problem+json"
+MAX_BODY_BYTES = 4 << 20
+"""Room for an array of 500 events of the usual size; one event is limited to 64 KiB by whoever judges it."""
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}\Z")
+
+
+class Problem(Exception):
+    """Becomes a problem document (RFC 9457).
+
+    `code` is for machines and never changes; `detail` is for people: what is wrong and what to do, without
+    a value. `pointer` is the JSON pointer of the field, `retry_after` a number of seconds.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, pointer: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.pointer = pointer
+        self.retry_after = retry_after
+
+    def document(self, **more: Any) -> dict[str, Any]:
+        """The problem as a JSON object; absent members are left out."""
+        pointer = {} if self.pointer is None else {"pointer": self.pointer}
+        title = HTTPStatus(self.status).phrase
+        return {
+            "title": title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **pointer,
+            **more,
+        }
+
+    def response(self, headers: Mapping[str, str] | None = None, **more: Any) -> JSONResponse:
+        """The problem as a response, with the request's id, by which it is found in the log."""
+        request_id = structlog.contextvars.get_contextvars().get("id")
+        if request_id:
+            more["instance"] = f"urn:gihan:request:{request_id}"
+        headers = dict(headers or {})
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return JSONResponse(self.document(**more), self.status, headers, media_type=PROBLEM)
+
+
+def create_app(title: str, version: str, lifespan: Lifespan, health: Health) -> FastAPI:
+    """A FastAPI application with the shell around it; the service adds its routes.
+
+    The checks of `health` run while it runs. There is no page of interactive documents: those load scripts
+    from outside, which a closed network does not reach; the OpenAPI document is at /openapi.json.
+    """
+
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            async with health, lifespan(app):
+                get_logger().info("started", version=version)
+                yield
+        except OperatorError:
+            # uvicorn prints a traceback as text, which the log drops; this says what the operator must do.
+            get_logger().critical("failed", exc_info=True)
+            raise
+        get_logger().info("stopped")
+
+    app = FastAPI(
+        title=title,
+        version=version,
+        lifespan=run,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(_Shell)
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(StarletteHTTPException, _on_http_error)
+    _add_health(app, health)
+    return app
+
+
+def _add_health(app: FastAPI, health: Health) -> None:
+    @app.get("/health/live", tags=["health"], summary="Is the process alive?")
+    async def live() -> dict[str, str]:
+        return {"service": health.service, "status": "live"}
+
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        summary="Is every part well? 503 with the list of those that are not",
+    )
+    async def ready() -> JSONResponse:
+        red = health.red()
+        status = "unready" if red else "ready"
+        return JSONResponse({"service": health.service, "status": status, "red": red}, 503 if red else 200)
+
+    @app.get("/status", tags=["health"], summary="Positions, lags and what the service stands at")
+    async def status() -> JSONResponse:
+        return JSONResponse(jsonable_encoder(await health.report()))
+
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(health.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """422, or 400 for a body that is no JSON, with a pointer, a code and a reason for each field."""
+    assert isinstance(error, RequestValidationError)
+    errors = [describe_invalid(entry) for entry in error.errors()]
+    if any(entry["code"] == "json_invalid" for entry in errors):
+        return Problem(400, "not_json", "The body is not JSON. Send a JSON document in UTF-8.").response()
+    detail = "Some fields are missing or wrong; see `errors`."
+    return Problem(422, "invalid", detail).response(errors=errors)
+
+
+def describe_invalid(entry: Mapping[str, Any]) -> dict[str, str]:
+    """One entry of pydantic's errors() as pointer, code and reason, with nothing in it that was sent.
+
+    An unknown field's name is something that was sent, so the pointer then ends at the object that holds it.
+    """
+    place = (
+        entry["loc"][1:] if entry["loc"] and entry["loc"][0] in ("body", "query", "path", "header") else entry["loc"]
+    )
+    code = str(entry["type"])
+    if code == "extra_forbidden":
+        return {
+            "pointer": _pointer(place[:-1]),
+            "code": code,
+            "detail": "There is a field here that is not known.",
+        }
+    return {"pointer": _pointer(place), "code": code, "detail": str(entry["msg"])}
+
+
+def _pointer(place: tuple[Any, ...]) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, StarletteHTTPException)
+    return _http_problem(error.status_code).response(error.headers)
+
+
+def _http_problem(code: int) -> Problem:
+    status = HTTPStatus(code)
+    return Problem(status, status.name.lower(), status.description or status.phrase)
+
+
+_UNEXPECTED = Problem(
+    500, "internal", "Something failed on our side; nothing is half done. Send the same again, with the same id."
+)
+
+
+class _Shell:
+    """Around every request: an id for the log and for problems, a limit on the body, safe headers, no surprises.
+
+    Unexpected errors are answered here, not by the framework, which would hand them on to a server that prints
+    their text.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given if _REQUEST_ID.match(given) else uuid4().hex.encode()
+        received = 0
+        answering = False
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413)
+            return message
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal answering
+            if message["type"] == "http.response.start":
+                answering = True
+                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id)]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(id=request_id.decode()):
+            try:
+                length = headers.get(b"content-length", b"")
+                if length.isdigit() and int(length) > MAX_BODY_BYTES:
+                    await _http_problem(413).response()(scope, receive, send_with_headers)
+                else:
+                    await self._app(scope, receive_limited, send_with_headers)
+            except Exception:
+                get_logger().error("request_failed", exc_info=True)
+                if not answering:
+                    await _UNEXPECTED.response()(scope, receive, send_with_headers)
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what is under way within 10 seconds."""
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=8,
+        timeout_keep_alive=30,
+    )

@@ -1,0 +1,135 @@
+"""Connections to PostgreSQL, and the migrations.
+
+The one rule it protects: no call waits for ever. Every connection has time limits on both sides, is in UTC
+and names its process.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import asyncpg
+
+from services.chassis.logs import OperatorError, error_code
+from services.chassis.settings import ROOT, Settings
+
+MIGRATIONS = ROOT / "deploy" / "migrations"
+
+_COMMAND_TIMEOUT_SECONDS = 15
+_CONNECT_TIMEOUT_SECONDS = 5
+_MIGRATION_LOCK = 0x676968616E  # "gihan", as a number that no other program is likely to lock
+_CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+
+
+class DatabaseError(OperatorError):
+    """PostgreSQL cannot be reached, or a migration does not fit what the database already holds."""
+
+
+async def connect_pool(settings: Settings, max_size: int = 8) -> asyncpg.Pool:
+    """A pool of 1 to `max_size` connections. Raises DatabaseError when PostgreSQL cannot be reached."""
+    try:
+        return await asyncpg.create_pool(
+            settings.database_url,
+            password=settings.database_password,
+            min_size=1,
+            max_size=max_size,
+            timeout=_CONNECT_TIMEOUT_SECONDS,
+            command_timeout=_COMMAND_TIMEOUT_SECONDS,
+            max_inactive_connection_lifetime=300,
+            server_settings=_server_settings(settings.service),
+        )
+    except _CONNECTION_ERRORS as error:
+        raise _unreachable(error) from None
+
+
+async def connect(settings: Settings) -> asyncpg.Connection:
+    """A session of its own, for locks and listening; close it yourself. Raises DatabaseError as connect_pool."""
+    try:
+        return await asyncpg.connect(
+            settings.database_url,
+            password=settings.database_password,
+            timeout=_CONNECT_TIMEOUT_SECONDS,
+            command_timeout=_COMMAND_TIMEOUT_SECONDS,
+            server_settings=_server_settings(settings.service),
+        )
+    except _CONNECTION_ERRORS as error:
+        raise _unreachable(error) from None
+
+
+def _server_settings(service: str) -> dict[str, str]:
+    return {
+        "application_name": f"gihan/{service}",
+        "timezone": "UTC",
+        "statement_timeout": "10s",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "10s",
+        "jit": "off",
+    }
+
+
+def _unreachable(error: Exception) -> DatabaseError:
+    return DatabaseError(
+        f"PostgreSQL cannot be reached or does not let us in ({error_code(error)}). "
+        "Look at DATABASE_URL and at whether the server runs."
+    )
+
+
+async def migrate(database_url: str, password: str | None = None, folder: Path = MIGRATIONS) -> list[str]:
+    """Applies the files NNN_name.sql of `folder` in order, each once and in one transaction; returns the
+    new ones.
+
+    A file that has changed since it was applied, or that comes before one already applied, is refused with
+    DatabaseError: a database is mended by a further migration.
+    """
+    files = _files(folder)
+    connection: asyncpg.Connection | None = None
+    try:
+        connection = await asyncpg.connect(
+            database_url, password=password, timeout=_CONNECT_TIMEOUT_SECONDS, command_timeout=600
+        )
+        return await _apply(connection, files)
+    except _CONNECTION_ERRORS as error:
+        raise _unreachable(error) from None
+    finally:
+        if connection is not None:
+            await connection.close(timeout=_CONNECT_TIMEOUT_SECONDS)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.sql") if re.fullmatch(r"\d{3}_[a-z_]+\.sql", path.name))
+
+
+async def _apply(connection: asyncpg.Connection, files: list[Path]) -> list[str]:
+    await connection.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
+    await connection.execute(
+        "create schema if not exists chassis;"
+        "create table if not exists chassis.migrations (name text primary key, sha256 text not null)"
+    )
+    applied = {row["name"]: row["sha256"] for row in await connection.fetch("table chassis.migrations")}
+    missing = [path for path in files if path.name not in applied]
+    for path in files:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if applied.get(path.name, digest) != digest:
+            raise DatabaseError(
+                f"Migration {path.name} has changed since it was applied. Restore the file and write the "
+                "change "
+                "as a further migration."
+            )
+    if missing and applied and missing[0].name < max(applied):
+        raise DatabaseError(
+            f"Migration {missing[0].name} comes before {max(applied)}, which is applied already. Number it later."
+        )
+    for path in missing:
+        text = path.read_text(encoding="utf-8")
+        try:
+            async with connection.transaction():
+                await connection.execute(text)
+                await connection.execute(
+                    "insert into chassis.migrations values ($1, $2)",
+                    path.name,
+                    hashlib.sha256(text.encode()).hexdigest(),
+                )
+        except asyncpg.PostgresError as error:
+            # PostgreSQL's message names objects only; its detail, which may show values, is left out.
+            raise DatabaseError(f"Migration {path.name} failed: {error_code(error)}: {error.args[0]}") from None
+    return [path.name for path in missing]

@@ -1,0 +1,123 @@
+"""Settings of a process: read once from the environment, then frozen.
+
+The one rule it protects: nothing else reads the environment, and a secret is never printed.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from services.chassis.logs import OperatorError
+
+ROOT = Path(__file__).parents[2]
+
+
+class SettingsError(OperatorError):
+    """A setting is missing or has a form that cannot be used; names the variable, never its value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a process has been told. Addresses may hold a password and stay out of repr()."""
+
+    nats_url: str = field(repr=False)
+    """[NATS_URL] one or more addresses, parted by commas; user and password inside."""
+    database_url: str = field(repr=False)
+    """[DATABASE_URL] postgresql://user:password@host/database."""
+    nats_password: str | None = field(default=None, repr=False)
+    """Content of [NATS_PASSWORD_FILE]; goes before a password in the address."""
+    database_password: str | None = field(default=None, repr=False)
+    """Content of [DATABASE_PASSWORD_FILE]; goes before a password in the address."""
+    nats_monitor_url: str | None = None
+    """[NATS_MONITOR_URL] http address of nats-server's monitoring, for the check of `sync_interval`."""
+    service: str = "gihan"
+    """[GIHAN_SERVICE] name of the process; also of its NATS inbox and its PostgreSQL application_name."""
+    host: str = "127.0.0.1"
+    """[GIHAN_HOST] address to serve HTTP on."""
+    port: int = 8000
+    """[GIHAN_PORT] port to serve HTTP on."""
+    vault_key_file: Path | None = None
+    """[GIHAN_VAULT_KEY_FILE] file of 32 bytes: the master key of the vault."""
+    tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
+    """[GIHAN_TENANTS_FILE]"""
+    smtp_url: str | None = field(default=None, repr=False)
+    """[SMTP_URL] such as smtp://127.0.0.1:2525."""
+    sms_url: str | None = field(default=None, repr=False)
+    """[SMS_URL] http address of the SMS gateway."""
+    clock: Literal["real", "stepped"] = "real"
+    """[GIHAN_CLOCK] whose time holds: the machine's, or the row that a driver steps."""
+    settle_seconds: float = 1.0
+    """[GIHAN_SETTLE_SECONDS] how long after a due instant its tick is written; 0 when stepped."""
+    log_level: str = "info"
+    """[GIHAN_LOG_LEVEL] debug, info, warning or error."""
+
+    @classmethod
+    def from_env(cls, service: str | None = None, env: Mapping[str, str] | None = None) -> "Settings":
+        """The settings in `env` (default: the process environment). Raises SettingsError naming the variable."""
+        env = os.environ if env is None else env
+        clock = env.get("GIHAN_CLOCK", "real")
+        if clock not in ("real", "stepped"):
+            raise SettingsError("GIHAN_CLOCK must be `real` or `stepped`.")
+        level = env.get("GIHAN_LOG_LEVEL", "info").lower()
+        if level not in ("debug", "info", "warning", "error"):
+            raise SettingsError("GIHAN_LOG_LEVEL must be debug, info, warning or error.")
+        return cls(
+            nats_url=_required(env, "NATS_URL", "nats://user:password@host:4222"),
+            database_url=_required(env, "DATABASE_URL", "postgresql://user:password@host/database"),
+            nats_password=_secret(env, "NATS_PASSWORD_FILE"),
+            database_password=_secret(env, "DATABASE_PASSWORD_FILE"),
+            nats_monitor_url=env.get("NATS_MONITOR_URL"),
+            service=service or env.get("GIHAN_SERVICE", "gihan"),
+            host=env.get("GIHAN_HOST", "127.0.0.1"),
+            port=int(_number(env, "GIHAN_PORT", "8000")),
+            vault_key_file=_path(env, "GIHAN_VAULT_KEY_FILE"),
+            tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
+            smtp_url=env.get("SMTP_URL"),
+            sms_url=env.get("SMS_URL"),
+            clock=cast(Literal["real", "stepped"], clock),
+            settle_seconds=_number(env, "GIHAN_SETTLE_SECONDS", "0" if clock == "stepped" else "1"),
+            log_level=level,
+        )
+
+    def nats_login(self) -> tuple[list[str], str | None, str | None]:
+        """(addresses without credentials, user, password), so that no address in an error holds a password."""
+        servers, user, password = [], None, self.nats_password
+        for address in self.nats_url.split(","):
+            url = urlsplit(address.strip())
+            user = user or (unquote(url.username) if url.username else None)
+            password = password or (unquote(url.password) if url.password else None)
+            servers.append(urlunsplit((url.scheme, url.netloc.rpartition("@")[2], "", "", "")))
+        return servers, user, password
+
+
+def _required(env: Mapping[str, str], name: str, example: str) -> str:
+    if not env.get(name):
+        raise SettingsError(f"{name} is not set. Set it, for example to {example}, or start with `gihan up`.")
+    return env[name]
+
+
+def _number(env: Mapping[str, str], name: str, default: str) -> float:
+    try:
+        value = float(env.get(name, default))
+    except ValueError:
+        raise SettingsError(f"{name} must be a number.") from None
+    if value < 0:
+        raise SettingsError(f"{name} must not be negative.")
+    return value
+
+
+def _path(env: Mapping[str, str], name: str) -> Path | None:
+    return Path(env[name]) if env.get(name) else None
+
+
+def _secret(env: Mapping[str, str], name: str) -> str | None:
+    path = _path(env, name)
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"The file named by {name} cannot be read ({error.strerror}).") from None

@@ -1,0 +1,414 @@
+"""Appending: batches of reserved events go into the log, each at most once, and only then is the answer yes.
+
+The one rule it protects: in any doubt the log decides. Every batch is closed by a marker of this instance, written
+with the marker before it as the expected last one; whatever happened to a reply, a process or a connection, the last
+marker says which batches stand. An instance that finds another's marker there has been declared dead, and ends.
+"""
+
+import asyncio
+import json
+import secrets
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import asyncpg
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from contracts.envelope import Accepted, Refused
+from contracts.streams import intake_mark, receipts_subject
+from services.chassis import broker
+from services.chassis.clock import Clock
+from services.chassis.health import Health
+from services.chassis.lease import Lease
+from services.chassis.logs import OperatorError, error_code, get_logger
+from services.chassis.settings import Settings
+from services.chassis.vault import Vault
+from services.intake.judge import Judged, Refusal
+from services.intake.reserve import (
+    Batch,
+    CaseKey,
+    Key,
+    Notice,
+    Pending,
+    copies,
+    reserve,
+)
+from services.rules.tenants import Tenant
+
+COMPANY_SECONDS = 0.003
+"""How long a first event waits for others to share its batch."""
+MAX_UNFOLDED = 5_000
+"""Events of one tenant that may lie between intake and the fold before the tenant is held back."""
+ANSWER_SECONDS = 15.0
+_RETRY_SECONDS = 0.05
+_RESTART_SECONDS = 0.5
+_LOST = (
+    *(OSError, TimeoutError, asyncpg.InterfaceError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+)
+"""What leaves open whether a transaction was committed."""
+
+
+class Fenced(Exception):
+    """This instance was declared dead, or cannot know how it stands: it must go on under a new name."""
+
+
+class WrongLog(OperatorError):
+    """The log in NATS is not the one that this database belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a marker says: the last batch of an instance and, where another fenced it off, where that batch ended."""
+
+    batch: int
+    sequence: int
+    fenced: bool
+    stands_at: int
+    """Sequence of the marker itself: what the next one must expect."""
+
+    @classmethod
+    async def last(cls, nc: Client, instance: str) -> "Marker":
+        """The last marker of an instance; batch 0 where there is none."""
+        found = await broker.last_message(nc, "CASES", intake_mark(instance))
+        if found is None:
+            return cls(0, 0, False, 0)
+        sequence, body = found
+        content = json.loads(body)
+        fenced = "fenced_by" in content
+        return cls(content["batch"], content["sequence"] if fenced else sequence, fenced, sequence)
+
+
+@dataclass(slots=True)
+class _Item:
+    event: Judged
+    answer: asyncio.Future[Accepted]
+
+
+class Queues:
+    """Events that wait for a batch: one queue per tenant, served in turn."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[_Item]] = {}
+        self._filled = asyncio.Event()
+
+    def put(self, item: _Item) -> None:
+        self._queues.setdefault(item.event.tenant.id, deque()).append(item)
+        self._filled.set()
+
+    def waiting(self, tenant: str) -> int:
+        return len(self._queues.get(tenant, ()))
+
+    async def wait(self, seconds: float) -> None:
+        """Returns once an event is there, a few milliseconds later for its company, or after `seconds`."""
+        if any(self._queues.values()):
+            return
+        self._filled.clear()
+        try:
+            await asyncio.wait_for(self._filled.wait(), seconds)
+        except TimeoutError:
+            return
+        await asyncio.sleep(COMPANY_SECONDS)
+
+    def take(self) -> list[_Item]:
+        """Events for one batch: one of each tenant in turn, each key once, at most as many messages as it holds."""
+        taken: dict[Key, _Item] = {}
+        room = broker.BATCH_LIMIT
+        ready = deque(sorted(self._queues))
+        while ready:
+            queue = self._queues[ready[0]]
+            # A repeat of an event in this batch waits for the next one, and its tenant with it.
+            if not queue or queue[0].event.key in taken or copies(queue[0].event) > room:
+                ready.popleft()
+                continue
+            item = queue.popleft()
+            taken[item.event.key] = item
+            room -= copies(item.event)
+            ready.rotate(-1)
+        return list(taken.values())
+
+
+class Appender:
+    """The append loop of this process. `submit` answers when the log has the event."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: asyncpg.Pool,
+        nc: Client,
+        vault: Vault,
+        clock: Clock,
+        tenants: Mapping[str, Tenant],
+        health: Health,
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._nc = nc
+        self._vault = vault
+        self._clock = clock
+        self._tenants = tenants
+        self._part = health.part("append")
+        self._queues = Queues()
+        self._opened: set[CaseKey] = set()
+        self._orphans: deque[tuple[str, int]] = deque()
+        self._unfolded: dict[str, dict[int, deque[int]]] = defaultdict(lambda: defaultdict(deque))
+        self.instance = ""
+        self._lease = Lease(settings, "intake")
+        self._number = 0
+        self._marker = 0
+
+    async def submit(self, event: Judged) -> Accepted:
+        """Appends an event; the answer comes after the log has acknowledged it. Raises Refusal."""
+        tenant = event.tenant.id
+        if max(self.unfolded(tenant), self._queues.waiting(tenant)) > MAX_UNFOLDED:
+            raise Refusal(
+                "held_back",
+                "Too many events of this tenant are still being worked on. Send this one again in a moment.",
+                status=HTTPStatus.TOO_MANY_REQUESTS,
+                retry_after=1,
+            )
+        item = _Item(event, asyncio.get_running_loop().create_future())
+        self._queues.put(item)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await item.answer
+        except TimeoutError:
+            raise unavailable() from None
+
+    def adopt(self, instance: str, number: int) -> None:
+        """Has a batch that a dead instance reserved, and did not append, appended by this one."""
+        self._orphans.append((instance, number))
+
+    def release(self, cases: Iterable[CaseKey]) -> None:
+        """Has facts that still wait, although their case is open, follow with the next batch."""
+        self._opened.update(cases)
+
+    def unfolded(self, tenant: str) -> int:
+        """How many events of a tenant this process appended that no fold has reached yet."""
+        return sum(map(len, self._unfolded[tenant].values())) if tenant in self._unfolded else 0
+
+    async def run(self) -> None:
+        """Appends until cancelled, under a new name whenever the old one is in doubt."""
+        while True:
+            self.instance = f"i{secrets.token_hex(8)}"
+            self._number = self._marker = 0
+            try:
+                async with Lease(self._settings, f"intake/{self.instance}") as self._lease:
+                    await self.check_log()
+                    await self._serve()
+            except Exception as error:
+                self._part.down(f"starts anew after {error_code(error)}: look at PostgreSQL, NATS and the log")
+                get_logger().warning("instance_ended", instance=self.instance, exc_info=error)
+                await asyncio.sleep(_RESTART_SECONDS)
+
+    async def check_log(self) -> None:
+        """Refuses a log that ends before what this database knows it to hold."""
+        known = await self._pool.fetchval(
+            "select marker_sequence from intake.batches where marker_sequence is not null"
+            " order by marker_sequence desc limit 1"
+        )
+        last = (await self._nc.jetstream().stream_info("CASES")).state.last_seq
+        if known is not None and last < known:
+            raise WrongLog(
+                f"CASES ends at {last}, but {known} was acknowledged: it is another log or an older copy. "
+                "Restore the newer log, or point NATS_URL at the right server."
+            )
+
+    async def _serve(self) -> None:
+        while True:
+            if self._lease.lost.is_set():
+                raise Fenced
+            self._part.beat(instance=self.instance, batch=self._number)
+            while self._orphans:
+                await self._adopt(*self._orphans.popleft())
+            if not self._opened:
+                await self._queues.wait(seconds=1)
+            if (items := self._queues.take()) or self._opened:
+                await self._handle(items)
+
+    async def _handle(self, items: Sequence[_Item]) -> None:
+        """One batch: reserve, append, answer."""
+        opened, self._opened = self._opened, set()
+        try:
+            batch = await self._reserve([item.event for item in items], opened)
+        except _LOST as error:
+            # Whether the reservation stands is open. The sweeper finds out, under this instance's old name.
+            for item in items:
+                _fail(item, unavailable())
+            raise Fenced from error
+        except Exception as error:
+            get_logger().error("reservation_failed", count=len(items), exc_info=error)
+            if len(items) > 1:  # it was rolled back: alone, only the one that cannot be kept is refused
+                for item in items:
+                    await self._handle([item])
+            elif items:
+                _fail(items[0], Refusal("internal", "Something failed on our side; nothing was kept.", status=500))
+            return
+        try:
+            if batch.messages:
+                sequence = await self._append(self._number, batch.messages)
+                await self.resolve(self.instance, self._number, sequence, batch.notices)
+            else:
+                await self._notify(batch.notices)
+        except BaseException:
+            for item in items:
+                _fail(item, unavailable())
+            raise
+        self._opened |= batch.left
+        self._answer(items, batch)
+
+    async def _reserve(self, events: Sequence[Judged], opened: set[CaseKey]) -> Batch:
+        now = await self._clock.now()
+        async with self._pool.acquire() as conn:
+            batch = await reserve(
+                conn, self._vault, self._tenants, events, opened, now, self.instance, self._number + 1
+            )
+        if batch.messages:
+            self._number += 1
+        return batch
+
+    async def _append(self, number: int, messages: Sequence[tuple[str, bytes]]) -> int:
+        """Brings a batch into the log and returns its marker's sequence, however often the reply is lost."""
+        body = json.dumps({"batch": number, "count": len(messages)}).encode()
+        pause = _RETRY_SECONDS
+        while True:
+            try:
+                self._marker = await broker.publish_batch(
+                    self._nc, messages, (intake_mark(self.instance), body), self._marker
+                )
+                return self._marker
+            except (broker.BatchRefused, broker.BatchUnknown) as error:
+                self._part.down("the log does not acknowledge: look at NATS and at the room on its disk")
+                get_logger().warning("batch_unanswered", instance=self.instance, error=error_code(error))
+            if self._lease.lost.is_set():
+                raise Fenced
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2.0)
+            try:
+                marker = await Marker.last(self._nc, self.instance)
+            except (NatsError, TimeoutError, OSError):
+                continue
+            if marker.fenced or marker.batch not in (number - 1, number):
+                raise Fenced
+            self._marker = marker.stands_at
+            if marker.batch == number:
+                return self._marker
+
+    async def _adopt(self, instance: str, number: int) -> None:
+        """Appends under this instance's name a batch that a dead one had reserved but not appended."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            count = await conn.fetchval(
+                "delete from intake.batches where instance = $1 and number = $2 and marker_sequence is null"
+                " returning count",
+                instance,
+                number,
+            )
+            if count is None:
+                return  # another sweeper was faster
+            await conn.execute("insert into intake.batches values ($1, $2, $3)", self.instance, self._number + 1, count)
+            rows = await conn.fetch(
+                "update intake.reservations set instance = $3, batch = $4 where instance = $1 and batch = $2"
+                " returning place, subjects, bodies",
+                instance,
+                number,
+                self.instance,
+                self._number + 1,
+            )
+        self._number += 1
+        messages = [
+            message
+            for row in sorted(rows, key=lambda row: int(row["place"]))
+            for message in zip(row["subjects"], row["bodies"], strict=True)
+        ]
+        sequence = await self._append(self._number, messages)
+        await self.resolve(self.instance, self._number, sequence)
+
+    async def resolve(self, instance: str, number: int, sequence: int, notices: Sequence[Notice] | None = None) -> None:
+        """Writes down where a batch stands in the log, after telling the sources of those in it that waited.
+
+        `notices` are read from the reservations where they are not known.
+        """
+        if notices is None:
+            rows = await self._pool.fetch(
+                "select r.tenant, r.source, r.id, r.case_id, c.receipt from intake.reservations r"
+                " join intake.cases c using (tenant, case_id) where instance = $1 and batch = $2 and waited",
+                instance,
+                number,
+            )
+            notices = [Notice(r["tenant"], accepted(r["source"], r["id"], r["case_id"], r["receipt"])) for r in rows]
+        await self._notify(notices)
+        await self._pool.execute(
+            "update intake.batches set marker_sequence = $3 where instance = $1 and number = $2",
+            instance,
+            number,
+            sequence,
+        )
+
+    async def _notify(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            try:
+                await tell(self._nc, notice.tenant, notice.answer.source or "", notice.answer)
+            except (NatsError, TimeoutError, OSError) as error:
+                # The answer stands in read.event_fate, where GET /v1/events finds it.
+                get_logger().warning("receipt_unsent", tenant=notice.tenant, error=error_code(error))
+
+    def _answer(self, items: Sequence[_Item], batch: Batch) -> None:
+        for item in items:
+            answer = batch.answers[item.event.key]
+            if isinstance(answer, Pending):
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._queues.put, item)
+            elif isinstance(answer, Refusal):
+                _fail(item, answer)
+            elif not item.answer.done():
+                item.answer.set_result(answer)
+        first = self._marker - len(batch.messages)
+        for place, (subject, _) in enumerate(batch.messages):
+            _, number, tenant, _, _ = subject.split(".")
+            self._unfolded[tenant][int(number)].append(first + place)
+
+    async def watch_fold(self) -> None:
+        """Forgets, five times a second, what the fold has reached; until cancelled."""
+        while True:
+            await asyncio.sleep(0.2)
+            try:
+                rows = await self._pool.fetch("select partition, sequence from read.fold_position")
+            except (*_LOST, asyncpg.PostgresError):
+                continue  # PostgreSQL's own health check tells
+            for row in rows:
+                for numbers in self._unfolded.values():
+                    while (queue := numbers[row["partition"]]) and queue[0] <= row["sequence"]:
+                        queue.popleft()
+
+
+def accepted(source: str, id: str, case: str, receipt: str | None) -> Accepted:
+    """The answer to an event that stands in the log."""
+    return Accepted(status="accepted", source=source, id=id, case=case, receipt=receipt)
+
+
+async def tell(nc: Client, tenant: str, source: str, answer: Accepted | Refused, letter: str = "") -> None:
+    """Puts an answer on RECEIPTS. A repeat carries the same Nats-Msg-Id; `letter` stands for an unreadable id."""
+    await nc.jetstream().publish(
+        receipts_subject(tenant, source),
+        answer.model_dump_json(exclude_none=True).encode(),
+        timeout=3,
+        stream="RECEIPTS",
+        headers={"Nats-Msg-Id": f"{tenant}.{source}.{answer.id or letter}.{answer.status}"},
+    )
+
+
+def unavailable() -> Refusal:
+    """What is said when it is not known whether an event was taken in."""
+    return Refusal(
+        "unavailable",
+        "No answer from the log in time. Send the same event again, with the same id: it is kept once.",
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        retry_after=2,
+    )
+
+
+def _fail(item: _Item, refusal: Refusal) -> None:
+    if not item.answer.done():
+        item.answer.set_exception(refusal)

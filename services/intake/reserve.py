@@ -1,0 +1,519 @@
+"""The reservation: one PostgreSQL transaction that decides a batch of events and keeps them, sealed, before the log.
+
+The one rule it protects: an event is kept at most once, and what is kept is exactly what will be appended. Whoever
+reads these rows later (a repeat, the sweeper of a dead instance) needs nothing that lived in memory.
+"""
+
+import hmac
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import asyncpg
+import orjson
+
+from contracts.envelope import UPCASTERS, Accepted, Refused, schema_name
+from contracts.events import (
+    TENANT_WIDE,
+    FactVoided,
+    FaultConfirmed,
+    PersonalData,
+    StaffDescribed,
+    personal_data,
+    stored_data,
+)
+from contracts.streams import PARTITIONS, cases_subject
+from services.chassis.broker import BATCH_LIMIT
+from services.chassis.vault import Connection, Person, Sealing, TenantKeys, Vault, content_hash
+from services.intake.judge import Judged, Refusal
+from services.rules.instants import Instant, text
+from services.rules.routing import route
+from services.rules.tenants import Tenant
+
+Key = tuple[str, str, str]
+"""(tenant, source, id) of an event."""
+CaseKey = tuple[str, str]
+"""(tenant, case)."""
+
+_COLUMNS = (
+    *("tenant", "source", "id", "type", "case_id", "officer", "person", "content_hash", "occurred", "recorded"),
+    *("subjects", "bodies", "subject_ref", "waited", "instance", "batch", "place"),
+)
+_DAMM = (
+    "0317598642",
+    "7092154863",
+    "4206871359",
+    "1750983426",
+    "6123045978",
+    "3674209581",
+    "5869720134",
+    "8945362017",
+    "9438617205",
+    "2581436790",
+)
+
+
+class Pending(Exception):
+    """The same event is on its way into the log already; ask again in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a source is told on RECEIPTS of an event that had to wait."""
+
+    tenant: str
+    answer: Accepted | Refused
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a reservation decided: an answer for each event, and the messages to append, in order."""
+
+    answers: dict[Key, Accepted | Refusal | Pending] = field(default_factory=dict)
+    messages: list[tuple[str, bytes]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    """For those that waited: refused ones count at once, accepted ones when the log has them."""
+    left: set[CaseKey] = field(default_factory=set)
+    """Opened cases of which facts still wait, since the batch was full."""
+
+
+@dataclass(slots=True)
+class _Case:
+    owner: str | None
+    receipt: str | None
+    subject_ref: str | None
+    notify_by: str | None
+    language: str | None
+    person: Person | None = None
+    changed: bool = False
+
+
+@dataclass(slots=True)
+class _Fact:
+    """What is known of a fact that another one names."""
+
+    case: str
+    type: str
+    officer: str | None
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A new event on its way through the reservation."""
+
+    event: Judged
+    waits: bool
+    officer: str | None
+    routes: list[str] | None
+    personal: PersonalData
+    person: Person | None = None
+    subject_ref: str | None = None
+    subjects: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+
+def copies(event: Judged) -> int:
+    """How many messages an event may become, at most."""
+    if event.type in TENANT_WIDE or event.type == "fact.voided":
+        return PARTITIONS
+    return 2 if isinstance(event.data, FaultConfirmed) else 1
+
+
+def receipt_number(number: int) -> str:
+    """A receipt number: nine digits and Damm's check digit, which finds a wrong or a swapped digit."""
+    digits = f"{number:09d}"
+    check = 0
+    for digit in digits:
+        check = int(_DAMM[check][int(digit)])
+    return f"{digits}-{check}"
+
+
+async def reserve(
+    conn: Connection,
+    vault: Vault,
+    tenants: Mapping[str, Tenant],
+    events: Sequence[Judged],
+    opened: set[CaseKey],
+    now: Instant,
+    instance: str,
+    number: int,
+) -> Batch:
+    """Decides `events` (each key once) and the waiting facts of the cases `opened` before, in one transaction.
+
+    What is to be appended is stamped with `instance`, batch `number` and place. Nothing is kept if it raises.
+    """
+    async with conn.transaction():
+        return await _Reservation(conn, vault, tenants, now, instance, number).run(events, opened)
+
+
+class _Reservation:
+    def __init__(
+        self,
+        conn: Connection,
+        vault: Vault,
+        tenants: Mapping[str, Tenant],
+        now: Instant,
+        instance: str,
+        number: int,
+    ) -> None:
+        self._conn = conn
+        self._vault = vault
+        self._tenants = tenants
+        self._now = now
+        self._stamp = (instance, number)
+        self._batch = Batch()
+        self._sealing = Sealing()
+        self._cases: dict[CaseKey, _Case] = {}
+        self._facts: dict[tuple[str, str], _Fact] = {}
+        self._opened: set[CaseKey] = set()
+        self._keys: dict[str, TenantKeys] = {}
+        self._amended: list[tuple[Person, str, str]] = []
+
+    async def run(self, events: Sequence[Judged], opened: set[CaseKey]) -> Batch:
+        # The lock on a case keeps its opening and the facts before it apart, whichever instance they come to.
+        await self._lock_cases(sorted({(e.tenant.id, e.case) for e in events} | opened))
+        fresh = await self._answer_known(events)
+        await self._load_facts(fresh)
+        # Within a batch the opening goes first, so that what came beside it need not wait.
+        entries = [e for e in (self._decide(event) for event in sorted(fresh, key=lambda e: not e.opens)) if e]
+        await self._number_cases()
+        await self._seal(entries)
+        await self._write(entries, opened | self._opened)
+        return self._batch
+
+    async def _lock_cases(self, wanted: list[CaseKey]) -> None:
+        columns = [tenant for tenant, _ in wanted], [case for _, case in wanted]
+        await self._conn.execute(
+            "insert into intake.cases (tenant, case_id) select * from unnest($1::text[], $2::text[])"
+            " on conflict do nothing",
+            *columns,
+        )
+        rows = await self._conn.fetch(
+            "select c.* from intake.cases c join unnest($1::text[], $2::text[]) as w(tenant, case_id)"
+            " using (tenant, case_id) order by tenant, case_id for update of c",
+            *columns,
+        )
+        self._cases = {
+            (r["tenant"], r["case_id"]): _Case(
+                r["owner"], r["receipt"], r["subject_ref"], r["notify_by"], r["language"]
+            )
+            for r in rows
+        }
+
+    async def _answer_known(self, events: Sequence[Judged]) -> list[Judged]:
+        """Answers those that were received before; returns the others."""
+        rows = await self._conn.fetch(
+            "select r.tenant, r.source, r.id, r.person, r.content_hash, f.status, f.case, f.receipt, r.refusal"
+            " from unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id)"
+            " join intake.reservations r using (tenant, source, id) join read.event_fate f using (tenant, source, id)",
+            *([e.key[i] for e in events] for i in range(3)),
+        )
+        known = {(r["tenant"], r["source"], r["id"]): r for r in rows}
+        self._keys = await self._vault.tenant_keys(self._conn, {e.tenant.id for e in events})
+        people = await self._vault.keys_of_people(
+            self._conn, [(r["tenant"], r["person"]) for r in rows if r["person"] is not None]
+        )
+        for event in events:
+            if row := known.get(event.key):
+                self._batch.answers[event.key] = self._known_answer(event, row, people)
+        return [event for event in events if event.key not in known]
+
+    def _known_answer(
+        self, event: Judged, row: asyncpg.Record, people: dict[tuple[str, uuid.UUID], bytes]
+    ) -> Accepted | Refusal | Pending:
+        tenant_key = self._keys[event.tenant.id].seal
+        key = tenant_key if row["person"] is None else people.get((event.tenant.id, row["person"]))
+        # Once key or hash are erased nothing can be compared, and whatever comes gets the first answer.
+        if key is not None and row["content_hash"] is not None:
+            same = hmac.compare_digest(content_hash(key, event.content), row["content_hash"])
+            if not same:
+                return Refusal(
+                    "other_content",
+                    "This id was used before, with other content. Give a new event a new id.",
+                    "/id",
+                    HTTPStatus.CONFLICT,
+                )
+        if row["status"] == "pending":
+            return Pending()
+        if row["status"] == "refused":
+            return refusal_of(row["refusal"])
+        return _accepted(event.source, event.id, row["case"], row["receipt"], waits=row["status"] == "waiting")
+
+    async def _load_facts(self, events: Sequence[Judged]) -> None:
+        """Looks up the facts that others name: those taken back, and the faults that findings are about."""
+        voided = [(e.tenant.id, e.data.source, e.data.id) for e in events if isinstance(e.data, FactVoided)]
+        about = [
+            (e.tenant.id, e.case, e.data.about) for e in events if isinstance(e.data, FaultConfirmed) and e.data.about
+        ]
+        if voided or about:
+            rows = await self._conn.fetch(
+                "select tenant, source, id, type, case_id, officer from intake.reservations"
+                " join unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id) using (tenant, source, id)"
+                " where refusal is null"
+                " union select tenant, source, id, type, case_id, officer from intake.reservations"
+                " join unnest($4::text[], $5::text[], $6::text[]) as w(tenant, case_id, id)"
+                " using (tenant, case_id, id) where type = 'fault.reported' and refusal is null",
+                *([v[i] for v in voided] for i in range(3)),
+                *([a[i] for a in about] for i in range(3)),
+            )
+            for r in rows:
+                self._remember((r["tenant"], r["source"], r["id"]), r["case_id"], r["type"], r["officer"])
+
+    def _remember(self, key: Key, case: str, type: str, officer: str | None) -> None:
+        fact = _Fact(case, type, officer)
+        self._facts[key[0], f"{key[1]}|{key[2]}"] = fact
+        if type == "fault.reported":
+            self._facts[key[0], f"{case}|about|{key[2]}"] = fact
+
+    def _decide(self, event: Judged) -> _Entry | None:
+        """What becomes of a new event, apart from sealing it; a refused one is answered and dropped."""
+        case = self._cases[event.tenant.id, event.case]
+        try:
+            waits = self._admit(event, case)
+            officer, routes = self._officer(event), self._routes(event)
+        except Refusal as refusal:
+            self._batch.answers[event.key] = refusal
+            return None
+        if not waits:
+            for name in ("notify_by", "language"):
+                if (value := getattr(event.data, name, None)) is not None:
+                    setattr(case, name, value)
+                    case.changed = True
+        self._remember(event.key, event.case, event.type, officer)
+        return _Entry(event, waits, officer, routes, personal_data(event.type, event.data))
+
+    def _admit(self, event: Judged, case: _Case) -> bool:
+        """Whether the event must wait for the opening of its case. Raises Refusal where it may not report on it."""
+        if event.municipal:
+            return False
+        if case.owner is None:
+            if not event.opens:
+                return True
+            case.owner, case.changed = event.source, True
+            self._opened.add((event.tenant.id, event.case))
+            return False
+        if not _may_report(event.tenant, event.source, case.owner):
+            raise refusal_of("other_source")
+        return False
+
+    def _officer(self, event: Judged) -> str | None:
+        officer: str | None = getattr(event.data, "officer", None)
+        if officer is None and isinstance(event.data, FaultConfirmed):
+            fault = self._facts.get((event.tenant.id, f"{event.case}|about|{event.data.about}"))
+            return fault.officer if fault else None
+        return officer
+
+    def _routes(self, event: Judged) -> list[str] | None:
+        """Of fact.voided: the cases to which the fact taken back went."""
+        if not isinstance(event.data, FactVoided):
+            return None
+        fact = self._facts.get((event.tenant.id, f"{event.data.source}|{event.data.id}"))
+        if fact is None:
+            raise Refusal("unknown_fact", "There is no such fact to take back: look at source and id.", "/data/id")
+        if fact.case != event.case:
+            raise Refusal("other_case", "That fact is of another case: name that case as the subject.", "/subject")
+        went = route(fact.type, event.tenant.id, fact.case, {"officer": fact.officer})
+        return list(dict.fromkeys(case for _, case in went))
+
+    async def _number_cases(self) -> None:
+        cases = [self._cases[key] for key in sorted(self._opened)]
+        if cases:
+            rows = await self._conn.fetch(
+                "select nextval('intake.receipt_numbers') as number from generate_series(1, $1)", len(cases)
+            )
+            for case, row in zip(cases, rows, strict=True):
+                case.receipt = receipt_number(row["number"])
+
+    async def _seal(self, entries: Sequence[_Entry]) -> None:
+        """Moves personal data into the vault and builds the bytes of every copy, which hold references only."""
+        await self._load_people(entries)
+        strangers = [e for e in entries if _details(e) and not self._amends(e)]
+        people = await self._vault.people(self._conn, [(e.event.tenant.id, _details(e)) for e in strangers])
+        own = {id(entry): person for entry, person in zip(strangers, people, strict=True)}
+        for entry in entries:
+            case = self._cases[entry.event.tenant.id, entry.event.case]
+            if _details(entry):
+                entry.person = case.person if self._amends(entry) else own[id(entry)]
+                assert entry.person is not None
+                entry.subject_ref = self._sealing.person(entry.person, _details(entry))
+                if entry.event.type == "applicant.updated" and not entry.waits:
+                    self._amended.append((entry.person, entry.subject_ref, case.subject_ref or ""))
+            elif entry.personal.texts:
+                entry.person = case.person
+            if isinstance(entry.event.data, StaffDescribed):
+                await self._vault.seal_staff(
+                    self._conn, entry.event.tenant.id, entry.event.data.staff, entry.personal.staff
+                )
+            self._write_bodies(entry)
+            if entry.subject_ref and not entry.waits and (case.subject_ref is None or _of_applicant(entry)):
+                case.subject_ref, case.person, case.changed = entry.subject_ref, entry.person, True
+
+    async def _load_people(self, entries: Sequence[_Entry]) -> None:
+        cases = {
+            (e.event.tenant.id, e.event.case): self._cases[e.event.tenant.id, e.event.case]
+            for e in entries
+            if e.personal.texts or e.personal.person
+        }
+        known = await self._vault.people_of(
+            self._conn, [(tenant, case.subject_ref) for (tenant, _), case in cases.items() if case.subject_ref]
+        )
+        for (tenant, _), case in cases.items():
+            if case.subject_ref:
+                case.person = known.get((tenant, case.subject_ref))
+
+    def _amends(self, entry: _Entry) -> bool:
+        """Whether an entry changes details of the person that its case has already (or will have, in this batch)."""
+        case = self._cases[entry.event.tenant.id, entry.event.case]
+        return entry.event.type == "applicant.updated" and case.person is not None
+
+    def _write_bodies(self, entry: _Entry) -> None:
+        event, tenant = entry.event, entry.event.tenant
+        owner = entry.person or self._keys[tenant.id].seal
+        refs = {path: self._sealing.text(tenant.id, owner, words) for path, words in entry.personal.texts.items()}
+        data = stored_data(event.type, event.data, subject_ref=entry.subject_ref, text_refs=refs)
+        if entry.officer and isinstance(event.data, FaultConfirmed):
+            data["officer"] = entry.officer
+        version = UPCASTERS.current(event.type)
+        stored: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.case,
+            "time": event.envelope.time.isoformat(),
+            "tenant": tenant.id,
+            **({"dataschema": schema_name(event.type, version)} if version > 1 else {}),
+            "recordedtime": text(self._now, tenant.zone),
+            **({"routes": entry.routes} if entry.routes is not None else {}),
+            "data": data,
+        }
+        for number, case in route(event.type, tenant.id, event.case, data, entry.routes):
+            entry.subjects.append(cases_subject(number, tenant.id, event.type))
+            entry.bodies.append(orjson.dumps({**stored, "case": case}))
+
+    async def _write(self, entries: Sequence[_Entry], opened: set[CaseKey]) -> None:
+        await self._sealing.write(self._conn)
+        for person, ref, base in self._amended:
+            await self._vault.complete_person(self._conn, person, ref, base)
+        rows = []
+        for entry in entries:
+            event = entry.event
+            stamp = (None, None, None) if entry.waits else (*self._stamp, len(self._batch.messages))
+            key = entry.person.key if entry.person else self._keys[event.tenant.id].seal
+            facts = (event.type, event.case, entry.officer, entry.person.id if entry.person else None)
+            kept = (content_hash(key, event.content), event.time, self._now, entry.subjects, entry.bodies)
+            rows.append((*event.key, *facts, *kept, entry.subject_ref, entry.waits, *stamp))
+            if not entry.waits:
+                self._batch.messages += zip(entry.subjects, entry.bodies, strict=True)
+            receipt = self._cases[event.tenant.id, event.case].receipt
+            self._batch.answers[event.key] = _accepted(event.source, event.id, event.case, receipt, entry.waits)
+        if rows:
+            await self._conn.copy_records_to_table("reservations", schema_name="intake", columns=_COLUMNS, records=rows)
+        await self._release(opened)
+        await self._write_cases()
+        if self._batch.messages:
+            await self._conn.execute(
+                "insert into intake.batches values ($1, $2, $3)", *self._stamp, len(self._batch.messages)
+            )
+
+    async def _release(self, opened: set[CaseKey]) -> None:
+        """Lets the facts that waited for these cases follow, in the order of their arrival, while there is room."""
+        if not opened:
+            return
+        rows = await self._conn.fetch(
+            "select r.* from intake.reservations r join unnest($1::text[], $2::text[]) as w(tenant, case_id)"
+            " using (tenant, case_id) where instance is null and refusal is null order by arrival limit $3",
+            [tenant for tenant, _ in opened],
+            [case for _, case in opened],
+            BATCH_LIMIT + 1,
+        )
+        placed: list[tuple[str, str, str, int]] = []
+        refused: list[Key] = []
+        for row in rows:
+            key = (row["tenant"], row["source"], row["id"])
+            case = self._cases[row["tenant"], row["case_id"]]
+            if self._batch.left or len(self._batch.messages) + len(row["bodies"]) > BATCH_LIMIT:
+                self._batch.left.add((row["tenant"], row["case_id"]))
+            elif case.owner and _may_report(self._tenants[row["tenant"]], row["source"], case.owner):
+                placed.append((*key, len(self._batch.messages)))
+                self._batch.messages += zip(row["subjects"], row["bodies"], strict=True)
+                await self._take_over(row, case)
+                answer = _accepted(row["source"], row["id"], row["case_id"], case.receipt, waits=False)
+                self._batch.notices.append(Notice(row["tenant"], answer))
+            else:
+                refused.append(key)
+                refusal = refusal_of("other_source")
+                refusal.id = row["id"]
+                self._batch.notices.append(Notice(row["tenant"], refused_answer(refusal, row["source"])))
+        await self._conn.executemany(
+            "update intake.reservations set instance = $5, batch = $6, place = $4"
+            " where tenant = $1 and source = $2 and id = $3",
+            [(*row, *self._stamp) for row in placed],
+        )
+        await self._conn.executemany(
+            "update intake.reservations set refusal = 'other_source' where tenant = $1 and source = $2 and id = $3",
+            refused,
+        )
+
+    async def _take_over(self, row: asyncpg.Record, case: _Case) -> None:
+        """What a waiting applicant.updated says of its case, which was not known when it came."""
+        if row["type"] != "applicant.updated":
+            return
+        data = orjson.loads(row["bodies"][0])["data"]
+        case.notify_by = data.get("notify_by", case.notify_by)
+        case.language = data.get("language", case.language)
+        case.changed = True
+        if ref := row["subject_ref"]:
+            people = await self._vault.people_of(self._conn, [(row["tenant"], ref)])
+            if person := people.get((row["tenant"], ref)):
+                await self._vault.complete_person(self._conn, person, ref, case.subject_ref or "")
+                case.subject_ref = ref
+
+    async def _write_cases(self) -> None:
+        await self._conn.executemany(
+            "update intake.cases set owner = $3, receipt = $4, subject_ref = $5, notify_by = $6, language = $7"
+            " where tenant = $1 and case_id = $2",
+            [
+                (*key, case.owner, case.receipt, case.subject_ref, case.notify_by, case.language)
+                for key, case in self._cases.items()
+                if case.changed
+            ],
+        )
+
+
+def refusal_of(code: str) -> Refusal:
+    """The refusal that a row keeps by its code alone: a fact whose case turned out to be another source's."""
+    detail = "This case belongs to another source: only its owner and the tenant's partners may report on it."
+    return Refusal(code, detail, "/subject", HTTPStatus.FORBIDDEN)
+
+
+def refused_answer(refusal: Refusal, source: str) -> Refused:
+    """A refusal in the form in which publishers are told."""
+    return Refused(
+        status="refused",
+        source=source,
+        id=refusal.id,
+        code=refusal.code,
+        pointer=refusal.pointer and refusal.pointer[:200],
+        detail=refusal.detail[:500],
+    )
+
+
+def _accepted(source: str, id: str, case: str, receipt: str | None, waits: bool) -> Accepted:
+    return Accepted(status="waiting" if waits else "accepted", source=source, id=id, case=case, receipt=receipt)
+
+
+def _may_report(tenant: Tenant, source: str, owner: str) -> bool:
+    return source == owner or source in tenant.partners
+
+
+def _details(entry: _Entry) -> dict[str, str]:
+    """Details of a person to seal. A blank one counts only where it says that a detail is to be taken out."""
+    person = entry.personal.person
+    return person if entry.event.type == "applicant.updated" else {f: v for f, v in person.items() if v}
+
+
+def _of_applicant(entry: _Entry) -> bool:
+    return entry.event.type in ("complaint.received", "applicant.updated")

@@ -1,0 +1,228 @@
+"""The notifier as a process: FastAPI with the health routes, and the one active holder of the lease behind
+it.
+
+The one rule: whoever does not hold the lease does nothing. Losing it, or being fenced, ends everything that
+runs under it; then the process waits for its next turn.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import asyncpg
+from fastapi import FastAPI
+from nats.aio.client import Client
+
+from contracts.streams import PARTITIONS, STREAMS, notices_mark
+from services.chassis import broker, logs, postgres
+from services.chassis.clock import Clock, open_clock
+from services.chassis.health import Health, Part
+from services.chassis.http import create_app, serve
+from services.chassis.lease import Lease
+from services.chassis.logs import OperatorError, error_code, get_logger
+from services.chassis.outbox import Outbox
+from services.chassis.settings import Settings, SettingsError
+from services.chassis.vault import Vault
+from services.notifier.delivery import Courier
+from services.notifier.fold import Fold
+from services.notifier.gateways import EmailGateway, Gateway, SmsGateway
+from services.notifier.ledger import LEASE, Fenced, Ledger, wait
+from services.rules import tenants
+
+VERSION = "0.1.0"
+PAUSE_SECONDS = 0.5
+TELLINGS = 200
+
+
+class LeaseLost(OperatorError):
+    """The session that held the lease is gone."""
+
+
+class Notifier:
+    """Everything that runs while this process holds the lease."""
+
+    def __init__(
+        self, settings: Settings, pool: asyncpg.Pool, nc: Client, clock: Clock, gateways: list[Gateway], health: Health
+    ) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._nc = nc
+        self._clock = clock
+        self._gateways = gateways
+        self._health = health
+        self._tenants = tenants.parse(settings.tenants_file.read_bytes())
+        self._vault = Vault(_master_key(settings))
+        self._parts = {
+            name: health.part(name)
+            for name in ("cases", "sla", "release", "outbox", "receipts", *(f"delivery-{g.means}" for g in gateways))
+        }
+        health.status.append(self._status)
+
+    async def run(self) -> None:
+        """Takes the lease, works until it is lost, and begins again; until cancelled."""
+        ended_by = ""
+        while True:
+            try:
+                async with Lease(self._settings, LEASE) as lease:
+                    await self._work(lease)
+            except* Exception as trouble:
+                code = error_code(trouble.exceptions[0])
+                if code != ended_by:
+                    get_logger().error("turn_ended", exc_info=trouble.exceptions[0])
+                ended_by = code
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _work(self, lease: Lease) -> None:
+        outbox = Outbox(
+            stream="NOTICES",
+            table="notifier.outbox",
+            relay_table="notifier.relay",
+            mark=notices_mark,
+            lanes=range(PARTITIONS),
+        )
+        ledger = Ledger(self._pool, outbox, self._tenants, lease.generation)
+        async with self._pool.acquire() as connection, connection.transaction():
+            # A wrong master key shows here, before it could look as if nobody could be written to.
+            await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
+        await ledger.recover(await self._clock.now())
+        fold = Fold(ledger, self._nc, self._clock, self._tenants)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_watch(lease))
+            self._keep(group, "cases", fold.follow_cases)
+            self._keep(group, "sla", fold.follow_sla)
+            self._keep(group, "release", lambda part: self._release(ledger, fold, part))
+            self._keep(group, "outbox", lambda part: outbox.run(self._nc, self._pool, part))
+            self._keep(group, "receipts", lambda part: self._tell(ledger, part))
+            for gateway in self._gateways:
+                part = self._parts[f"delivery-{gateway.means}"]
+                courier = Courier(ledger, gateway, self._vault, self._clock, part)
+                self._keep(group, part.name, lambda _, courier=courier: courier.run())  # type: ignore[misc]
+
+    def _keep(self, group: asyncio.TaskGroup, name: str, run: Callable[[Part], Awaitable[None]]) -> None:
+        """Runs a part, and again after what passes; being fenced ends the whole turn."""
+        part = self._parts[name]
+
+        async def again() -> None:
+            while True:
+                try:
+                    await run(part)
+                except Fenced:
+                    raise
+                except Exception as error:
+                    # One part's trouble, whatever it is, must not end the others; red and in the log it is loud.
+                    part.down(f"failed ({error_code(error)}) and is tried again: look at the log of this service")
+                    get_logger().error("part_failed", part=name, exc_info=error)
+                await asyncio.sleep(PAUSE_SECONDS)
+
+        group.create_task(again(), name=name)
+
+    async def _release(self, ledger: Ledger, fold: Fold, part: Part) -> None:
+        """Lets go what was held. Waits at first for the logs' ends: what an outage held up may retract it."""
+        while not fold.caught_up.is_set():
+            part.beat()
+            await wait(fold.caught_up, 1.0)
+        while True:
+            changed = ledger.changed
+            now = await self._clock.now()
+            due = await ledger.next_release()
+            if due is not None and due <= now:
+                due = await ledger.release(now)
+            part.beat()
+            await self._until(due, changed)
+
+    async def _until(self, due: int | None, changed: asyncio.Event) -> None:
+        """Returns when `due` has come, when the ledger has changed, or after a second."""
+        waits = [asyncio.ensure_future(self._clock.wait(due)), asyncio.ensure_future(wait(changed, 1.0))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in waits:
+                waiting.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _tell(self, ledger: Ledger, part: Part) -> None:
+        """Brings receipts and feeds to RECEIPTS. A repetition carries the same key, in the body and as
+        Nats-Msg-Id.
+        """
+        stream = self._nc.jetstream()
+        while True:
+            changed = ledger.changed
+            rows = await ledger.tellings(TELLINGS)
+            async with asyncio.TaskGroup() as group:
+                for row in rows:
+                    headers = {"Nats-Msg-Id": row["key"]}
+                    group.create_task(
+                        stream.publish(row["subject"], row["body"], stream="RECEIPTS", headers=headers, timeout=5)
+                    )
+            await ledger.told([row["number"] for row in rows])
+            part.beat()
+            if not rows:
+                await wait(changed, 1.0)
+
+    async def _status(self) -> dict[str, Any]:
+        """Positions, and whether anything is still to be delivered or published at the present instant."""
+        row = await self._pool.fetchrow("SELECT * FROM read.notifier")
+        assert row is not None
+        release = row["next_release"]
+        overdue = release is not None and release <= await self._clock.now()
+        return {
+            "cases_sequence": row["cases_sequence"],
+            "sla_sequence": row["sla_sequence"],
+            "open_notices": row["open_notices"],
+            "unpublished": row["unpublished"],
+            "next_release": release,
+            "idle": not (row["open_notices"] or row["unpublished"] or overdue),
+        }
+
+
+async def _watch(lease: Lease) -> None:
+    await lease.lost.wait()
+    raise LeaseLost("The session with PostgreSQL that held the lease is gone.")
+
+
+def _master_key(settings: Settings) -> bytes:
+    if settings.vault_key_file is None:
+        raise SettingsError("GIHAN_VAULT_KEY_FILE is not set: name the file with the vault's master key.")
+    return settings.vault_key_file.read_bytes()
+
+
+def _gateways(settings: Settings) -> list[Gateway]:
+    if settings.sms_url is None or settings.smtp_url is None:
+        raise SettingsError("SMS_URL and SMTP_URL must both be set, for example to those of `deploy.devgateway`.")
+    return [SmsGateway(settings.sms_url), EmailGateway(settings.smtp_url)]
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application; its lifespan opens connections, compares the streams, and starts to work."""
+    health = Health("notifier")
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        gateways = _gateways(settings)
+        pool = await postgres.connect_pool(settings)
+        nc = await broker.connect(settings)
+        await broker.check(nc, settings.nats_monitor_url, STREAMS)
+        clock = await open_clock(settings, pool)
+        health.check("nats", lambda: nc.flush(timeout=2))
+        health.check("postgres", lambda: pool.fetchval("SELECT 1"))
+        working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
+        try:
+            yield
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            for gateway in gateways:
+                await gateway.close()
+            await clock.close()
+            await nc.close()
+            await asyncio.wait_for(pool.close(), 5)
+
+    return create_app("Gihan notifier", VERSION, lifespan, health)
+
+
+def main() -> None:
+    """Runs the service with the settings of the environment."""
+    settings = Settings.from_env("notifier")
+    logs.configure("notifier", settings.log_level)
+    serve(make_app(settings), settings)

@@ -1,0 +1,181 @@
+"""The fold: CASES and SLA become the ledger, each log in its own order.
+
+The one rule: a decision is handled only when CASES is folded up to the fact that brought it, so that whom
+to tell is never older than what to tell. Position and rows move in one transaction.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from hashlib import sha256
+
+import msgspec
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from services.chassis import broker
+from services.chassis.clock import Clock
+from services.chassis.cursor import Entry, LogCursor
+from services.chassis.health import Part
+from services.chassis.logs import OperatorError, canonical
+from services.notifier import notices
+from services.notifier.ledger import CaseKey, Ledger, Position, Work, wait
+from services.notifier.notices import (
+    CaseView,
+    Consequence,
+    Event,
+    Notice,
+    Retraction,
+    Task,
+    TaskWithdrawal,
+    Telling,
+)
+from services.rules.routing import ALL
+from services.rules.tenants import Tenant
+
+BATCH = 500
+WAIT_SECONDS = 0.5
+
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class UnknownTenant(OperatorError):
+    """The log holds a tenant that nobody has described to this process."""
+
+
+class WrongLog(OperatorError):
+    """The log is not the one that was folded. Nothing is read from it."""
+
+
+class Fold:
+    """Follows both logs. `caught_up` is set once both were at their ends."""
+
+    def __init__(self, ledger: Ledger, nc: Client, clock: Clock, tenants: Mapping[str, Tenant]) -> None:
+        self.caught_up = asyncio.Event()
+        self._ledger = ledger
+        self._nc = nc
+        self._clock = clock
+        self._tenants = tenants
+        self._cases_sequence = 0
+        self._cases_moved = asyncio.Event()
+        self._at_end: set[str] = set()
+
+    async def follow_cases(self, part: Part) -> None:
+        """Folds CASES until cancelled."""
+        self._cases_sequence = (await self._ledger.position("CASES")).sequence
+        await self._follow("CASES", self._fold_cases, part)
+
+    async def follow_sla(self, part: Part) -> None:
+        """Folds SLA until cancelled."""
+        await self._follow("SLA", lambda old, new, entries: self._fold_sla(old, new, entries, part), part)
+
+    async def _follow(
+        self, log: str, fold: Callable[[Position, Position, Sequence[Entry]], Awaitable[None]], part: Part
+    ) -> None:
+        position = await self._checked(log, await self._ledger.position(log))
+        async with LogCursor(self._nc, stream=log, after=position.sequence) as cursor:
+            while True:
+                entries = await cursor.read(BATCH, WAIT_SECONDS)
+                if entries:
+                    last = entries[-1]
+                    new = Position(last.sequence, position.stream_id, sha256(last.data).digest())
+                    await fold(position, new, entries)
+                    position = new
+                part.beat(sequence=position.sequence, pending=cursor.pending)
+                if cursor.pending == 0 and len(entries) < BATCH:
+                    self._at_end.add(log)
+                    if len(self._at_end) == 2:
+                        self.caught_up.set()
+
+    async def _checked(self, log: str, position: Position) -> Position:
+        """The position, with the stream's own id. Raises WrongLog where it is not the log that was folded."""
+        js = self._nc.jetstream()
+        stream_id = ((await js.stream_info(log)).config.metadata or {}).get(broker.UUID_KEY)
+        if position.stream_id not in (None, stream_id):
+            raise WrongLog(f"The stream {log} is another than the one folded before. Restore that log, or rebuild.")
+        if position.digest is not None:
+            try:
+                found = await js.get_msg(log, position.sequence)
+            except NotFoundError:
+                raise WrongLog(f"The log {log} ends before the position folded. Restore the newer log.") from None
+            if sha256(found.data or b"").digest() != position.digest:
+                raise WrongLog(f"The log {log} holds another entry at the position folded. Restore the right log.")
+        return position._replace(stream_id=stream_id)
+
+    async def _fold_cases(self, old: Position, new: Position, entries: Sequence[Entry]) -> None:
+        found = [_decode(entry.data) for entry in entries if entry.subject.startswith("cases.")]
+        facts = [self._known(fact) for fact in found if fact.tenant]
+        async with self._ledger.writing(await self._clock.now()) as work:
+            views = await work.views({_case(fact) for fact in facts if fact.case != ALL})
+            before = dict(views)
+            for fact in facts:
+                await self._fold_fact(work, fact, views)
+            await work.save_views({case: view for case, view in views.items() if view != before[case]})
+            await work.move("CASES", old, new)
+        self._cases_sequence = new.sequence
+        self._cases_moved.set()
+        self._cases_moved = asyncio.Event()
+
+    async def _fold_fact(self, work: Work, fact: Event, views: dict[CaseKey, CaseView]) -> None:
+        if fact.type == "staff.described":
+            await work.describe_staff(fact)
+        if fact.case == ALL:
+            return
+        view = views[_case(fact)] = notices.evolve(views[_case(fact)], fact)
+        if fact.type == "applicant.updated":
+            await work.plan_again(_case(fact), view)
+        for consequence in notices.of_fact(fact, view, self._tenants[fact.tenant]):
+            await _apply(work, consequence, fact, view)
+
+    async def _fold_sla(self, old: Position, new: Position, entries: Sequence[Entry], part: Part) -> None:
+        found = [entry.data for entry in entries if entry.subject.startswith("sla.")]
+        decisions = [(self._known(_decode(body)), body) for body in found]
+        await self._cases_up_to(max((pair[0].cause_sequence for pair in decisions), default=0), part)
+        async with self._ledger.writing(await self._clock.now()) as work:
+            views = await work.views({_case(decision) for decision, _ in decisions})
+            for decision, body in decisions:
+                view = views[_case(decision)]
+                for consequence in notices.of_decision(decision, body, view, self._tenants[decision.tenant]):
+                    await _apply(work, consequence, decision, view)
+            await work.move("SLA", old, new)
+
+    def _known(self, event: Event) -> Event:
+        if event.tenant not in self._tenants:
+            raise UnknownTenant(
+                f"The log speaks of tenant {event.tenant}, which the file of tenants does not know. Nothing was folded "
+                "past it: add the tenant to the file that GIHAN_TENANTS_FILE names, and start again."
+            )
+        return event
+
+    async def _cases_up_to(self, sequence: int, part: Part) -> None:
+        while self._cases_sequence < sequence:
+            moved = self._cases_moved
+            part.beat(waiting_for=sequence)
+            await wait(moved, 1.0)
+
+
+def _case(event: Event) -> CaseKey:
+    return event.tenant, event.case
+
+
+async def _apply(work: Work, consequence: Consequence, event: Event, view: CaseView) -> None:
+    match consequence:
+        case Notice():
+            await work.want(consequence, event, view)
+        case Retraction():
+            await work.retract(consequence, event, view)
+        case Task():
+            await work.assign(consequence, event, view)
+        case TaskWithdrawal():
+            await work.withdraw(consequence)
+        case Telling():
+            work.tell_publisher(consequence)
+            return
+    canonical(
+        "folded",
+        type=event.type,
+        tenant=event.tenant,
+        case=event.case,
+        id=event.id,
+        kind=type(consequence).__name__,
+        cause_sequence=event.cause_sequence,
+    )

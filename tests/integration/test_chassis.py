@@ -1,0 +1,92 @@
+"""The chassis on real servers: atomic batches, the stepped clock, connections that are refused."""
+
+import asyncio
+
+import pytest
+
+from services.chassis import broker, clock
+from services.chassis.broker import BatchRefused, BatchUnknown, BrokerError
+from services.chassis.clock import ClockError
+from services.chassis.postgres import DatabaseError, connect_pool
+
+SECOND = 1_000_000
+
+
+async def test_a_batch_is_stored_whole_or_not_at_all(nc):
+    jetstream = nc.jetstream()
+    messages = [("cases.3.seoul.complaint.completed", b"%d" % number) for number in range(999)]
+    mark = "mark.intake.whole"
+
+    first = await broker.publish_batch(nc, messages, (mark, b"1"), 0)
+    state = (await jetstream.stream_info("CASES")).state
+    assert (first, state.messages) == (state.last_seq, 1000)
+    assert await broker.last_message(nc, "CASES", mark) == (first, b"1")
+    assert await broker.last_message(nc, "CASES", "cases.3.>") == (first - 1, b"998")
+    assert await broker.last_message(nc, "CASES", "cases.4.>") is None
+
+    with pytest.raises(BatchRefused, match="does not end at sequence 0"):
+        await broker.publish_batch(nc, messages, (mark, b"2"), 0)
+    with pytest.raises(BatchUnknown):  # a subject of no stream leaves a hole in the batch
+        await broker.publish_batch(nc, [("cases.3.seoul.nonsense.done", b"")], (mark, b"2"), first)
+    assert (await jetstream.stream_info("CASES")).state.messages == 1000
+    assert await broker.publish_batch(nc, [], (mark, b"2"), first) == first + 1
+
+
+async def test_a_batch_on_a_closed_connection_sends_nothing(connect, nc):
+    other = await connect("intake")
+    await other.close()
+    with pytest.raises(BatchUnknown, match="nothing was sent"):
+        await broker.publish_batch(other, [], ("mark.intake.closed", b""), 0)
+    assert await broker.last_message(nc, "CASES", "mark.intake.closed") is None
+
+
+async def test_a_forbidden_batch_is_unknown_and_the_log_says_why(connect, nc, capsys):
+    sla_timer = await connect("sla_timer")
+    with pytest.raises(BatchUnknown):
+        await broker.publish_batch(sla_timer, [], ("mark.intake.other", b""), 0, timeout_seconds=0.3)
+    assert "nats_denied" in capsys.readouterr().err
+    assert await broker.last_message(nc, "CASES", "mark.intake.other") is None
+
+
+async def test_the_stepped_clock_wakes_who_waits_and_never_goes_back(settings, pool):
+    stepped = await clock.open_clock(settings("intake"), pool)
+    try:
+        await clock.step(pool, 5 * SECOND)
+        assert await stepped.now() == 5 * SECOND
+        await asyncio.wait_for(stepped.wait(5 * SECOND), 0.5)  # reached: no waiting
+        waiter = asyncio.create_task(stepped.wait(60 * SECOND))
+        await asyncio.wait([waiter], timeout=0.05)
+        assert not waiter.done()
+        await clock.step(pool, 60 * SECOND)
+        await asyncio.wait_for(waiter, 0.5)
+        with pytest.raises(ClockError, match="cannot go backwards"):
+            await clock.step(pool, 59 * SECOND)
+        assert await stepped.now() == 60 * SECOND
+    finally:
+        await stepped.close()
+
+
+async def test_the_stepped_clock_outlives_its_connection(settings, pool):
+    stepped = await clock.open_clock(settings("intake"), pool)
+    try:
+        await stepped.wait(0)
+        await pool.execute("select pg_terminate_backend($1)", stepped._ear.get_server_pid())
+        await stepped.wait(None)  # ends after a second, and the next one listens again
+        waiter = asyncio.create_task(stepped.wait(None))
+        await asyncio.wait([waiter], timeout=0.1)
+        await clock.step(pool, 5 * SECOND)
+        await asyncio.wait_for(waiter, 0.5)
+    finally:
+        await stepped.close()
+
+
+async def test_a_refused_login_says_where_and_why_but_no_password(settings, monkeypatch):
+    monkeypatch.setattr(broker, "_CONNECT_PATIENCE_SECONDS", 0.5)
+    right = settings("intake")
+    wrong_nats = right.nats_url.replace("nats://intake:", "nats://intake:secret-and-")
+    wrong_database = right.database_url.replace("gihan:", "gihan:secret-and-", 1)
+    with pytest.raises(BrokerError, match=r"does not let user intake in \(authorization") as nats_error:
+        await broker.connect(settings("intake", nats_url=wrong_nats))
+    with pytest.raises(DatabaseError, match="28P01") as database_error:
+        await connect_pool(settings("intake", database_url=wrong_database))
+    assert "secret-and" not in str(nats_error.value) + str(database_error.value) + repr(right)

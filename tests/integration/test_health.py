@@ -1,0 +1,170 @@
+"""Health and the HTTP shell, asked over HTTP on a served application."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import BaseModel, ConfigDict
+
+from deploy.embedded import free_ports
+from services.chassis.health import Health
+from services.chassis.http import Problem, create_app
+
+
+class Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    number: int
+
+
+@asynccontextmanager
+async def no_lifespan(_):
+    yield
+
+
+@pytest.fixture
+async def served(eventually):
+    """serve(health) -> an HTTP client on an application with a few routes that go wrong."""
+    running = []
+
+    async def serve(health: Health) -> httpx.AsyncClient:
+        app = create_app("test", "1", no_lifespan, health)
+
+        @app.post("/wish")
+        async def wish(wish: Wish) -> dict[str, int]:
+            return {"number": wish.number}
+
+        @app.get("/busy")
+        async def busy() -> None:
+            raise Problem(429, "held_back", "Too much at once. Send again later.", retry_after=7)
+
+        @app.get("/broken")
+        async def broken() -> None:
+            raise ValueError("홍길동 010-0000-0000")
+
+        [port] = free_ports(1)
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+        server.install_signal_handlers = lambda: None
+        task = asyncio.create_task(server.serve())
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
+        running.append((server, task, client))
+        await eventually(lambda: server.started)
+        return client
+
+    yield serve
+    for server, task, client in running:
+        await client.aclose()
+        server.should_exit = True
+        await task
+
+
+async def test_a_part_is_red_until_its_first_beat_when_down_and_when_frozen(served, eventually):
+    health = Health("test")
+    fold = health.part("fold", frozen_after_seconds=0.3)
+    client = await served(health)
+
+    async def red() -> dict[str, str]:
+        answer = await client.get("/health/ready")
+        assert answer.status_code == (503 if answer.json()["red"] else 200)
+        return answer.json()["red"]
+
+    assert await red() == {"fold": "has not come round yet"}
+    fold.beat(position=41)
+    assert await red() == {}
+    fold.down("the log has a gap after 41: restore the log before starting again")
+    assert await red() == {"fold": "the log has a gap after 41: restore the log before starting again"}
+    fold.beat(position=42)
+    assert await red() == {}
+    await eventually(red)  # no beat any more
+    assert (await red())["fold"].startswith("frozen")
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_dead_server_is_red_in_time_and_green_again(served, eventually):
+    health = Health("test")
+    alive = True
+
+    async def look() -> None:
+        if not alive:
+            await asyncio.sleep(3600)
+
+    health.check("server", look, every_seconds=0.1, timeout_seconds=0.2)
+    client = await served(health)
+
+    async def status() -> int:
+        return (await client.get("/health/ready")).status_code
+
+    await eventually(lambda: is_(status(), 200))
+    alive = False
+    await eventually(lambda: is_(status(), 503), limit_seconds=2)
+    alive = True
+    await eventually(lambda: is_(status(), 200), limit_seconds=2)
+
+
+async def is_(answer, wanted: int) -> bool:
+    return await answer == wanted
+
+
+async def test_status_and_metrics_show_what_the_parts_report(served):
+    health = Health("test")
+    health.part("fold").beat(position=42)
+
+    async def deadlines() -> dict[str, Decimal]:
+        return {"open_deadlines": Decimal(7)}  # what a sum comes as from PostgreSQL
+
+    async def broken() -> dict[str, int]:
+        raise RuntimeError("홍길동")
+
+    health.status += [deadlines, broken]
+    client = await served(health)
+    report = (await client.get("/status")).json()
+    assert (report["ready"], report["open_deadlines"], report["unknown"]) == (True, 7, ["RuntimeError"])
+    assert report["parts"]["fold"]["position"] == 42
+    metrics = (await client.get("/metrics")).text
+    assert 'gihan_part_ready{part="fold",service="test"} 1.0' in metrics
+    assert 'gihan_part_fact{fact="position",part="fold",service="test"} 42.0' in metrics
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "expected"),
+    [
+        ({"number": "홍길동"}, 422, [{"pointer": "/number", "code": "int_parsing"}]),
+        ({"number": 1, "홍길동": 1}, 422, [{"pointer": "", "code": "extra_forbidden"}]),
+        ({}, 422, [{"pointer": "/number", "code": "missing"}]),
+        ('{"number": 홍길동', 400, None),
+        ("x" * (4 << 20) + "x", 413, None),
+    ],
+)
+async def test_a_problem_names_the_field_and_never_what_was_sent(served, body, status, expected):
+    client = await served(Health("test"))
+    content = body if isinstance(body, str) else json.dumps(body)
+    answer = await client.post("/wish", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "홍길동" not in answer.text
+    problem = answer.json()
+    assert problem["instance"] == f"urn:gihan:request:{answer.headers['x-request-id']}"
+    if expected is not None:
+        assert [{key: error[key] for key in ("pointer", "code")} for error in problem["errors"]] == expected
+
+
+async def test_problems_carry_code_retry_and_safe_headers(served):
+    client = await served(Health("test"))
+    busy = await client.get("/busy", headers={"x-request-id": "r-1"})
+    assert (busy.status_code, busy.headers["retry-after"], busy.json()["code"]) == (429, "7", "held_back")
+    assert busy.headers["x-request-id"] == "r-1"
+    assert busy.headers["x-content-type-options"] == "nosniff"
+    assert (await client.get("/nothing")).json()["code"] == "not_found"
+    assert (await client.delete("/busy")).json()["code"] == "method_not_allowed"
+    assert (await client.get("/docs")).status_code == 404
+
+
+async def test_an_unexpected_error_is_a_problem_and_its_text_goes_nowhere(served, capsys):
+    client = await served(Health("test"))
+    answer = await client.get("/broken")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    printed = capsys.readouterr()
+    assert "홍길동" not in answer.text + printed.out + printed.err

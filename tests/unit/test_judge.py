@@ -1,0 +1,223 @@
+"""What intake's judge lets in, and with which code and pointer it refuses the rest."""
+
+import copy
+import json
+import re
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from contracts.events import FACTS
+from services.chassis.settings import Settings
+from services.intake.app import build_app
+from services.intake.judge import Judged, Publisher, Refusal, judge, parse
+from services.intake.openapi import document
+from services.intake.reserve import receipt_number
+from services.rules.instants import instant
+from services.rules.tenants import Source, Tenant
+
+SEOUL = Tenant(
+    id="seoul",
+    name_ko="서울특별시",
+    name_en="Seoul",
+    zone=ZoneInfo("Asia/Seoul"),
+    calendar="kr",
+    administrator="administration",
+    sources={"web": Source(), "administration": Source()},
+)
+TENANTS = {"seoul": SEOUL, "mapo": Tenant(**{f: getattr(SEOUL, f) for f in SEOUL.__struct_fields__} | {"id": "mapo"})}
+NOW = instant("2026-03-12T10:00:00+09:00")
+WEB = Publisher("seoul", "web")
+ADMINISTRATION = Publisher("seoul", "administration")
+
+COMPLAINT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "E-1",
+    "source": "web",
+    "type": "complaint.received",
+    "subject": "C-1",
+    "time": "2026-03-12T09:59:00+09:00",
+    "tenant": "seoul",
+    "data": {
+        "channel": "web",
+        "kind": "inquiry",
+        "title": "가로등이 꺼졌습니다",
+        "applicant": {"name": "홍길동", "mobile": "010-0000-0001"},
+    },
+}
+OUTAGE: dict[str, Any] = {
+    **COMPLAINT,
+    "source": "administration",
+    "type": "outage.declared",
+    "subject": "seoul",
+    "data": {"system": "portal", "from": "2026-03-12T09:00:00+09:00", "until": "2026-03-12T11:00:00+09:00"},
+}
+CLOSED: dict[str, Any] = {**COMPLAINT, "type": "complaint.withdrawn", "data": {}}
+
+
+def changed(event: dict[str, Any], **members: Any) -> bytes:
+    """The event with some members set, or left out where None; `data__x` reaches into data."""
+    event = copy.deepcopy(event)
+    for name, value in members.items():
+        inside = event["data"] if name.startswith("data__") else event
+        inside[name.removeprefix("data__")] = value
+        if value is None:
+            del inside[name.removeprefix("data__")]
+    return json.dumps(event).encode()
+
+
+def look(raw: bytes, publisher: Publisher = WEB) -> Judged:
+    return judge(parse(raw), publisher, TENANTS, NOW)
+
+
+def refused(raw: bytes, publisher: Publisher = WEB) -> tuple[str, str | None]:
+    with pytest.raises(Refusal) as caught:
+        look(raw, publisher)
+    return caught.value.code, caught.value.pointer
+
+
+def test_a_good_event_is_read_with_ids_in_lower_case() -> None:
+    event = look(json.dumps(COMPLAINT).encode())
+    assert (event.key, event.case, event.opens, event.municipal) == (("seoul", "web", "e-1"), "c-1", True, False)
+    assert event.time == instant("2026-03-12T09:59:00+09:00")
+
+
+BAD_TEXTS: list[tuple[str, bytes, str, str | None]] = [
+    ("not UTF-8", b'{"id": "\xff"}', "not_utf8", None),
+    ("not JSON", b'{"id": ', "not_json", None),
+    ("empty", b"", "not_json", None),
+    ("a name twice", b'{"id": "a", "id": "b"}', "duplicate_key", None),
+    ("a name twice, deep", b'{"data": {"x": 1, "x": 2}}', "duplicate_key", None),
+    ("NaN", b'{"data": {"period": NaN}}', "not_a_number", None),
+    ("infinite", b'{"data": {"period": 1e999}}', "not_a_number", "/data/period"),
+    ("too large a number", b'{"data": {"rings": 99999999999999999999}}', "not_a_number", "/data/rings"),
+    ("thousands of digits", b'{"id": ' + b"9" * 5000 + b"}", "not_json", None),
+    ("NUL", b'{"data": {"title": "a\\u0000"}}', "bad_text", "/data/title"),
+    ("half a pair", b'{"data": {"title": "a\\ud800"}}', "bad_text", "/data/title"),
+    ("half a pair in a name", b'{"data": {"a\\ud800": 1}}', "bad_text", "/data"),
+    ("deep", b"[" * 50 + b"]" * 50, "too_deep", "/" + "/".join("0" * 17)),
+    ("very deep", b"[" * 100_000, "not_json", None),
+    ("large", changed(COMPLAINT, data__text="가" * 30_000), "too_large", None),
+]
+
+
+@pytest.mark.parametrize(("raw", "code", "pointer"), [b[1:] for b in BAD_TEXTS], ids=[b[0] for b in BAD_TEXTS])
+def test_bad_texts(raw: bytes, code: str, pointer: str | None) -> None:
+    assert refused(raw) == (code, pointer)
+
+
+BAD_EVENTS: list[tuple[str, bytes, Publisher, str, str | None]] = [
+    ("no object", b'"x"', WEB, "model_type", ""),
+    ("no id", changed(COMPLAINT, id=None), WEB, "missing", "/id"),
+    ("a strange id", changed(COMPLAINT, id="a b"), WEB, "value_error", "/id"),
+    ("an id of our own kind", changed(COMPLAINT, subject="_all"), WEB, "value_error", "/subject"),
+    ("a field too many", changed(COMPLAINT, 홍길동="x"), WEB, "extra_forbidden", ""),
+    ("a field too many in data", changed(COMPLAINT, data__홍길동="x"), WEB, "extra_forbidden", "/data"),
+    ("an extension of ours", changed(COMPLAINT, recordedtime=COMPLAINT["time"]), WEB, "extra_forbidden", ""),
+    ("no offset", changed(COMPLAINT, time="2026-03-12T09:59:00"), WEB, "value_error", "/time"),
+    ("unknown tenant", changed(COMPLAINT, tenant="atlantis"), WEB, "unknown_tenant", "/tenant"),
+    ("another tenant", changed(COMPLAINT, tenant="mapo"), WEB, "wrong_tenant", "/tenant"),
+    ("another source", changed(COMPLAINT, source="kiosk"), WEB, "wrong_source", "/source"),
+    ("unknown type", changed(COMPLAINT, type="complaint.exploded"), WEB, "unknown_type", "/type"),
+    ("a decision", changed(COMPLAINT, type="deadline.breached"), WEB, "unknown_type", "/type"),
+    ("a tick", changed(COMPLAINT, type="clock.advanced"), WEB, "unknown_type", "/type"),
+    (
+        "a coming version",
+        changed(COMPLAINT, dataschema="urn:gihan:complaint.received:9"),
+        WEB,
+        "unknown_version",
+        "/dataschema",
+    ),
+    ("no channel", changed(COMPLAINT, data__channel=None), WEB, "missing", "/data/channel"),
+    ("unknown channel", changed(COMPLAINT, data__channel="telepathy"), WEB, "literal_error", "/data/channel"),
+    ("no person", changed(COMPLAINT, data__applicant="홍길동"), WEB, "model_type", "/data/applicant"),
+    ("a later hour", changed(COMPLAINT, time="2026-03-12T10:05:01+09:00"), WEB, "time_in_future", "/time"),
+    ("long ago", changed(COMPLAINT, time="2026-02-10T09:59:59+09:00"), WEB, "too_old", "/time"),
+    ("the tenant as a case", changed(COMPLAINT, subject="seoul"), WEB, "wrong_subject", "/subject"),
+    ("no case", changed(CLOSED, subject=None), WEB, "missing", "/subject"),
+    ("not the administrator", changed(OUTAGE, source="web"), WEB, "not_administrator", "/type"),
+    ("another subject", changed(OUTAGE, subject="c-1"), ADMINISTRATION, "wrong_subject", "/subject"),
+]
+
+
+@pytest.mark.parametrize(
+    ("raw", "publisher", "code", "pointer"), [b[1:] for b in BAD_EVENTS], ids=[b[0] for b in BAD_EVENTS]
+)
+def test_bad_events(raw: bytes, publisher: Publisher, code: str, pointer: str | None) -> None:
+    assert refused(raw, publisher) == (code, pointer)
+
+
+def test_a_refusal_repeats_nothing_that_was_sent() -> None:
+    secret = "홍길동 010-0000-0001"
+    raws = [
+        changed(COMPLAINT, data__channel=secret),
+        changed(COMPLAINT, data__applicant=secret),
+        changed(COMPLAINT, data__departments=[secret]),
+        changed(COMPLAINT, id=secret),
+        changed(COMPLAINT, time=secret),
+        changed(COMPLAINT, **{secret: 1}),
+        changed(COMPLAINT, data__period={secret: secret}),
+        json.dumps({secret: {secret: "\x00"}}).encode(),
+    ]
+    for raw in raws:
+        with pytest.raises(Refusal) as caught:
+            look(raw)
+        said = f"{caught.value.code} {caught.value.detail} {caught.value.pointer} {caught.value}"
+        assert "홍길동" not in said
+        assert "0001" not in said
+
+
+@pytest.mark.parametrize("time", ["2026-03-12T10:05:00+09:00", "2026-02-10T10:00:00+09:00", "2026-03-12T01:00:00Z"])
+def test_the_limits_of_time_are_let_in(time: str) -> None:
+    assert look(changed(COMPLAINT, time=time)).time == instant(time)
+
+
+def test_an_opening_without_a_subject_gets_the_same_one_each_time() -> None:
+    first, again = look(changed(COMPLAINT, subject=None)), look(changed(COMPLAINT, subject=None))
+    other = look(changed(COMPLAINT, subject=None, id="e-2"))
+    assert first.case == again.case != other.case
+    assert first.case.startswith("complaint-")
+
+
+def test_the_administrator_speaks_for_the_municipality() -> None:
+    for raw in (json.dumps(OUTAGE).encode(), changed(OUTAGE, subject=None)):
+        event = look(raw, ADMINISTRATION)
+        assert (event.case, event.municipal) == ("seoul", True)
+
+
+def test_the_content_does_not_depend_on_how_it_was_written() -> None:
+    spaced = json.dumps(dict(reversed(COMPLAINT.items())), indent=4, ensure_ascii=False).encode()
+    assert look(spaced).content == look(json.dumps(COMPLAINT).encode()).content
+    assert look(changed(COMPLAINT, data__urgent=True)).content != look(spaced).content
+
+
+@pytest.mark.parametrize(("number", "receipt"), [(1, "000000001-3"), (572, "000000572-4"), (123456789, "123456789-4")])
+def test_receipt_numbers(number: int, receipt: str) -> None:
+    assert receipt_number(number) == receipt
+
+
+def test_the_check_digit_finds_wrong_and_swapped_digits() -> None:
+    receipt = receipt_number(204_813_597)
+    digits, check = receipt.split("-")
+    for place, digit in enumerate(digits):
+        for other in "0123456789".replace(digit, ""):
+            assert receipt_number(int(digits[:place] + other + digits[place + 1 :]))[-1] != check
+    for place in range(8):
+        swapped = digits[:place] + digits[place + 1] + digits[place] + digits[place + 2 :]
+        assert receipt_number(int(swapped))[-1] != check
+
+
+def test_the_openapi_document_stands_on_the_contract() -> None:
+    content = document(build_app(Settings(nats_url="", database_url="", service="intake")))
+    schemas = content["components"]["schemas"]
+    assert set(FACTS) <= set(schemas)
+    references = re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(content))
+    assert set(references) <= set(schemas)
+    body = content["paths"]["/v1/events"]["post"]["requestBody"]["content"]["application/json"]
+    one, several = (body["examples"][name]["value"] for name in ("complaint", "array"))
+    assert [look(json.dumps(e).encode()).type for e in (one, *several)] == [
+        "complaint.received",
+        "complaint.received",
+        "complaint.completed",
+    ]

@@ -1,0 +1,237 @@
+"""What facts and decisions bring for delivery."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from services.notifier import notices
+from services.notifier.notices import CaseView, Consequence, Event, Retraction, TaskWithdrawal, Telling
+from services.rules.instants import instant
+from services.rules.tenants import Source, Tenant
+
+CITY = Tenant(
+    id="anseong",
+    name_ko="안성시",
+    name_en="Anseong",
+    zone=ZoneInfo("Asia/Seoul"),
+    calendar="kr",
+    administrator="administration",
+    sources={"web": Source(), "documents": Source(reports_within_seconds=3_600)},
+)
+DUE = "2026-03-12T18:00:00+09:00"
+KNOWN = CaseView(owner="web", subject_ref="s1", has_mobile=True, officer="kim")
+
+
+def fact(type: str, data: dict[str, Any] | None = None, **more: Any) -> Event:
+    return Event(
+        id=more.pop("id", "e1"),
+        source=more.pop("source", "web"),
+        type=type,
+        time="2026-03-10T09:00:00+09:00",
+        data=data or {},
+        tenant="anseong",
+        case="c1",
+        **more,
+    )
+
+
+def decision(type: str, id: str = "7-1", **data: Any) -> Event:
+    return Event(
+        id=id,
+        source="gihan/sla_timer",
+        type=type,
+        time=DUE,
+        data=data,
+        tenant="anseong",
+        case="c1",
+        cause_sequence=9,
+    )
+
+
+def of_decision(event: Event, view: CaseView = KNOWN) -> list[Consequence]:
+    found = notices.of_decision(event, b"{}", view, CITY)
+    return [one for one in found if not (isinstance(one, Telling) and one.subject.startswith("feed."))]
+
+
+def only(found: list[Consequence]) -> Any:
+    assert len(found) == 1
+    return found[0]
+
+
+RUN = {"promise": "anseong-inquiry", "occurrence": "e1", "due": DUE}
+
+
+def test_an_opening_makes_the_case_known() -> None:
+    received = fact(
+        "complaint.received",
+        {
+            "kind": "inquiry",
+            "subject_ref": "s1",
+            "has_mobile": True,
+            "has_email": False,
+            "notify_by": "sms",
+            "language": "en",
+        },
+    )
+    view = notices.evolve(CaseView(), received)
+    assert view == CaseView(
+        owner="web",
+        opened_by="complaint.received",
+        kind="inquiry",
+        subject_ref="s1",
+        notify_by="sms",
+        language="en",
+        has_mobile=True,
+    )
+    receipt = only(notices.of_fact(received, view, CITY))
+    assert (receipt.template, receipt.audience, receipt.hold_until) == ("receipt", "citizen", None)
+
+
+def test_the_newest_wishes_and_the_newest_officer_count() -> None:
+    view = notices.evolve(
+        KNOWN, fact("applicant.updated", {"has_mobile": False, "has_email": True, "notify_by": "email"})
+    )
+    view = notices.evolve(view, fact("complaint.assigned", {"department": "토지민원과", "officer": "lee"}))
+    assert (view.has_mobile, view.has_email, view.notify_by) == (False, True, "email")
+    assert (view.department, view.officer, view.owner) == ("토지민원과", "lee", "web")
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "template", "arguments"),
+    [
+        ("complaint.completed", {"outcome": "granted", "by": "kim"}, "result", {"outcome": "granted"}),
+        ("complaint.rejected", {"law": "x"}, "rejection", {}),
+        ("complaint.assigned", {"department": "d", "officer": "kim"}, "progress", {"state": "assigned"}),
+        ("complaint.withdrawn", {}, "progress", {"state": "withdrawn"}),
+        (
+            "complaint.supplement_requested",
+            {"respond_by": "2026-03-20", "dispatched_at": DUE},
+            "supplement",
+            {"respond_by": instant("2026-03-21T00:00:00+09:00")},
+        ),
+    ],
+)
+def test_facts_that_the_citizen_is_told_of(
+    type: str, data: dict[str, Any], template: str, arguments: dict[str, Any]
+) -> None:
+    notice = only(notices.of_fact(fact(type, data), KNOWN, CITY))
+    assert (notice.template, notice.arguments) == (template, arguments)
+
+
+def test_only_a_statutory_refusal_opens_the_objection_of_sixty_days() -> None:
+    statutory = msgspec.structs.replace(KNOWN, kind="statutory")
+    assert only(notices.of_fact(fact("complaint.rejected"), statutory, CITY)).arguments == {"objection_days": 60}
+
+
+@pytest.mark.parametrize("type", ["complaint.progress_notified", "complaint.extended", "call.ended"])
+def test_facts_that_say_nothing_new_to_the_citizen(type: str) -> None:
+    assert notices.of_fact(fact(type), KNOWN, CITY) == []
+
+
+def test_nobody_is_told_of_imported_facts_or_of_cases_without_a_person() -> None:
+    assert notices.of_fact(fact("complaint.received", imported=True), KNOWN, CITY) == []
+    assert notices.of_fact(fact("complaint.received"), CaseView(owner="web"), CITY) == []
+    assert of_decision(decision("deadline.breached", **RUN), CaseView(owner="web")) == []
+
+
+def test_keys_are_stable_opaque_and_different() -> None:
+    first = only(notices.of_fact(fact("complaint.received"), KNOWN, CITY))
+    again = only(notices.of_fact(fact("complaint.received"), KNOWN, CITY))
+    other = only(notices.of_fact(fact("complaint.received", id="e2"), KNOWN, CITY))
+    assert first.key == again.key != other.key
+    assert len(first.key) == 32
+    assert set(first.key) <= set("0123456789abcdef")
+
+
+def test_an_extension_is_told_once_with_its_new_date() -> None:
+    extended = fact("complaint.extended", {"ground": "fact_check", "amount": 3, "unit": "days"}, id="x1")
+    view = notices.evolve(KNOWN, extended)
+    cause = {"source": "web", "id": "x1"}
+    law = only(of_decision(decision("deadline.moved", **RUN, cause=cause), view))
+    charter = only(of_decision(decision("deadline.moved", id="7-2", **RUN | {"promise": "mapo"}, cause=cause), view))
+    assert law.arguments == {"due": instant(DUE), "ground": "fact_check", "length": "3 days"}
+    assert law.key == charter.key
+    assert of_decision(decision("deadline.moved", **RUN, cause={"source": "web", "id": "holiday"}), view) == []
+
+
+def test_a_warning_goes_to_the_officer() -> None:
+    notice = only(of_decision(decision("deadline.warned", **RUN)))
+    assert (notice.audience, notice.staff, notice.arguments["case"]) == ("officer", "kim", "c1")
+
+
+def test_a_breach_is_held_for_the_slowest_source() -> None:
+    notice = only(of_decision(decision("deadline.breached", **RUN)))
+    assert notice.template == "breach"
+    assert notice.hold_until == instant("2026-03-12T19:00:00+09:00")
+
+
+def test_a_retraction_names_the_topic_of_the_breach() -> None:
+    breach = only(of_decision(decision("deadline.breached", **RUN)))
+    retraction = only(of_decision(decision("breach.retracted", id="7-2", **RUN)))
+    assert isinstance(retraction, Retraction)
+    assert retraction.topic == breach.topic
+    assert retraction.correction.template == "correction"
+    assert retraction.correction.topic != breach.topic
+
+
+REMEDY = {"remedy": "anseong-remedy-standard", "incident": "i1", "key": "anseong|c1|i1|anseong-remedy-standard"}
+
+
+def test_a_remedy_brings_a_task_and_word_of_it() -> None:
+    task = only(of_decision(decision("remedy.proposed", **REMEDY, due=DUE, amount=10_000, currency="KRW")))
+    assert (task.task, task.amount, task.needs, task.officer) == ("compensation", 10_000, (), "kim")
+    assert (task.notice.template, task.notice.arguments) == ("compensation", {"amount": [10_000, "KRW"]})
+    assert task.hold_until == task.notice.hold_until == instant("2026-03-12T19:00:00+09:00")
+
+
+def test_nothing_is_promised_while_a_finding_or_an_amount_is_wanted() -> None:
+    finding = only(of_decision(decision("remedy.proposed", **REMEDY, amount=5_000, needs=["finding"])))
+    amount = only(of_decision(decision("remedy.proposed", **REMEDY, needs=["amount"])))
+    assert (finding.needs, amount.needs) == (("finding",), ("amount",))
+    assert finding.notice is amount.notice is None
+    assert finding.key == amount.key
+    assert finding.hold_until is None
+
+
+def test_a_withdrawn_remedy_names_the_same_task_and_topic() -> None:
+    task = only(of_decision(decision("remedy.proposed", **REMEDY, amount=10_000)))
+    withdrawal, retraction = of_decision(decision("remedy.withdrawn", id="7-3", **REMEDY))
+    assert isinstance(withdrawal, TaskWithdrawal)
+    assert isinstance(retraction, Retraction)
+    assert (withdrawal.key, retraction.topic) == (task.key, task.notice.topic)
+
+
+def test_tasks_of_one_breach_are_told_apart_and_withdrawn_by_the_same_name() -> None:
+    caution = only(of_decision(decision("task.created", **RUN, task="caution")))
+    apology = only(of_decision(decision("task.created", **RUN, task="apology")))
+    gone = only(of_decision(decision("task.withdrawn", id="7-9", **RUN, task="caution")))
+    assert caution.key != apology.key
+    assert gone.key == caution.key
+
+
+def test_a_publisher_hears_what_the_law_refused_later() -> None:
+    about = {"source": "documents", "id": "e5"}
+    telling = only(of_decision(decision("event.refused", about=about, code="third_extension")))
+    assert telling.subject == "receipts.anseong.documents"
+    body = msgspec.json.decode(telling.body)
+    assert (body["status"], body["source"], body["id"], body["code"]) == (
+        "refused",
+        "documents",
+        "e5",
+        "third_extension",
+    )
+
+
+def test_the_owner_of_a_case_is_fed_every_decision_as_it_stands_in_the_log() -> None:
+    found = notices.of_decision(decision("deadline.met", **RUN), b'{"as":"stored"}', KNOWN, CITY)
+    assert found == [Telling("7-1", "feed.anseong.web", b'{"as":"stored"}')]
+    assert notices.of_decision(decision("deadline.met", **RUN), b"{}", CaseView(), CITY) == []
+
+
+def test_a_voided_fact_takes_its_messages_back() -> None:
+    voided = fact("fact.voided", {"source": "web", "id": "e1", "code": "typing_error"}, id="v1")
+    retraction = only(notices.of_fact(voided, KNOWN, CITY))
+    assert retraction.topic == only(notices.of_fact(fact("complaint.received"), KNOWN, CITY)).topic
+    assert retraction.correction.template == "fact_voided"
