@@ -9,6 +9,7 @@ from services.rules.calendar import Calendar
 from services.rules.counting import Gap, Span
 
 COUNT_FIRST_DATE = {None: None, "include": True, "exclude": False}
+WHOLE_DATES = {None: False, "exact": False, "day_inclusive": True}
 
 
 def of_lines(lines: TextIO, calendar: Calendar) -> Iterator[dict[str, Any]]:
@@ -23,6 +24,8 @@ def of_lines(lines: TextIO, calendar: Calendar) -> Iterator[dict[str, Any]]:
         try:
             case = json.loads(line)
         except ValueError:
+            case = None
+        if not isinstance(case, dict):
             yield {"id": f"line {number}", "error": "not a JSON object"}
             continue
         yield of_case(case, calendar)
@@ -32,22 +35,27 @@ def of_case(case: dict[str, Any], calendar: Calendar) -> dict[str, Any]:
     """The due instant of one case, as text with the calendar's offset."""
     answer: dict[str, Any] = {"id": case.get("id")}
     try:
-        whole_dates = case.get("pause_mode") == "day_inclusive"
+        whole_dates = WHOLE_DATES[case.get("pause_mode")]
         gaps = [
             Gap(instants.instant(start), None if end is None else instants.instant(end), whole_dates)
             for start, end in case.get("pauses") or ()
         ]
+        if any(gap.end is not None and gap.end < gap.start for gap in gaps):
+            raise ValueError("a pause ends before it begins")
+        amounts = [case["amount"], *(case.get("extension") or ())]
+        if not all(type(amount) is int and amount >= 0 for amount in amounts):
+            raise ValueError("amount and extension take whole numbers, 0 or more")
         due = counting.due(
             calendar,
             instants.instant(case["received_at"]),
             Span(case["amount"], case["unit"]),
-            case.get("extension") or (),
+            amounts[1:],
             gaps,
             count_first_date=COUNT_FIRST_DATE[case.get("first_day")],
         )
     except KeyError as error:
         return answer | {"error": f"{error} is missing or not a known value"}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         return answer | {"error": str(error)}
     if due is None:
         return answer | {"error": "the last pause has no end, so there is no due instant yet"}

@@ -12,8 +12,11 @@ from contracts.streams import PARTITIONS
 from services.rules import instants
 from services.rules.facts import Event, decode_event
 from services.rules.instants import Instant
+from services.rules.routing import route
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
+
+CLOCK = "clock.advanced"
 
 
 class Unreadable(ValueError):
@@ -27,11 +30,12 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
         if not line.strip():
             continue
         try:
-            events.append(decode_event(line))
-        except msgspec.DecodeError as error:
+            event = decode_event(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Unreadable(f"line {number}: {error}") from error
-        if events[-1].time.tzinfo is None:
-            raise Unreadable(f"line {number}: time has no offset; give one such as +09:00")
+        if event.type == CLOCK and event.data.to is None:
+            raise Unreadable(f"line {number}: {CLOCK} does not say how far; give data.to")
+        events.append(event)
     return events
 
 
@@ -61,35 +65,46 @@ def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
     passes every instant before R, and at the end every instant before `until` (else the last R).
     """
     world = new_world()
-    ticks = any(event.type == "clock.advanced" for event in events)
-    cases: dict[tuple[str, str, str], Event] = {}
+    ticks = any(event.type == CLOCK for event in events)
+    seen: dict[tuple[str, str, str], Event] = {}
+    reported: dict[tuple[str, str, str], str | None] = {}
     last: Instant = 0
     for sequence, event in enumerate(events, 1):
         last = max(last, event.recorded)
         if not ticks:
             yield from world.pass_before(last)
             world.stand_at(last)
-        completed = _filled_in(event, cases)
+        completed = _filled_in(event, seen, reported)
         if completed is None:
             print(f"line {sequence}: fact.voided names a fact that the file has not stated", file=sys.stderr)
             continue
-        cases[(event.tenant, event.source, event.id)] = completed
+        seen[(event.tenant, event.source, event.id)] = completed
+        if event.type == "fault.reported":
+            reported[(event.tenant, event.case_id, event.id)] = event.data.officer
         yield from world.feed(completed, sequence)
     if not ticks:
         yield from world.pass_before(last if until is None else until)
+    for case in (case for partition in world.partitions for case in partition.cases.values() if case.stuck):
+        print(
+            f"{case.tenant}/{case.id} is stuck: {case.stuck}; its facts are kept, nothing is decided", file=sys.stderr
+        )
 
 
-def _filled_in(event: Event, seen: dict[tuple[str, str, str], Event]) -> Event | None:
+def _filled_in(
+    event: Event, seen: dict[tuple[str, str, str], Event], reported: dict[tuple[str, str, str], str | None]
+) -> Event | None:
     """The event with what intake would fill in from those before it: the routes of fact.voided (None where the fact
-    is unknown), and the officer of a finding from the report it is about."""
+    is unknown), and the officer of a finding from the report in its case that it is about, whoever sent that."""
     data = event.data
     if event.type == "fact.voided":
-        voided = seen.get((event.tenant, data.source or event.source, data.id or ""))
-        return None if voided is None else msgspec.structs.replace(event, routes=(voided.case_id,))
+        voided = seen.get((event.tenant, data.source or "", data.id or ""))
+        if voided is None:
+            return None
+        routes = route(voided.type, voided.tenant, voided.case_id, {"officer": voided.data.officer}, voided.routes)
+        return msgspec.structs.replace(event, routes=tuple(dict.fromkeys(case for _, case in routes)))
     if event.type in ("fault.confirmed", "fault.dismissed") and data.officer is None:
-        about = seen.get((event.tenant, event.source, data.about or ""))
-        if about is not None and about.data.officer is not None:
-            return msgspec.structs.replace(event, data=msgspec.structs.replace(data, officer=about.data.officer))
+        officer = reported.get((event.tenant, event.case_id, data.about or ""))
+        return msgspec.structs.replace(event, data=msgspec.structs.replace(data, officer=officer))
     return event
 
 

@@ -5,7 +5,9 @@ and nothing that was written is edited: it is moved, retracted, withdrawn or voi
 are the exception: once written they stay, and a due instant is warned of once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+import msgspec
 
 from services.rules.facts import Fact
 from services.rules.instants import Instant
@@ -59,7 +61,8 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
 
     `cause` is the fact that brings it, or None for time. Raises OutOfCalendar where a period has no end there.
     """
-    standing = work_out(case.facts, clock, rules)
+    first = {deadline.key: deadline.first_due for deadline in case.deadlines}
+    standing = _told_first(work_out(case.facts, clock, rules), first)
     decisions = list(_differences(case, standing, cause, clock if cause is None else cause.time))
     warned = list(case.warned)
     for deadline in standing.deadlines.values():
@@ -69,15 +72,11 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
         warned.append((*deadline.key, warning))
         at = deadline.warn_at or clock
         decisions.append(_decision("deadline.warned", at if cause is None else max(at, cause.time), deadline))
-    first = {deadline.key: deadline.first_due for deadline in case.deadlines}
-    deadlines = tuple(
-        _told_first(deadline, first.get(deadline.key, deadline.first_due)) for deadline in standing.deadlines.values()
-    )
     changed = Case(
         tenant=case.tenant,
         id=case.id,
         facts=case.facts,
-        deadlines=deadlines,
+        deadlines=tuple(standing.deadlines.values()),
         findings=tuple(standing.findings.values()),
         warned=tuple(warned),
         closed=standing.closed,
@@ -96,12 +95,13 @@ def _replace(case: Case, **changes: object) -> Case:
     return Case(**values)
 
 
-def _told_first(deadline: Deadline, first_due: Instant | None) -> Deadline:
-    """The deadline with the date that was told first, which no later fact changes."""
-    if first_due is None or first_due == deadline.first_due:
-        return deadline
-    values = {name: getattr(deadline, name) for name in deadline.__struct_fields__}
-    return Deadline(**(values | {"first_due": first_due}))
+def _told_first(standing: Standing, first: Mapping[tuple[str, str], Instant | None]) -> Standing:
+    """The standing with the dates that were told first, which no later fact changes."""
+    for key, deadline in standing.deadlines.items():
+        told = first.get(key)
+        if told is not None and told != deadline.first_due:
+            standing.deadlines[key] = msgspec.structs.replace(deadline, first_due=told)
+    return standing
 
 
 def _warning(deadline: Deadline, case: Case, clock: Instant) -> Instant | None:
@@ -139,7 +139,9 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
         return
     if old is None:
         began = new.began if new.began is not None else at
-        yield _decision("deadline.started", began, new)._replace(due=new.due or new.first_due)
+        yield _decision("deadline.started", began, new)._replace(
+            due=new.due or new.first_due, suspended=new.due is None
+        )
         if new.state == "suspended":
             yield _decision("deadline.suspended", began, new)
     else:

@@ -128,7 +128,10 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Decision(NamedTuple):
-    """A decision, before the shell gives it a number. Instants in microseconds; absent values None or empty."""
+    """A decision, before the shell gives it a number. Instants in microseconds; absent values None or empty.
+
+    `suspended` says of a start that its due instant is only the first told: the run stands still already.
+    """
 
     kind: DecisionKind
     at: Instant
@@ -146,11 +149,12 @@ class Decision(NamedTuple):
     reason: str = ""
     code: str = ""
     about: str = ""
+    suspended: bool = False
 
     @property
     def order(self) -> tuple[Instant, str, int, str]:
-        """Where it stands among the decisions of one step about one case: by due, promise, then kind."""
-        return (self.due or 0, self.promise, RANK[self.kind], self.occurrence)
+        """Where it stands among the decisions of one step about one case: by due (none first), promise, then kind."""
+        return (0 if self.suspended else self.due or 0, self.promise, RANK[self.kind], self.occurrence)
 
 
 class Rules(NamedTuple):

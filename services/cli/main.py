@@ -1,0 +1,174 @@
+"""`gihan`: one entry point. Every command has --json where it prints anything but JSON."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contracts import files
+from deploy.embedded import Embedded, data_folder
+from services.chassis.logs import OperatorError
+from services.cli import backtest as backtests
+from services.cli import calculate, demo, running
+from services.cli import simulate as simulation
+from services.rules import instants
+from services.rules.calendar import Calendar
+from services.rules.rulebook import Library, NotEnacted
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+charter_app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")
+app.add_typer(charter_app, name="charter")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What a person can mend is said in a sentence, without a traceback."""
+    try:
+        yield
+    except (OperatorError, NotEnacted, simulation.Unreadable, ValueError, OSError) as error:
+        typer.echo(f"gihan: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def up(data: Data = None) -> None:
+    """Runs the embedded servers and the three services, until interrupted."""
+    with _plain_errors():
+        asyncio.run(running.up(data or data_folder()))
+
+
+@app.command("demo")
+def demo_command(
+    seed: Annotated[int, typer.Option(help="Seed of the generated week.")] = 1,
+    keep: Annotated[bool, typer.Option(help="Leave it running afterwards.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Data folder; default a new one, removed afterwards.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A working week of five cities through the whole system, on a stepped clock."""
+    with _plain_errors():
+        raise typer.Exit(asyncio.run(demo.run(data, seed, keep, sys.stderr.isatty(), as_json)))
+
+
+@app.command()
+def provision(data: Data = None, as_json: AsJson = False) -> None:
+    """Makes streams, tables and publishers, and enacts the files; as often as one likes."""
+    with _plain_errors():
+        made = asyncio.run(_provision(data or data_folder()))
+    typer.echo(json.dumps(made) if as_json else "\n".join(f"{what}: {', '.join(n) or '-'}" for what, n in made.items()))
+
+
+async def _provision(data: Path) -> dict[str, list[str]]:
+    tenants = running.read_tenants()
+    async with Embedded(data, tenants) as servers:
+        return await running.provisioned(servers, tenants)
+
+
+@app.command()
+def deadline(
+    cases: Annotated[Path | None, typer.Option(help="JSON lines of cases; - reads standard input.")] = None,
+    received_at: Annotated[str | None, typer.Option(help="RFC 3339 with an offset.")] = None,
+    amount: Annotated[int, typer.Option(min=0)] = 1,
+    unit: Annotated[str, typer.Option(help="A unit such as working_hours or statutory_days.")] = "statutory_days",
+    calendar: Annotated[str, typer.Option(help="Name of the calendar.")] = "kr",
+    as_json: AsJson = False,
+) -> None:
+    """The calculator: one deadline, or JSON lines in and out."""
+    with _plain_errors():
+        table = _calendar(calendar)
+        if cases is None:
+            if received_at is None:
+                raise ValueError("give --received-at and --amount and --unit, or --cases FILE")
+            case = {"received_at": received_at, "amount": amount, "unit": unit}
+            answer = calculate.of_case(case, table)
+            if "error" in answer:
+                raise ValueError(answer["error"])
+            typer.echo(json.dumps({"due": answer["due"]}) if as_json else answer["due"])
+            return
+        lines = sys.stdin if str(cases) == "-" else cases.open(encoding="utf-8")
+        with lines:
+            failed = False
+            for answer in calculate.of_lines(lines, table):
+                failed |= "error" in answer
+                typer.echo(json.dumps(answer, ensure_ascii=False))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _calendar(name: str) -> Calendar:
+    library = Library(files.read())
+    _, file = library.newest_calendar(name)
+    return library.compiled(file, file.hours["office"])
+
+
+@app.command()
+def simulate(
+    file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - reads standard input.")],
+    until: Annotated[str | None, typer.Option(help="RFC 3339: how far the clock goes on at the end.")] = None,
+) -> None:
+    """Folds a file of events without any server; prints the decisions, a JSON object a line."""
+    with _plain_errors():
+        lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+        with lines:
+            events = simulation.read_events(lines)
+        limit = None if until is None else instants.instant(until)
+        zones = simulation.Zones()
+        for row in simulation.simulate(events, limit):
+            typer.echo(json.dumps(simulation.line_of(row, zones[row.tenant]), ensure_ascii=False))
+
+
+@app.command()
+def backtest(
+    file: Annotated[Path, typer.Argument(help="CSV (or .csv.gz) with case_id, opened_at, target_at, closed_at, ...")],
+    tenant: Annotated[str, typer.Option(help="Whose charter.")],
+    as_json: AsJson = False,
+) -> None:
+    """A history with known targets against a charter: how often do we agree?"""
+    with _plain_errors():
+        result = backtests.backtest(tenant, file).as_json()
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for line in result.pop("unreadable_rows"):
+        typer.echo(f"unreadable: {line}", err=True)
+    for name, value in result.items():
+        typer.echo(f"{name.replace('_', ' '):<30} {value}{' %' if name.endswith('percent') else ''}")
+
+
+@charter_app.command("list")
+def charter_list(as_json: AsJson = False) -> None:
+    """The charters, their versions and how many promises each holds."""
+    with _plain_errors():
+        library = Library(files.read())
+        rows = [
+            {
+                "tenant": tenant,
+                "version": charter.version,
+                "in_force": charter.in_force.isoformat(),
+                "calendar": charter.calendar,
+                "promises": len(charter.promises),
+                "remedies": len(charter.remedies),
+                "sha256": sha256,
+            }
+            for tenant in library.tenants()
+            for sha256, charter in library.charters_of(tenant)
+        ]
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo(
+            f"{row['tenant']:<10} version {row['version']:<4} in force {row['in_force']}  calendar {row['calendar']:<6} "
+            f"{row['promises']:>3} promises {row['remedies']:>3} remedies  {str(row['sha256'])[:12]}"
+        )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,106 @@
+"""`gihan up`: servers, gateways and services of one machine, started together and ended together."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import httpx
+
+from deploy import permissions
+from deploy.embedded import Embedded, free_ports
+from deploy.processes import Command, Keeper
+from deploy.provision import provision
+from deploy.supervisor import Supervisor
+from services.chassis.settings import ROOT
+from services.rules import tenants as tenants_file
+from services.rules.tenants import Tenant
+
+
+class Gihan(NamedTuple):
+    """A running Gihan. `gateway` is the folder of the development gateways' record, None where real ones are used."""
+
+    servers: Embedded
+    services: Supervisor
+    gateway: Path | None
+
+
+def read_tenants() -> dict[str, Tenant]:
+    """The tenants of this installation: GIHAN_TENANTS_FILE, else deploy/tenants.yaml."""
+    path = Path(os.environ.get("GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml")
+    return tenants_file.parse(path.read_bytes())
+
+
+async def provisioned(servers: Embedded, tenants: Mapping[str, Tenant]) -> dict[str, list[str]]:
+    """Provisions the servers; returns what had to be made."""
+    made = await provision(
+        servers.nats_url("operator"),
+        servers.database_url,
+        tenants,
+        monitor_url=servers.monitor_url,
+        publisher_keys=servers.publisher_keys,
+    )
+    return {name: list(getattr(made, name)) for name in made.__dataclass_fields__}
+
+
+@asynccontextmanager
+async def start_services(
+    servers: Embedded, home: Path, clock: Literal["real", "stepped"] = "real"
+) -> AsyncIterator[Gihan]:
+    """The three services on provisioned servers, with the development gateways where no real ones are named."""
+    async with AsyncExitStack() as stack:
+        environment: dict[str, str] = {}
+        gateway = None
+        if clock == "stepped" or not {"SMS_URL", "SMTP_URL"} & os.environ.keys():
+            gateway = home / "gateway"
+            environment = await _start_gateways(gateway, servers.logs, stack)
+        services = await stack.enter_async_context(Supervisor(servers, clock=clock, environment=environment))
+        yield Gihan(servers, services, gateway)
+
+
+async def _start_gateways(folder: Path, logs: Path, stack: AsyncExitStack) -> dict[str, str]:
+    """Starts the development gateways and says where they are. They keep their addresses over a restart."""
+    http_port, smtp_port = free_ports(2)
+    sms = f"http://127.0.0.1:{http_port}"
+    arguments: list[str | Path] = [sys.executable, "-m", "deploy.devgateway", "--dir", folder]
+    arguments += ["--http-port", str(http_port), "--smtp-port", str(smtp_port)]
+
+    async def look() -> None:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+            await http.get(f"{sms}/messages/none")
+
+    keeper = Keeper(Command("gateways", arguments, logs / "gateways.log", {"PYTHONPATH": str(ROOT)}), look)
+    await keeper.start()
+    stack.push_async_callback(keeper.stop)
+    return {"SMS_URL": sms, "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}"}
+
+
+def addresses(gihan: Gihan) -> list[str]:
+    """Where to look, a line each."""
+    lines = []
+    for service in permissions.SERVICES:
+        url = gihan.services.url(service)
+        lines.append(f"{service:<10} {url}/status  {url}/health/ready  {url}/metrics")
+    lines.append(f"API        {gihan.services.url('intake')}/openapi.json")
+    lines.append(f"API keys   {gihan.servers.secrets / 'publishers.json'}")
+    if gihan.gateway is not None:
+        lines.append(f"messages   {gihan.gateway / 'texts.jsonl'} (development gateways: nothing leaves this machine)")
+    return lines
+
+
+async def up(data: Path) -> None:
+    """Runs everything on the real clock until interrupted (Ctrl-C or SIGTERM)."""
+    tenants = read_tenants()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Embedded(data, tenants) as servers:
+        await provisioned(servers, tenants)
+        async with start_services(servers, data) as gihan:
+            print("\n".join(addresses(gihan)), "Ctrl-C ends it.", sep="\n", flush=True)
+            await stop.wait()
