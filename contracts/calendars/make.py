@@ -71,9 +71,7 @@ def calendar_file(name: str, first: int, last: int) -> str:
     """
     profile = PROFILES[name]
     years = range(first, last + 1)
-    english = holidays.country_holidays(
-        profile.country, subdiv=profile.subdivision, years=years, language="en_US"
-    )
+    english = holidays.country_holidays(profile.country, subdiv=profile.subdivision, years=years, language="en_US")
     korean = (
         holidays.country_holidays(profile.country, subdiv=profile.subdivision, years=years, language="ko")
         if profile.korean

@@ -27,6 +27,7 @@ create table sla_timer.cases (
     state bytea not null,
     closed boolean not null,
     stuck boolean not null,
+    open_deadlines integer not null,
     next_at bigint,
     primary key (tenant, case_id)
 );

@@ -60,7 +60,8 @@ class SteppedClock:
         moved = self._moved  # taken before the look, so that a step in between is not missed
         if until is None or await self.now() < until:
             with suppress(TimeoutError):
-                await asyncio.wait_for(moved.wait(), _LONGEST_WAIT_SECONDS)
+                async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                    await moved.wait()
 
     async def close(self) -> None:
         """Stops listening."""

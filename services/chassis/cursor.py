@@ -58,6 +58,7 @@ class LogCursor:
         self._queue: asyncio.Queue[Msg] = asyncio.Queue()
         self._subscription: Subscription | None = None
         self._inbox = ""
+        self._heard = 0.0
 
     async def __aenter__(self) -> Self:
         js = self._nc.jetstream()
@@ -80,6 +81,7 @@ class LogCursor:
         self._subscription = await self._nc.subscribe(
             self._inbox, cb=self._queue.put, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
+        self._heard = asyncio.get_running_loop().time()
         return self
 
     async def __aexit__(
@@ -99,23 +101,22 @@ class LogCursor:
         entries: list[Entry] = []
         loop = asyncio.get_running_loop()
         limit = loop.time() + wait_seconds
-        silent = 0.0
         while len(entries) < max_messages:
             if self._queue.empty():
                 left = limit - loop.time()
                 if entries or left <= 0:
                     break
-                pause = min(left, HEARTBEAT_SECONDS)
                 try:
-                    message = await asyncio.wait_for(self._queue.get(), pause)
+                    async with asyncio.timeout(min(left, HEARTBEAT_SECONDS)):
+                        message = await self._queue.get()
                 except TimeoutError:
-                    silent += pause
-                    if silent > 3 * HEARTBEAT_SECONDS:
+                    # Counted over all reads: a caller may ask for less than a heartbeat at a time.
+                    if loop.time() - self._heard > 3 * HEARTBEAT_SECONDS:
                         raise CursorStale(f"{self._stream}: the consumer went silent") from None
                     continue
             else:
                 message = self._queue.get_nowait()
-            silent = 0.0
+            self._heard = loop.time()
             entry = await self._accept(message)
             if entry is not None:
                 entries.append(entry)

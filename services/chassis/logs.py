@@ -19,7 +19,8 @@ import structlog
 # fmt: off
 ALLOWED = frozenset({
     "address", "attempt", "batch", "bytes", "calendar", "case", "cause_sequence", "charter", "clock",
-    "code", "count", "decision", "due", "error", "expected", "generation", "id", "instance", "key",
+    "code", "count", "decision", "decisions", "due", "error", "events",
+    "expected", "generation", "id", "instance", "key",
     "kind", "lag", "lane", "level", "load", "logger", "marker_sequence", "means", "milliseconds", "mode",
     "name", "number", "occurrence", "outcome", "part", "partition", "pending", "pid", "pointer", "port",
     "promise", "reader", "reason", "receipt", "route", "sequence", "service", "signal", "since",
@@ -59,6 +60,12 @@ def configure(service: str, level: str = "info") -> None:
     # Libraries put what they please into their messages (a validation error prints its input), so of their
     # records only origin, level and the kind of error are kept.
     logging.basicConfig(handlers=[_Foreign()], level=logging.WARNING, force=True)
+    # A library that set up a logger of its own as it was imported (FastStream does) would go past that.
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.setLevel(logging.NOTSET)
 
 
 def _wrapper(level: str) -> type[structlog.typing.FilteringBoundLogger]:

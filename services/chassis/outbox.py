@@ -8,6 +8,7 @@ or a lost database the marker in the log says what already stands, and nothing u
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 
 import asyncpg
@@ -42,6 +43,12 @@ class Outbox:
         self._mark = mark
         self._lanes = lanes
         self._wake = asyncio.Event()
+        self._waiting_since: float | None = None
+
+    @property
+    def age_seconds(self) -> float:
+        """For how long rows have been waiting without a pause (monotonic); 0 where none waits."""
+        return 0.0 if self._waiting_since is None else time.monotonic() - self._waiting_since
 
     def wake(self) -> None:
         """Says that rows were committed."""
@@ -70,12 +77,17 @@ class Outbox:
         while True:
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
+            if not busy:
+                self._waiting_since = None
+            elif self._waiting_since is None:
+                self._waiting_since = time.monotonic()
             for lane in busy:
                 await self._publish(nc, pool, lane)
             part.beat()
             if not busy:
                 try:
-                    await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._wake.wait()
                 except TimeoutError:
                     continue
 

@@ -76,7 +76,8 @@ class Outcome:
     seconds: float
     steps: int
     deliveries: int
-    repeated_sendings: int
+    retries: int
+    restarts: dict[str, int]
     decisions: int
     messages: int
     answers: dict[str, int]
@@ -104,6 +105,19 @@ async def run(data: Path | None, seed: int, keep: bool, progress: bool, as_json:
     console = Console(stderr=as_json)
     console.width = max(console.width, WIDTH)
     home = _home(data)
+    try:
+        outcome = await _demo(home, seed, keep, progress, as_json, console)
+    except Exception:
+        console.print(f"The demo broke off. Data and logs: {home}")
+        raise
+    if data is None and not outcome.differences:
+        shutil.rmtree(home, ignore_errors=True)
+    else:
+        console.print(f"Data, logs and what the gateways took: {home}")
+    return 1 if outcome.differences else 0
+
+
+async def _demo(home: Path, seed: int, keep: bool, progress: bool, as_json: bool, console: Console) -> Outcome:
     tenants = running.read_tenants()
     began = time.monotonic()
     async with _running(home, tenants) as run:
@@ -112,15 +126,13 @@ async def run(data: Path | None, seed: int, keep: bool, progress: bool, as_json:
         outcome = await _outcome(run, seed, deliveries, tenants)
         outcome.steps, outcome.seconds = steps, round(time.monotonic() - began, 1)
         if as_json:
-            print(json.dumps(asdict(outcome), ensure_ascii=False))
+            print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
         _show(console, outcome)
         if keep:
             await _stay(console, run.gihan)
-    if data is None and not outcome.differences:
-        shutil.rmtree(home, ignore_errors=True)
-    elif not keep:
-        console.print(f"Data, logs and what the gateways took: {home}")
-    return 1 if outcome.differences else 0
+        else:
+            console.print("With --keep it stays up, and the addresses to look at are shown.")
+    return outcome
 
 
 def _home(data: Path | None) -> Path:
@@ -192,14 +204,16 @@ async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants
     answers = [*run.doors.answers, *await demo_compare.inbox_answers(run.nc, deliveries)]
     notices = await demo_compare.read_all(run.nc, "NOTICES")
     sent = [event["data"]["key"] for _, event in notices if event.get("type") == "notice.sent"]
-    ledger = await run.pool.fetch("select key from read.notices where state = 'sent'")
+    ledger = await run.pool.fetch("select key, means, attempts from read.notices where state = 'sent'")
+    repeated = {row["key"] for row in ledger if row["means"] == "email" and row["attempts"] > 1}
     cities = await _cities(run.pool, live, tenants)
     return Outcome(
         seed=seed,
         seconds=0,
         steps=0,
         deliveries=len(deliveries),
-        repeated_sendings=run.doors.retries,
+        retries=run.doors.retries,
+        restarts=_restarts(run.gihan),
         decisions=len(live),
         messages=len(sent),
         answers=dict(sorted(Counter(answer for _, answer in answers).items())),
@@ -207,9 +221,17 @@ async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants
         differences=[
             *demo_compare.of_answers(answers),
             *demo_compare.of_decisions(live, again),
-            *demo_compare.of_messages([row["key"] for row in ledger], sent, _record(run.gihan.gateway)),
+            *demo_compare.of_messages([row["key"] for row in ledger], sent, _record(run.gihan.gateway), repeated),
         ],
     )
+
+
+def _restarts(gihan: running.Gihan) -> dict[str, int]:
+    """How often each process had to be started again, where it had to."""
+    counts = {service: gihan.services.restarts(service) for service in permissions.SERVICES}
+    for name, keeper in (("nats-server", gihan.servers.nats), ("PostgreSQL", gihan.servers.postgres)):
+        counts[name] = keeper.restarts if keeper is not None else 0
+    return {name: count for name, count in counts.items() if count}
 
 
 def _record(folder: Path | None) -> list[dict[str, str]]:
@@ -247,9 +269,9 @@ def _show(console: Console, outcome: Outcome) -> None:
     console.print(table)
     answers = ", ".join(f"{number} {answer}" for answer, number in outcome.answers.items())
     console.print(f"{outcome.deliveries} deliveries in {outcome.steps} steps: {answers}.")
-    console.print(
-        f"{outcome.seconds:.0f} seconds; {outcome.repeated_sendings} sendings were repeated for want of an answer."
-    )
+    console.print(f"{outcome.seconds:.0f} seconds; {outcome.retries} sendings repeated for want of an answer.")
+    for name, count in outcome.restarts.items():
+        console.print(f"{name} was started again, times: {count}.")
     if outcome.differences:
         console.print(f"[bold red]DIFFERENT[/] in {len(outcome.differences)} places:")
         for words in outcome.differences[:50]:
@@ -266,7 +288,7 @@ async def _stay(console: Console, gihan: running.Gihan) -> None:
     """Leaves everything running until Ctrl-C."""
     console.print("Still running. The clock stands where the week ended and does not move. Ctrl-C ends it.")
     for line in running.addresses(gihan):
-        console.print(f"  {line}", markup=False, highlight=False)
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,19 +65,28 @@ def _words(decisions: Iterable[Decided]) -> str:
     return ", ".join(f"{one.decision} {one.partition}-{one.number} due {one.due}" for one in decisions) or "nothing"
 
 
-def of_messages(ledger: Iterable[str], notices: Iterable[str], record: Iterable[Mapping[str, str]]) -> list[str]:
+def of_messages(
+    ledger: Iterable[str], notices: Iterable[str], record: Iterable[Mapping[str, str]], repeated: Container[str] = ()
+) -> list[str]:
     """Where the keys of sent messages differ between notifier's ledger, NOTICES and the gateways' own record, and
-    what a gateway was handed more than once."""
+    what a gateway was handed more than once.
+
+    `repeated` are mails whose answer was lost: nobody can ask an SMTP server after them, so they were sent again
+    under the same Message-ID.
+    """
     taken = Counter(line["key"] for line in record if line["outcome"] in ("accepted", "duplicate"))
     told = Counter(notices)
     sides = {"the ledger": set(ledger), "NOTICES": set(told), "the gateways": set(taken)}
-    every = set().union(*sides.values())
     found = [
         f"message {key}: sent according to {', '.join(name for name, keys in sides.items() if key in keys)} only"
-        for key in sorted(every)
+        for key in sorted(set().union(*sides.values()))
         if not all(key in keys for keys in sides.values())
     ]
-    found += [f"message {key}: handed to a gateway {count} times" for key, count in taken.items() if count > 1]
+    found += [
+        f"message {key}: handed to a gateway {count} times"
+        for key, count in taken.items()
+        if count > 1 and key not in repeated
+    ]
     return found + [f"message {key}: {count} times on NOTICES" for key, count in told.items() if count > 1]
 
 
@@ -112,7 +121,8 @@ async def refolded(nats_url: str, log: Path) -> list[Decided]:
             stderr=errors,
         )
         try:
-            output, _ = await asyncio.wait_for(process.communicate(), REFOLD_SECONDS)
+            async with asyncio.timeout(REFOLD_SECONDS):
+                output, _ = await process.communicate()
         except TimeoutError:
             process.kill()
             await process.wait()

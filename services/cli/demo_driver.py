@@ -33,7 +33,15 @@ BUSY = frozenset((408, 429, 500, 502, 503, 504))
 BUSY_CODES = frozenset(("held_back", "unavailable", "internal"))
 """Answers of HTTP and of the door that ask for the same again, a little later."""
 
-TROUBLES = (OSError, TimeoutError, NatsError, asyncpg.PostgresError, asyncpg.InterfaceError, httpx.TransportError)
+TROUBLES = (
+    OSError,
+    TimeoutError,
+    NatsError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    httpx.TransportError,
+)
 """What a killed server or service looks like from here: try again."""
 
 _LOOK = """

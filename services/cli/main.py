@@ -110,7 +110,7 @@ def _calendar(name: str) -> Calendar:
 
 @app.command()
 def simulate(
-    file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
     until: Annotated[str | None, typer.Option(help="RFC 3339: how far the clock goes on at the end.")] = None,
 ) -> None:
     """Folds a file of events without any server; prints the decisions, a JSON object a line."""
@@ -165,7 +165,8 @@ def charter_list(as_json: AsJson = False) -> None:
         return
     for row in rows:
         typer.echo(
-            f"{row['tenant']:<10} version {row['version']:<4} in force {row['in_force']}  calendar {row['calendar']:<6} "
+            f"{row['tenant']:<10} version {row['version']:<4} in force {row['in_force']}  "
+            f"calendar {row['calendar']:<6} "
             f"{row['promises']:>3} promises {row['remedies']:>3} remedies  {str(row['sha256'])[:12]}"
         )
 

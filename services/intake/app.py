@@ -35,6 +35,7 @@ from services.chassis.health import Health
 from services.chassis.http import Problem, create_app
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings, SettingsError
+from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.intake.append import Appender
 from services.intake.doors import Doors, Inbox
@@ -135,9 +136,7 @@ def build_app(settings: Settings) -> FastAPI:
             finally:
                 await stream.stop()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             await clock.close()
             pool.terminate()
             await nc.close()

@@ -108,7 +108,8 @@ class Queues:
             return
         self._filled.clear()
         try:
-            await asyncio.wait_for(self._filled.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._filled.wait()
         except TimeoutError:
             return
         await asyncio.sleep(COMPANY_SECONDS)

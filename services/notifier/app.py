@@ -23,6 +23,7 @@ from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings, SettingsError
+from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.notifier.delivery import Courier
 from services.notifier.fold import Fold
@@ -137,9 +138,7 @@ class Notifier:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for waiting in waits:
-                waiting.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await end(waits)
 
     async def _tell(self, ledger: Ledger, part: Part) -> None:
         """Brings receipts and feeds to RECEIPTS. A repetition carries the same key, in the body and as
@@ -210,13 +209,13 @@ def make_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            await end([working])
             for gateway in gateways:
                 await gateway.close()
             await clock.close()
             await nc.close()
-            await asyncio.wait_for(pool.close(), 5)
+            async with asyncio.timeout(5):
+                await pool.close()
 
     return create_app("Gihan notifier", VERSION, lifespan, health)
 

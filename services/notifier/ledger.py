@@ -138,7 +138,8 @@ class Ledger:
 async def wait(changed: asyncio.Event, seconds: float) -> None:
     """Returns when the event is set, or after so many seconds."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(changed.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await changed.wait()
 
 
 class Work:

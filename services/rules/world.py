@@ -79,8 +79,10 @@ class Partition:
     def _replan(self, event: Event, sequence: int) -> list[Decided]:
         cause = fact_of(event, sequence)
         decided: list[Decided] = []
-        for key in sorted(key for key, case in self.cases.items() if key[0] == event.tenant and not case.closed):
+        for key in sorted(key for key in self.cases if key[0] == event.tenant):
             case = self.cases[key]
+            if case.closed and case.next_at is None:
+                continue  # over: a holiday changes no verdict given
             changed, decisions = refold(case, cause, self.clock, self._rules(case, None))
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,9 +18,11 @@ from services.chassis.health import Health, Part
 from services.chassis.http import create_app
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings
+from services.chassis.tasks import end
 from services.rules.fold import REVISION
+from services.rules.instants import SECOND
 from services.rules.rulebook import Library
-from services.sla_timer.folder import Folder
+from services.sla_timer.folder import Folder, Meter
 from services.sla_timer.ticker import Ticker
 
 LANES = range(PARTITIONS)
@@ -39,14 +41,11 @@ def build_app(settings: Settings) -> FastAPI:
             await broker.check(nc, settings.nats_monitor_url, STREAMS)
             health.check("nats", lambda: nc.flush(timeout=2))
             health.check("postgres", lambda: pool.fetchval("select 1"))
-            health.status.append(lambda: _status(pool, clock))
             tasks = _start(settings, nc, pool, clock, health)
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await end(tasks)
         finally:
             await clock.close()
             pool.terminate()
@@ -67,9 +66,11 @@ def _start(
         outbox.wake()
         ticker.wake()
 
+    meter = Meter(health.registry)
     folders = [
-        Folder(number, settings, nc, pool, library, health.part(f"fold {number}"), committed) for number in LANES
+        Folder(number, settings, nc, pool, library, health.part(f"fold {number}"), meter, committed) for number in LANES
     ]
+    health.status.append(lambda: _status(pool, clock, outbox, folders))
     ticker = Ticker(nc, pool, clock, settings.settle_seconds, folders, health.part("ticker"))
     relay = health.part("relay")
     return [
@@ -93,27 +94,29 @@ async def _relay(outbox: Outbox, nc: Client, pool: asyncpg.Pool, part: Part) -> 
             await asyncio.sleep(0.5)
 
 
-async def _status(pool: asyncpg.Pool, clock: Clock) -> Mapping[str, Any]:
+async def _status(pool: asyncpg.Pool, clock: Clock, outbox: Outbox, folders: Sequence[Folder]) -> Mapping[str, Any]:
     """Positions, lag and what is open: what an operator looks at first."""
     now = await clock.now()
     row = await pool.fetchrow(
         "select jsonb_object_agg(partition, sequence) as positions, sum(decisions) as decisions, "
-        "sum(decisions - sent) as outbox, min(next_at) as next_at from read.fold_position"
+        "sum(decisions - sent) as waiting, min(next_at) as next_at from read.fold_position"
     )
     counts = await pool.fetchrow(
         "select count(*) as cases, count(*) filter (where stuck) as stuck, "
-        "count(*) filter (where next_at is not null) as with_open_deadlines from sla_timer.cases"
+        "coalesce(sum(open_deadlines), 0) as open_deadlines from sla_timer.cases"
     )
     assert row is not None
     assert counts is not None
-    overdue = (now - row["next_at"]) / 1e6 if row["next_at"] is not None and row["next_at"] < now else 0.0
+    next_at = row["next_at"]
     return {
         "positions": json.loads(row["positions"]),
+        "lag": sum(folder.pending for folder in folders),
         "decisions": int(row["decisions"]),
-        "outbox_waiting": int(row["outbox"]),
+        "outbox_waiting": int(row["waiting"]),
+        "outbox_age_seconds": round(outbox.age_seconds, 1),
         "cases": counts["cases"],
-        "cases_with_open_deadlines": counts["with_open_deadlines"],
         "cases_stuck": counts["stuck"],
-        "oldest_due_undecided_seconds": round(overdue, 1),
+        "open_deadlines": int(counts["open_deadlines"]),
+        "oldest_due_undecided_seconds": round(max(0, now - next_at) / SECOND, 1) if next_at is not None else 0.0,
         "rules": REVISION,
     }

@@ -5,18 +5,21 @@ services/rules; here is only the order of reading, deciding and writing.
 """
 
 import asyncio
+from collections import Counter as TallyCounter
 from collections.abc import Callable, Sequence
 
 import asyncpg
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
+from prometheus_client import CollectorRegistry
 
 from contracts.streams import clock_subject
 from services.chassis import broker, logs
 from services.chassis.cursor import Entry, LogCursor
-from services.chassis.health import Part
+from services.chassis.health import Counter, Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
+from services.chassis.tasks import end
 from services.rules.facts import Event, Fact, decode_event, fact_of
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant, of_datetime
@@ -31,12 +34,22 @@ from services.sla_timer.store import CaseKey, Position, Row
 BATCH_MESSAGES = 500
 SLICE_CASES = 1000
 """Cases touched by one event in one transaction; more take several, the position moving with the last."""
+BATCH_LINES = 50
+"""Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 
 
 class WrongLog(logs.OperatorError):
     """The log is not the one that was folded. Nothing is read from it."""
+
+
+class Meter:
+    """What the folders of a process count for /metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter("gihan_folded_events", "Events of CASES folded.", registry=registry)
+        self.decisions = Counter("gihan_decisions", "Decisions by kind.", ["kind"], registry=registry)
 
 
 class Folder:
@@ -50,6 +63,7 @@ class Folder:
         pool: asyncpg.Pool,
         library: Library,
         part: Part,
+        meter: Meter,
         on_commit: Callable[[], None],
     ) -> None:
         self.partition = partition
@@ -61,6 +75,7 @@ class Folder:
         self._pool = pool
         self._library = library
         self._part = part
+        self._meter = meter
         self._on_commit = on_commit
         self._rulebook = Rulebook(library)
 
@@ -69,20 +84,24 @@ class Folder:
         while True:
             try:
                 async with Lease(self._settings, f"sla_timer/{self.partition}") as lease:
-                    folding = asyncio.create_task(self._fold_log(lease.generation))
-                    losing = asyncio.create_task(lease.lost.wait())
-                    done, running = await asyncio.wait({folding, losing}, return_when=asyncio.FIRST_COMPLETED)
-                    for task in running:
-                        task.cancel()
-                    await asyncio.gather(*running, return_exceptions=True)
-                    if folding in done:
-                        folding.result()
+                    await self._fold_while_held(lease)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 self._trouble(error)
             self.position = None
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _fold_while_held(self, lease: Lease) -> None:
+        """Folds until the lease is lost; raises what folding raises."""
+        folding = asyncio.create_task(self._fold_log(lease.generation))
+        losing = asyncio.create_task(_lost(lease))
+        try:
+            await asyncio.wait({folding, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if folding.done():
+                folding.result()
+        finally:
+            await end([folding, losing])
 
     def _trouble(self, error: Exception) -> None:
         """An error is an alarm: the part turns red, with the error's name, or its text where that is clean."""
@@ -157,7 +176,7 @@ class Folder:
                 sequence=last.sequence, event_id=last_event.id, decisions=before.decisions + len(rows)
             )
             self.next_at = await store.save(connection, before, after, list(cases.values()), rows)
-        self._committed(after, len(step), "facts", rows)
+        self._committed(after, step, rows)
 
     async def _fold_tick(self, entry: Entry, event: Event) -> None:
         assert event.data.to is not None
@@ -177,7 +196,7 @@ class Folder:
                         ticks=before.ticks + 1,
                     )
                 self.next_at = await store.save(connection, before, after, changed, rows)
-            self._committed(after, 1, "tick", rows)
+            self._committed(after, [(entry, event)], rows)
             if len(due) < SLICE_CASES:
                 return
 
@@ -203,7 +222,7 @@ class Folder:
                     after = after._replace(sequence=entry.sequence, event_id=event.id)
                 kept = [(entry.sequence, entry.data)] if finished and enacts else []
                 self.next_at = await store.save(connection, before, after, changed, rows, kept)
-            self._committed(after, 1, "enacted", rows)
+            self._committed(after, [(entry, event)], rows)
             if finished:
                 return
             last_case = cases[-1].id
@@ -246,17 +265,35 @@ class Folder:
         assert self.position is not None
         return self.position
 
-    def _committed(self, after: Position, events: int, what: str, rows: Sequence[Row]) -> None:
+    def _committed(self, after: Position, step: "list[tuple[Entry, Event]]", rows: Sequence[Row]) -> None:
+        """Tells whoever waits for it, and leaves a line for each event; a backlog leaves one for each batch."""
         self.position = after
         self._on_commit()
-        logs.canonical(
-            "folded",
-            partition=self.partition,
-            kind=what,
-            sequence=after.sequence,
-            events=events,
-            decisions=len(rows),
-        )
+        self._meter.events.inc(len(step))
+        decided = TallyCounter(row.cause_sequence for row in rows)
+        for row in rows:
+            self._meter.decisions.labels(row.decision.kind).inc()
+        if len(step) > BATCH_LINES:
+            logs.canonical(
+                "folded_batch",
+                partition=self.partition,
+                sequence=after.sequence,
+                events=len(step),
+                decisions=len(rows),
+            )
+            return
+        for entry, event in step:
+            logs.canonical(
+                "folded",
+                partition=self.partition,
+                sequence=entry.sequence,
+                type=event.type,
+                tenant=event.tenant or None,
+                case=event.case_id or None,
+                source=event.source,
+                id=event.id,
+                decisions=decided[entry.sequence],
+            )
 
 
 def _steps(entries: Sequence[Entry]) -> "list[list[tuple[Entry, Event]]]":
@@ -272,6 +309,10 @@ def _steps(entries: Sequence[Entry]) -> "list[list[tuple[Entry, Event]]]":
             steps.append([(entry, event)])
         together = not alone
     return steps
+
+
+async def _lost(lease: Lease) -> None:
+    await lease.lost.wait()
 
 
 async def last_tick(nc: Client, partition: int) -> int:

@@ -96,8 +96,8 @@ async def due_before(connection: Connection, partition: int, limit: Instant, mos
 async def open_cases(connection: Connection, partition: int, tenant: str, after: str, most: int) -> list[Case]:
     """Up to `most` open cases of a tenant with ids after `after`, in order."""
     rows = await connection.fetch(
-        "select state from sla_timer.cases where partition = $1 and tenant = $2 and not closed "
-        'and case_id collate "C" > $3 order by case_id collate "C" limit $4',
+        "select state from sla_timer.cases where partition = $1 and tenant = $2 "
+        'and (not closed or next_at is not null) and case_id collate "C" > $3 order by case_id collate "C" limit $4',
         partition,
         tenant,
         after,
@@ -141,16 +141,18 @@ async def save(
         [(before.partition, sequence, body) for sequence, body in enacting],
     )
     await connection.execute(
-        "insert into sla_timer.cases (tenant, case_id, partition, state, closed, stuck, next_at) "
-        "select t, c, $1, s, o, k, n from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
-        "$7::bigint[]) as u (t, c, s, o, k, n) on conflict (tenant, case_id) do update set state = excluded.state, "
-        "closed = excluded.closed, stuck = excluded.stuck, next_at = excluded.next_at",
+        "insert into sla_timer.cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at) "
+        "select t, c, $1, s, o, k, d, n from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
+        "$7::int[], $8::bigint[]) as u (t, c, s, o, k, d, n) on conflict (tenant, case_id) do update "
+        "set state = excluded.state, closed = excluded.closed, stuck = excluded.stuck, "
+        "open_deadlines = excluded.open_deadlines, next_at = excluded.next_at",
         before.partition,
         [case.tenant for case in cases],
         [case.id for case in cases],
         [_encode(case) for case in cases],
         [case.closed for case in cases],
         [bool(case.stuck) for case in cases],
+        [sum(deadline.state in ("open", "suspended") for deadline in case.deadlines) for case in cases],
         [case.next_at for case in cases],
     )
     await connection.execute(

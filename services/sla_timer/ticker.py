@@ -7,17 +7,16 @@ be believed. A wrong tick cannot be taken back.
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 import asyncpg
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from contracts.streams import clock_subject
 from services.chassis import logs
 from services.chassis.clock import Clock, SteppedClock
 from services.chassis.health import Part
+from services.chassis.tasks import end
 from services.rules.instants import SECOND, Instant, of_datetime
 from services.sla_timer.folder import Folder, last_tick
 from services.sla_timer.messages import tick_message
@@ -96,19 +95,19 @@ class Ticker:
                     f"this machine's clock and that of {name} are more than {SKEW_SECONDS} s apart; set them right"
                 )
 
+    async def _was_folded(self) -> None:
+        await self._changed.wait()
+
     async def _wait(self) -> None:
         """Until the clock reaches the next instant, was moved, or something was folded."""
         instants = [folder.next_at for folder in self._folders if folder.next_at is not None]
         until = min(instants) + self._settle + 1 if instants else None
         moved = asyncio.ensure_future(self._clock.wait(until))
-        folded = asyncio.ensure_future(self._changed.wait())
+        folded = asyncio.ensure_future(self._was_folded())
         try:
             await asyncio.wait({moved, folded}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            moved.cancel()
-            folded.cancel()
-            with suppress(asyncio.CancelledError, NatsError):
-                await asyncio.gather(moved, folded, return_exceptions=True)
+            await end([moved, folded])
 
 
 class TickRefused(logs.OperatorError):

@@ -60,7 +60,7 @@ class Log:
         return (await self.nc.jetstream().publish(subject, json.dumps(event).encode())).seq
 
     async def decided(self) -> list[str]:
-        """"kind promise" of every decision about the case, in order."""
+        """ "kind promise" of every decision about the case, in order."""
         rows = await self.pool.fetch(
             "select kind, promise from sla_timer.decisions where tenant = $1 and case_id = $2 order by number",
             self.tenant,
@@ -151,7 +151,9 @@ async def test_replay_of_the_log_gives_the_same_numbered_decisions(
 ) -> None:
     """Thirty cases over every partition, ticks between them: CASES alone gives what the database holds."""
     await clock.step(pool, instant(MONDAY))
-    logs = [Log(nc, pool, tenant, f"r{n}") for n in range(6) for tenant in ("anseong", "mapo", "seoul", "yeonje", "miryang")]
+    logs = [
+        Log(nc, pool, tenant, f"r{n}") for n in range(6) for tenant in ("anseong", "mapo", "seoul", "yeonje", "miryang")
+    ]
     async with running(settings("sla_timer")):
         for log in logs:
             await log.state("complaint.received", MONDAY, channel="web", kind="suggestion")

@@ -60,9 +60,7 @@ def faults(file_format: str, instance: object) -> list[str]:
         + [(name, Resource.from_contents(schema)) for name, schema in FORMATS.items()]
     )
     schema = {key: value for key, value in FORMATS[file_format].items() if key != "$id"}
-    validator = Draft202012Validator(
-        schema, registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
+    validator = Draft202012Validator(schema, registry=registry, format_checker=Draft202012Validator.FORMAT_CHECKER)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(instance)]
 
 
@@ -166,12 +164,8 @@ def test_a_charter_names_only_what_exists(path: Path) -> None:
     law = promises(CONTRACTS / "law" / f"{charter['law']}.yaml") if "law" in charter else []
     ids = {row["id"] for row in (*charter["promises"], *law)}
     for promise in charter["promises"]:
-        assert promise.get("hours", "office") in {*calendar["hours"], *charter.get("hours", {})}, promise[
-            "id"
-        ]
-        assert {entry["breach"] for entry in promise.get("start", []) if "breach" in entry} <= ids, promise[
-            "id"
-        ]
+        assert promise.get("hours", "office") in {*calendar["hours"], *charter.get("hours", {})}, promise["id"]
+        assert {entry["breach"] for entry in promise.get("start", []) if "breach" in entry} <= ids, promise["id"]
     for remedy in charter.get("remedies", []):
         for trigger in remedy["on"]:
             named = trigger.get("breach", [])

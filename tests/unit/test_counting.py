@@ -390,7 +390,7 @@ SPANS = st.one_of(
 GAPS = st.lists(st.tuples(st.integers(-3 * 1440, 20 * 1440), st.integers(0, 4 * 1440), st.booleans()), max_size=3)
 
 
-@settings(max_examples=1500, deadline=None, print_blob=True)
+@settings(max_examples=600, deadline=None, print_blob=True)
 @given(STARTS, SPANS, GAPS)
 def test_equals_the_slow_count(start: int, span: tuple[int, str], shifts: list[tuple[int, int, bool]]) -> None:
     gaps = [Gap(start + shift * MINUTE, start + (shift + length) * MINUTE, whole) for shift, length, whole in shifts]

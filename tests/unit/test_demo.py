@@ -64,6 +64,11 @@ def test_messages_that_disagree_are_named(ledger, notices, lines, words):
     assert demo_compare.of_messages(ledger, notices, record(*lines)) == [words]
 
 
+def test_a_mail_whose_answer_was_lost_may_be_handed_over_again():
+    lines = record(("a", "accepted"), ("a", "duplicate"))
+    assert demo_compare.of_messages(["a"], ["a"], lines, repeated={"a"}) == []
+
+
 def delivery(expect: str) -> Delivery:
     return Delivery(0, "http", "north", "web", "callback.made", "web-1", "c-1", b"{}", expect=expect)
 

@@ -3,18 +3,21 @@
 Monday 2 November 2026 is a working day of a month without holidays.
 """
 
+from typing import Any
+
 import pytest
 from stories import REPLY, at, event, lines, new_world, play, received, voided
 
 from services.rules import fold as folding
 from services.rules.facts import Event
+from services.rules.standing import work_out
 from services.rules.world import World
 
-HALF = {"period": {"amount": 15, "unit": "days"}}
-MONTHS = {"kind": "statutory", "period": {"amount": 3, "unit": "months"}}
+HALF: dict[str, Any] = {"period": {"amount": 15, "unit": "days"}}
+MONTHS: dict[str, Any] = {"kind": "statutory", "period": {"amount": 3, "unit": "months"}}
 
 
-def callback(tenant: str, via: str, when: str = "11-02 10:00", **more: object) -> Event:
+def callback(tenant: str, via: str, when: str = "11-02 10:00", **more: Any) -> Event:
     return event("callback.requested", when, tenant=tenant, via=via, **(REPLY | more))
 
 
@@ -24,7 +27,7 @@ def a_second_after(when: str) -> str:
 
 # -- every promise kept at the last instant, and broken a second later ----------------------------------------
 
-PROMISES: list[tuple[str, list[Event], str, tuple[str, dict[str, object]]]] = [
+PROMISES: list[tuple[str, list[Event], str, tuple[str, dict[str, Any]]]] = [
     ("anseong-visit-callback", [callback("anseong", "visit")], "11-02 11:00", ("callback.made", {"reached": True})),
     ("anseong-phone-callback", [callback("anseong", "phone")], "11-02 14:00", ("callback.made", {"reached": False})),
     (
@@ -126,7 +129,7 @@ PROMISES: list[tuple[str, list[Event], str, tuple[str, dict[str, object]]]] = [
 
 @pytest.mark.parametrize(("promise", "opening", "due", "meeting"), PROMISES)
 def test_a_promise_is_kept_at_the_due_instant_and_broken_a_second_later(
-    promise: str, opening: list[Event], due: str, meeting: tuple[str, dict[str, object]]
+    promise: str, opening: list[Event], due: str, meeting: tuple[str, dict[str, Any]]
 ) -> None:
     type, data = meeting
     tenant = opening[0].tenant
@@ -184,7 +187,7 @@ def test_what_starts_nothing(opening: Event, promise: str) -> None:
         ("applicant.updated", {}),
     ],
 )
-def test_what_does_not_keep_the_direction_of_anseong(type: str, data: dict[str, object]) -> None:
+def test_what_does_not_keep_the_direction_of_anseong(type: str, data: dict[str, Any]) -> None:
     assert lines(play(received(), event(type, "11-03 10:00", **data), until="11-06 00:00"), "deadline.met") == (
         [] if type != "complaint.progress_notified" else ["11-03 10:00 deadline.met statutory-progress due 12-04 00:00"]
     )
@@ -194,6 +197,13 @@ def test_what_does_not_keep_the_direction_of_anseong(type: str, data: dict[str, 
 
 
 def test_a_warning_comes_once_before_the_due_instant() -> None:
+    world = new_world()
+    world.feed(callback("anseong", "phone"), 1)
+    assert world.tick(at("11-02 13:30")) == []
+    assert world.feed(event("applicant.updated", "11-02 13:20"), 2) == []
+    assert lines(world.tick(at("11-02 13:30:01"))) == [
+        "11-02 13:30 deadline.warned anseong-phone-callback due 11-02 14:00"
+    ]
     told = play(callback("anseong", "phone"), until="11-02 13:59")
     assert lines(told) == [
         "11-02 10:00 deadline.started anseong-phone-callback due 11-02 14:00",
@@ -277,7 +287,7 @@ def test_a_cancelled_appointment_ends_the_promise() -> None:
 # -- suspension -----------------------------------------------------------------------------------------------
 
 
-def supplement(when: str, answered: str = "", **more: object) -> list[Event]:
+def supplement(when: str, answered: str = "", **more: Any) -> list[Event]:
     dispatched = f"2026-{when.replace(' ', 'T')}:00+09:00"
     found = [
         event("complaint.supplement_requested", when, dispatched_at=dispatched, respond_by="2026-11-20", **more),
@@ -371,7 +381,7 @@ def test_a_suspension_reported_late_takes_the_breach_back() -> None:
 # -- extension ------------------------------------------------------------------------------------------------
 
 
-def extended(when: str, ground: str = "fact_check", amount: int = 7, unit: str = "days", **more: object) -> Event:
+def extended(when: str, ground: str = "fact_check", amount: int = 7, unit: str = "days", **more: Any) -> Event:
     return event("complaint.extended", when, ground=ground, amount=amount, unit=unit, **more)
 
 
@@ -535,6 +545,14 @@ def test_a_notice_counts_for_the_seven_days_it_falls_in_also_while_the_round_bef
     assert lines(once, "anseong-progress")[-2] == "11-17 00:00 deadline.breached anseong-progress due 11-17 00:00"
 
 
+def test_a_notice_at_the_very_end_of_seven_days_counts_for_those() -> None:
+    told = play(received(**HALF), progress("11-04 10:00"), progress("11-10 00:00"), until="11-17 00:01")
+    assert lines(told, "anseong-progress", "deadline.met")[-4:-2] == [
+        "11-13 18:00 deadline.warned anseong-progress due 11-17 00:00",
+        "11-17 00:00 deadline.breached anseong-progress due 11-17 00:00",
+    ]
+
+
 def test_rounds_go_on_during_a_suspension_and_end_with_the_case() -> None:
     told = play(
         received(**HALF), *supplement("11-04 10:00"), event("complaint.withdrawn", "11-11 10:00"), until="12-31 00:00"
@@ -572,6 +590,23 @@ def test_a_fact_dated_after_the_due_instant_decides_it_before_any_tick() -> None
         "11-02 11:00 deadline.breached anseong-visit-callback due 11-02 11:00",
         "11-02 11:00 remedy.proposed anseong-visit-callback anseong-remedy-standard due 11-02 11:00 10000",
     ]
+
+
+def test_a_fact_dated_after_the_due_instant_decides_also_where_its_effect_lies_before() -> None:
+    world = new_world()
+    told = world.feed(received(), 1) + world.feed(callback("anseong", "visit"), 2)
+    late = event("complaint.suspended", "11-02 11:30", ground="hearing", from_="2026-11-02T10:30:00+09:00")
+    told += world.feed(late, 3)
+    assert "11-02 11:00 deadline.breached anseong-visit-callback due 11-02 11:00" in lines(told)
+
+
+def test_facts_with_effect_at_one_instant_take_the_order_of_their_times() -> None:
+    done = event("complaint.completed", "11-04 10:00")
+    stopped = event("complaint.suspended", "11-04 10:05", ground="hearing", from_="2026-11-04T10:00:00+09:00")
+    for arrivals in ([done, stopped], [stopped, done]):
+        world = new_world()
+        told = [row for sequence, one in enumerate([received(), *arrivals], 1) for row in world.feed(one, sequence)]
+        assert lines(told, "event.refused") == [f"{lines(told)[-1][:11]} event.refused case_closed"]
 
 
 def test_a_voided_completion_reopens_and_breaks_if_past() -> None:
@@ -715,7 +750,7 @@ def test_a_guardian_wished_for_later_counts_from_receipt(wished: str, found: lis
     ],
 )
 def test_measures_on_both_sides_of_their_limit(
-    tenant: str, type: str, field: str, good: int, bad: int, promise: str
+    tenant: str, type: str, field: str, good: Any, bad: Any, promise: str
 ) -> None:
     assert play(event(type, "11-02 10:00", tenant=tenant, **{field: good})) == []
     assert play(event(type, "11-02 10:00", tenant=tenant)) == []
@@ -775,7 +810,7 @@ def test_miryang_wants_finding_and_amount() -> None:
         ),
     ],
 )
-def test_remedies_of_a_confirmed_fault(tenant: str, ground: str, data: dict[str, object], found: list[str]) -> None:
+def test_remedies_of_a_confirmed_fault(tenant: str, ground: str, data: dict[str, Any], found: list[str]) -> None:
     told = play(event("fault.confirmed", "11-02 10:00", tenant=tenant, ground=ground, **data))
     assert sorted(line.removeprefix("11-02 10:00 ") for line in lines(told)) == sorted(found)
 
@@ -862,7 +897,7 @@ def test_the_heads_word_alone_does_not_explain_and_completion_does_not_either() 
 # -- rules that change, and cases that cannot be worked out ---------------------------------------------------
 
 
-def holiday(when: str, day: str, tenant: str = "anseong", closed: bool = True, **more: object) -> Event:
+def holiday(when: str, day: str, tenant: str = "anseong", closed: bool = True, **more: Any) -> Event:
     return event("calendar.exception", when, case=tenant, tenant=tenant, date=day, closed=closed, **more)
 
 
@@ -921,7 +956,6 @@ def test_an_ordinary_receipt_before_the_calendar_begins_leaves_one_case_stuck_an
 def test_an_error_makes_one_case_stuck_keeps_its_facts_and_lets_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    work_out = folding.work_out
 
     def failing(facts: tuple[object, ...], *more: object) -> object:
         if any(fact.type == "fault.reported" for fact in facts):  # type: ignore[attr-defined]

@@ -125,7 +125,9 @@ def _named(one: Decision) -> tuple[str, ...]:
 
 def known(case: Case) -> tuple[dict[tuple[str, str], tuple[str, int | None]], set[tuple[str, ...]]]:
     """The standing of a case in the words of the reader; what is void is as good as absent."""
-    runs = {deadline.key: (deadline.state, deadline.due) for deadline in case.deadlines if deadline.state != "void"}
+    runs: dict[tuple[str, str], tuple[str, int | None]] = {
+        deadline.key: (deadline.state, deadline.due) for deadline in case.deadlines if deadline.state != "void"
+    }
     findings: set[tuple[str, ...]] = set()
     for one in case.findings:
         if one.kind == "event.refused":
@@ -201,10 +203,11 @@ MOMENT_FIELDS = {
 @st.composite
 def histories(draw: st.DrawFn, voids: bool = True) -> list[Fact]:
     """Facts of one case at different times, most of them after a receipt, some taken back."""
-    opening = [draw(RECEIPT)] if draw(st.integers(0, 9)) else []
+    opening = draw(st.lists(RECEIPT, min_size=1, max_size=1)) if draw(st.integers(0, 9)) else []
     stated = opening + draw(st.lists(HAPPENINGS, min_size=1, max_size=9))
     quarters = draw(st.lists(st.integers(1, 30 * 96), min_size=len(stated), max_size=len(stated), unique=True))
-    if opening and draw(st.booleans()):
+    receipt_first: bool = draw(st.booleans())
+    if opening and receipt_first:
         quarters.insert(0, quarters.pop(quarters.index(min(quarters))))
     facts = []
     for number, ((type, data), quarter) in enumerate(zip(stated, quarters, strict=True)):
