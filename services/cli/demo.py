@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import date
@@ -85,6 +85,9 @@ class Outcome:
     differences: list[str]
 
 
+OnStep = Callable[[int, Instant, running.Gihan], None]
+
+
 class _Run(NamedTuple):
     """A running Gihan, and what the driver and the comparisons need to reach it."""
 
@@ -119,20 +122,57 @@ async def run(data: Path | None, seed: int, keep: bool, progress: bool, as_json:
 
 async def _demo(home: Path, seed: int, keep: bool, progress: bool, as_json: bool, console: Console) -> Outcome:
     tenants = running.read_tenants()
+    deliveries = week(seed, MONDAY, tenants)
+    zone = next(iter(tenants.values())).zone
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not progress, transient=True) as bar:
+        task = bar.add_task("Servers and services start", total=len(_steps(deliveries, tenants)))
+
+        def show_step(number: int, at: Instant, gihan: running.Gihan) -> None:
+            bar.update(task, completed=number, description=f"{local(at, zone):%a %d %b %H:%M}")
+
+        async with played(home, seed, deliveries, tenants, show_step) as (outcome, gihan):
+            bar.stop()
+            if as_json:
+                print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
+            _show(console, outcome)
+            if keep:
+                await _stay(console, gihan)
+            else:
+                console.print("With --keep it stays up, and the addresses to look at are shown.")
+    return outcome
+
+
+@asynccontextmanager
+async def played(
+    home: Path, seed: int, deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant], on_step: OnStep
+) -> AsyncIterator[tuple[Outcome, running.Gihan]]:
+    """What came of deliveries of the week, compared, while the system that they went through is still up.
+
+    `on_step` is told of each step before it is taken: its number, its instant, and the running system.
+    """
     began = time.monotonic()
     async with _running(home, tenants) as run:
-        deliveries = week(seed, MONDAY, tenants)
-        steps = await _week(run, deliveries, tenants, console, progress)
+        driver = Driver(run.pool, run.nc, run.doors)
+        steps = _steps(deliveries, tenants)
+        for number, (at, now) in enumerate(steps):
+            on_step(number, at, run.gihan)
+            await driver.step(at, now)
         outcome = await _outcome(run, seed, deliveries, tenants)
-        outcome.steps, outcome.seconds = steps, round(time.monotonic() - began, 1)
-        if as_json:
-            print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
-        _show(console, outcome)
-        if keep:
-            await _stay(console, run.gihan)
-        else:
-            console.print("With --keep it stays up, and the addresses to look at are shown.")
-    return outcome
+        outcome.steps, outcome.seconds = len(steps), round(time.monotonic() - began, 1)
+        yield outcome, run.gihan
+
+
+def _steps(deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant]) -> list[tuple[Instant, list[Delivery]]]:
+    """The steps of the week, then one to the end of Friday and one to the next Monday morning."""
+    monday = _monday(tenants)
+    steps = [(at, list(group)) for at, group in groupby(deliveries, key=lambda delivery: delivery.at)]
+    return [*steps, (monday + 4 * DAY + 18 * HOUR, []), (monday + 7 * DAY + 9 * HOUR, [])]
 
 
 def _home(data: Path | None) -> Path:
@@ -169,30 +209,6 @@ def _settings(servers: Embedded, user: str) -> Settings:
 
 def _monday(tenants: Mapping[str, Tenant]) -> Instant:
     return min(midnight(MONDAY, tenant.zone) for tenant in tenants.values())
-
-
-async def _week(
-    run: _Run, deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant], console: Console, progress: bool
-) -> int:
-    """Steps through the week, then to the end of Friday and to the next Monday morning; returns the steps."""
-    monday = _monday(tenants)
-    steps = [(at, list(group)) for at, group in groupby(deliveries, key=lambda delivery: delivery.at)]
-    steps += [(monday + 4 * DAY + 18 * HOUR, []), (monday + 7 * DAY + 9 * HOUR, [])]
-    zone = next(iter(tenants.values())).zone
-    driver = Driver(run.pool, run.nc, run.doors)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not progress, transient=True) as bar:
-        task = bar.add_task("The week begins", total=len(steps))
-        for at, now in steps:
-            bar.update(task, description=f"{local(at, zone):%a %d %b %H:%M}")
-            await driver.step(at, now)
-            bar.advance(task)
-    return len(steps)
 
 
 async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant]) -> Outcome:
