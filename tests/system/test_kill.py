@@ -1,7 +1,8 @@
 """The system: three services as processes, real servers, every door; and processes killed in the middle.
 
-Goal: a killed process changes nothing in the outcome. Method: the Monday of the demo's week is played once undisturbed
-and once with a process killed by SIGKILL at fixed steps; both must agree with what CASES alone says, and with each other.
+Goal: a killed process changes nothing in the outcome. Method: the Monday of the demo's week is played once
+undisturbed and once with a process killed by SIGKILL at fixed steps; both must agree with what CASES alone says, and
+with each other.
 """
 
 import os
