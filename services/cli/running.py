@@ -101,6 +101,7 @@ async def up(data: Path) -> None:
         loop.add_signal_handler(number, stop.set)
     async with Embedded(data, tenants) as servers:
         await provisioned(servers, tenants)
-        async with start_services(servers, data) as gihan:
+        # Beside the data folder, not in it: what the gateways took is the one place where texts stand in clear.
+        async with start_services(servers, data.with_name(f"{data.name}-gateways")) as gihan:
             print("\n".join(addresses(gihan)), "Ctrl-C ends it.", sep="\n", flush=True)
             await stop.wait()
