@@ -15,6 +15,7 @@ from services.chassis import broker
 from services.chassis.clock import RealClock
 from services.rules import instants
 from services.rules.fold import REVISION
+from services.rules.instants import Instant
 from services.rules.routing import ALL
 from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
@@ -22,17 +23,20 @@ from services.rules.tenants import Tenant
 SOURCE = "gihan/provision"
 
 
-async def enact_files(nc: Client, tenants: Iterable[Tenant]) -> list[str]:
+async def enact_files(nc: Client, tenants: Iterable[Tenant], now: Instant | None = None) -> list[str]:
     """Appends rules.enacted, calendar.enacted and charter.enacted (in this order, to every partition, in one atomic
-    batch a tenant) for each tenant whose log has none; returns whose. Raises NotEnacted for a tenant without files."""
+    batch a tenant) for each tenant whose log has none; returns whose.
+
+    They are dated `now`, by default the present. Raises NotEnacted for a tenant without files.
+    """
     library = Library(files.read())
     enacted = []
     for tenant in tenants:
         subject = cases_subject(0, tenant.id, "charter.enacted")
         if await broker.last_message(nc, "CASES", subject) is not None:
             continue
-        now = instants.text(await RealClock().now(), tenant.zone)
-        events = [_event(tenant, type, data, now) for type, data in _enacting(library, tenant)]
+        moment = instants.text(await RealClock().now() if now is None else now, tenant.zone)
+        events = [_event(tenant, type, data, moment) for type, data in _enacting(library, tenant)]
         messages = [
             (cases_subject(partition, tenant.id, event["type"]), json.dumps(event, ensure_ascii=False).encode())
             for partition in range(PARTITIONS)
@@ -76,15 +80,15 @@ def _enacting(library: Library, tenant: Tenant) -> list[tuple[str, dict[str, Any
     ]
 
 
-def _event(tenant: Tenant, type: str, data: dict[str, Any], now: str) -> dict[str, Any]:
+def _event(tenant: Tenant, type: str, data: dict[str, Any], moment: str) -> dict[str, Any]:
     return {
         "specversion": "1.0",
         "id": f"bootstrap-{type}-{data.get('version') or data.get('revision')}",
         "source": SOURCE,
         "type": type,
         "subject": tenant.id,
-        "time": now,
-        "recordedtime": now,
+        "time": moment,
+        "recordedtime": moment,
         "tenant": tenant.id,
         "case": ALL,
         "data": data,

@@ -18,6 +18,7 @@ from deploy import permissions
 from deploy.bootstrap import enact_files
 from services.chassis import broker, postgres
 from services.chassis.settings import Settings
+from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
 
@@ -39,12 +40,13 @@ async def provision(
     monitor_url: str | None,
     publisher_keys: Mapping[str, str],
     replicas: int = 1,
+    now: Instant | None = None,
 ) -> Provisioned:
     """Applies migrations, creates missing streams, enacts the files, admits publishers. Safe to run again.
 
     `nats_url` is that of the user `operator`; `publisher_keys` are API keys by "<tenant>/<source>", of which the
-    database gets the hash alone. Raises BrokerError where the server is lazy or a stream differs, and
-    DatabaseError.
+    database gets the hash alone. `now` dates what is enacted (default: the present). Raises BrokerError where the
+    server is lazy or a stream differs, and DatabaseError.
     """
     settings = Settings(nats_url=nats_url, database_url=database_url, service="operator")
     await broker.check_sync(monitor_url)
@@ -53,7 +55,7 @@ async def provision(
     try:
         streams = await create_streams(nc, replicas)
         await broker.check(nc, monitor_url, STREAMS)
-        enacted = await enact_files(nc, tenants.values())
+        enacted = await enact_files(nc, tenants.values(), now)
         connection = await postgres.connect(settings)
         try:
             publishers = await _admit_publishers(connection, tenants, publisher_keys)

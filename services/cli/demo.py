@@ -188,7 +188,7 @@ async def _running(home: Path, tenants: Mapping[str, Tenant]) -> AsyncIterator[_
     """Servers, gateways and services, a connection for every publishing system; all ended with the block."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(Embedded(home / "data", tenants))
-        await running.provisioned(servers, tenants)
+        await running.provisioned(servers, tenants, _monday(tenants))
         pool = await postgres.connect_pool(_settings(servers, "operator"))
         stack.push_async_callback(pool.close)
         # Before any service looks at it, so that nothing is dated in 1970.

@@ -18,6 +18,7 @@ from deploy.provision import provision
 from deploy.supervisor import Supervisor
 from services.chassis.settings import ROOT
 from services.rules import tenants as tenants_file
+from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
 
@@ -35,14 +36,17 @@ def read_tenants() -> dict[str, Tenant]:
     return tenants_file.parse(path.read_bytes())
 
 
-async def provisioned(servers: Embedded, tenants: Mapping[str, Tenant]) -> dict[str, list[str]]:
-    """Provisions the servers; returns what had to be made."""
+async def provisioned(
+    servers: Embedded, tenants: Mapping[str, Tenant], now: Instant | None = None
+) -> dict[str, list[str]]:
+    """Provisions the servers; returns what had to be made. `now` dates what is enacted (default: the present)."""
     made = await provision(
         servers.nats_url("operator"),
         servers.database_url,
         tenants,
         monitor_url=servers.monitor_url,
         publisher_keys=servers.publisher_keys,
+        now=now,
     )
     return {name: list(getattr(made, name)) for name in made.__dataclass_fields__}
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
@@ -18,7 +19,7 @@ from deploy import provision
 from services.chassis import broker, clock
 from services.chassis.settings import Settings
 from services.cli.refold import refold
-from services.rules.instants import instant
+from services.rules.instants import MINUTE, SECOND, instant, text
 from services.sla_timer.app import build_app
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -229,6 +230,25 @@ async def test_lost_database_publishes_nothing_twice(
         await log.state("complaint.reply_date_notified", "2026-04-06T14:30:00+09:00", by="phone", expected="2026-04-10")
         await eventually(lambda: _folded_to_end(nc, pool))
     assert await log.emitted(0) == before
+
+
+async def test_on_the_real_clock_time_passes_by_itself(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """Ten minutes that end two seconds from now: no breach before the due instant, and one soon after it."""
+    zone = ZoneInfo("Asia/Seoul")
+    arrived = await clock.RealClock().now() - 10 * MINUTE + 2 * SECOND
+    log = Log(nc, pool, "anseong", "v1")
+    async with running(settings("sla_timer", clock="real", settle_seconds=1.0)):
+        await log.state("visit.arrived", text(arrived, zone), assistance_needed=True, desk="civil-affairs")
+        await eventually(lambda: _contains(log, "deadline.breached anseong-visit-assist"))
+        assert await clock.RealClock().now() > arrived + 10 * MINUTE + SECOND
+    rows = await pool.fetch("select kind, at, due from sla_timer.decisions where kind = 'deadline.breached'")
+    assert [(row["at"], row["due"]) for row in rows] == [(arrived + 10 * MINUTE, arrived + 10 * MINUTE)]
 
 
 async def test_another_log_is_refused(
