@@ -1,0 +1,1 @@
+"""What others may rely on: events, streams, charters, calendars and law."""

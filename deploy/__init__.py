@@ -1,0 +1,1 @@
+"""Deployment: servers, processes, provisioning, permissions and migrations of one machine."""

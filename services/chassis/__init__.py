@@ -1,0 +1,1 @@
+"""The chassis: what every service needs and what knows nothing of complaints."""

@@ -1,0 +1,1 @@
+"""The command line: `gihan`, and the demo that it runs."""
