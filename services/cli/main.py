@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ def _plain_errors() -> Iterator[None]:
     """What a person can mend is said in a sentence, without a traceback."""
     try:
         yield
+    except BrokenPipeError:
+        # The reader (head, a pager) has seen enough. Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (OperatorError, NotEnacted, simulation.Unreadable, ValueError, OSError) as error:
         typer.echo(f"gihan: {error}", err=True)
         raise typer.Exit(2) from None
