@@ -366,8 +366,7 @@ class _Scan:
         run = _Run(promise, occurrence, parent.start, parent.data, span, parent.started_by, number)
         run.began = began
         self._count(run)
-        # What starts while its clock stands still is told with the date that it would have if the clock ran on.
-        run.first_due = run.due or self._due(run, moment)
+        run.first_due = run.due
         self.runs[(promise.id, occurrence)] = run
         calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
         over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
