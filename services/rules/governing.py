@@ -23,18 +23,19 @@ def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> Standing:
     return _staged(facts, clock, rules, rules.stages)
 
 
-def closing(facts: Sequence[Fact]) -> Fact | None:
-    """What closed a case, or None while it is open: the last closing that no reopening follows."""
+def closings(facts: Sequence[Fact]) -> tuple[tuple[Fact, Fact | None], ...]:
+    """What closed a case, each with what opened it again; the last with None while the case is closed."""
     if not any(_closes(fact) for fact in facts):
-        return None
-    received, closed = False, None
+        return ()
+    received, found = False, list[tuple[Fact, Fact | None]]()
     for fact in in_effect(facts):
         received = received or fact.type == "complaint.received"
-        if received and closed is None and _closes(fact):
-            closed = fact
-        elif fact.type == "complaint.reopened":
-            closed = None
-    return closed
+        closed = bool(found) and found[-1][1] is None
+        if received and not closed and _closes(fact):
+            found.append((fact, None))
+        elif closed and fact.type == "complaint.reopened":
+            found[-1] = (found[-1][0], fact)
+    return tuple(found)
 
 
 def _closes(fact: Fact) -> bool:

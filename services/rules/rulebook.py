@@ -7,6 +7,7 @@ missing stops the reader with a clear error; nothing is ever guessed in its plac
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import NamedTuple
 
 import yaml
@@ -23,6 +24,14 @@ from services.rules.state import Rules, Stage
 NEW_CASES, OPEN_FROM_TODAY, RETROACTIVE = "new_cases", "open_from_today", "retroactive"
 OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
 """How a charter may apply besides to new cases."""
+
+
+Lives = tuple[tuple[int, Instant | None], ...]
+"""For each time a case was closed: the place in the log of what closed it, and the instant at which it was opened
+again, if it was."""
+
+END: Instant = 2**63
+"""After every instant."""
 
 
 class NotEnacted(LookupError):
@@ -165,28 +174,33 @@ class Rulebook:
             return False
         return True
 
-    def rules_for(self, tenant: str, received: Instant, began: int | None = None, closed: int | None = None) -> Rules:
+    def rules_for(self, tenant: str, received: Instant, began: int | None = None, lives: Lives = ()) -> Rules:
         """The rules of a case: the charter in force on the day of its receipt, or the first, with the versions that
         were later said to reach open cases.
 
         `began` is the place in the log of the first fact of the case (absent: now): a version enacted after it with
-        an earlier day in force is none of its own. `closed` is the place of what closed the case, if it is closed:
-        a calendar enacted after that is none of its own either. Raises NotEnacted for a tenant without a charter.
+        an earlier day in force is none of its own. `lives` say what closed it: a calendar enacted after that judges
+        nothing that was settled by then. Raises NotEnacted for a tenant without a charter.
         """
         held = self._of(tenant)
-        file = next(file for since, file in reversed(held.calendars) if closed is None or since < closed)
-        own = _own(held.charters, local(received, file.zone).date(), began)
-        later = tuple(
-            row for row in held.charters if row.applies in OPEN_CASES and row.at >= received and row is not own
-        )
+        files = _files(held, lives)
+        own = _own(held.charters, local(received, files[0][1].zone).date(), began)
+        later = [row for row in held.charters if row.applies in OPEN_CASES and row.at >= received and row is not own]
+        again = [Enacted(own.charter, at=until) for (until, file), (_, then) in pairwise(files) if then is not file]
         chosen = self._chosen.setdefault(tenant, {})
-        key = (own.sequence, own.charter.version, tuple(row.sequence for row in later), id(file))
-        if key not in chosen:
-            stages = tuple(
-                Stage(self._rules(row.charter, file, held.revision), row.at, row.waits, row.applies == RETROACTIVE)
-                for row in sorted(later, key=lambda row: (row.at, row.sequence))
-            )
-            chosen[key] = self._rules(own.charter, file, held.revision)._replace(stages=stages)
+        key = (
+            own.sequence,
+            own.charter.version,
+            tuple(row.sequence for row in later),
+            *(id(file) for _, file in files),
+        )
+        if again or key not in chosen:
+            charter, stages = own.charter, list[Stage]()
+            for row in sorted([*later, *again], key=lambda row: (row.at, row.sequence)):
+                charter = row.charter if row.sequence else charter
+                rules = self._rules(charter, _file_at(files, row.at), held.revision)
+                stages.append(Stage(rules, row.at, row.waits, row.applies == RETROACTIVE))
+            chosen[key] = self._rules(own.charter, files[0][1], held.revision)._replace(stages=tuple(stages))
         return chosen[key]
 
     def _rules(self, charter: Charter, file: CalendarFile, revision: str) -> Rules:
@@ -224,6 +238,20 @@ class Rulebook:
     def _set(self, tenant: str, held: TenantRules) -> None:
         self._tenants[tenant] = held
         self._chosen.pop(tenant, None)
+
+
+def _files(held: TenantRules, lives: Lives) -> list[tuple[Instant, CalendarFile]]:
+    """The calendars of a case, each with the instant up to which it holds: for each of its lives the one that was
+    known when that ended, and for a case that is open the newest."""
+    files = [
+        (END if again is None else again, next(file for since, file in reversed(held.calendars) if since < closed))
+        for closed, again in lives
+    ]
+    return files if files and files[-1][0] == END else [*files, (END, held.calendars[-1][1])]
+
+
+def _file_at(files: Sequence[tuple[Instant, CalendarFile]], at: Instant) -> CalendarFile:
+    return next(file for until, file in files if at < until)
 
 
 def _own(charters: Sequence[Enacted], day: date, began: int | None) -> Enacted:

@@ -12,7 +12,7 @@ import msgspec
 from contracts.streams import PARTITIONS
 from services.rules.facts import Event, Fact, fact_of, in_effect
 from services.rules.fold import fold, refold
-from services.rules.governing import closing
+from services.rules.governing import closings
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import OPEN_CASES, Rulebook
@@ -109,13 +109,12 @@ def received_at(case: Case, fact: Fact | None) -> Instant:
 def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
     """The rules by which a case is worked out once it holds `fact` as well.
 
-    Its charter is one known when the case began, its calendar one known when it was closed, if it is: what was
-    enacted later changes no verdict. Raises NotEnacted.
+    Its charter is one known when the case began, its calendar, for all that was settled when it was closed, one
+    known by then: what was enacted later changes no verdict. Raises NotEnacted.
     """
     facts = (*case.facts, fact) if fact is not None else case.facts
-    last = closing(facts)
-    until = None if last is None else last.sequence
-    return rulebook.rules_for(case.tenant, received_at(case, fact), facts[0].sequence, until)
+    lives = tuple((end.sequence, None if again is None else again.moment) for end, again in closings(facts))
+    return rulebook.rules_for(case.tenant, received_at(case, fact), facts[0].sequence, lives)
 
 
 def replans(event: Event) -> bool:
