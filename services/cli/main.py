@@ -27,6 +27,11 @@ app.add_typer(charter_app, name="charter")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
 
+Contracts = Annotated[
+    Path | None,
+    typer.Option(help="Folder with charters, calendars and law of your own; default GIHAN_CONTRACTS, else none."),
+]
+
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
@@ -112,6 +117,7 @@ def _calendar(name: str) -> Calendar:
 def simulate(
     file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
     until: Annotated[str | None, typer.Option(help="RFC 3339: how far the clock goes on at the end.")] = None,
+    contracts: Contracts = None,
 ) -> None:
     """Folds a file of events without any server; prints the decisions, a JSON object a line."""
     with _plain_errors():
@@ -119,8 +125,8 @@ def simulate(
         with lines:
             events = simulation.read_events(lines)
         limit = None if until is None else instants.instant(until)
-        zones = simulation.Zones()
-        for row in simulation.simulate(events, limit):
+        zones = simulation.Zones(contracts)
+        for row in simulation.simulate(events, limit, contracts):
             typer.echo(json.dumps(simulation.line_of(row, zones[row.tenant]), ensure_ascii=False))
 
 
