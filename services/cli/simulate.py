@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,18 +40,18 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
     return events
 
 
-def new_world() -> World:
-    """A world with the files that come with Gihan."""
-    library = Library(files.read())
+def new_world(folder: Path | None = None) -> World:
+    """A world with the files that come with Gihan, and those of a folder."""
+    library = Library(files.read(folder))
     return World([Rulebook(library) for _ in range(PARTITIONS)])
 
 
 class Zones(dict[str, ZoneInfo]):
     """The time zone of each tenant, by its newest calendar."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         super().__init__()
-        self._library = Library(files.read())
+        self._library = Library(files.read(folder))
 
     def __missing__(self, tenant: str) -> ZoneInfo:
         charter = self._library.charters_of(tenant)[-1][1]
@@ -58,13 +59,13 @@ class Zones(dict[str, ZoneInfo]):
         return zone
 
 
-def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
-    """The decisions that follow from events in the order of the file.
+def simulate(events: list[Event], until: Instant | None, folder: Path | None = None) -> Iterator[Decided]:
+    """The decisions that follow from events in the order of the file; `folder` holds more charters and calendars.
 
     If the file holds any clock.advanced, no other tick is made; otherwise, before an event recorded at R, the clock
     passes every instant before R, and at the end every instant before `until` (else the last R).
     """
-    world = new_world()
+    world = new_world(folder)
     ticks = any(event.type == CLOCK for event in events)
     seen: dict[tuple[str, str, str], Event] = {}
     reported: dict[tuple[str, str, str], str | None] = {}

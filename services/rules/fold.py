@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from services.rules.facts import Fact
+from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
-from services.rules.standing import work_out
 from services.rules.state import TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
 
 REVISION = "1"
@@ -81,7 +81,7 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
         warned=tuple(warned),
         closed=standing.closed,
         next_at=standing.next_at,
-        charter=rules.charter.label,
+        charter=standing.charter or rules.charter.label,
     )
     return changed, sorted(decisions, key=lambda decision: decision.order)
 
@@ -168,9 +168,15 @@ def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) ->
         yield _decision("deadline.moved", at, new, "reopened")
     elif old.state == "suspended" and new.state in ("open", "broken"):
         yield _decision("deadline.resumed", at, new)
-    elif old.due is not None and new.due is not None and old.due != new.due:
-        reason = REASONS.get(cause.type, "late_fact") if cause is not None else "late_fact"
+    elif old.due is not None and new.due is not None and (old.due != new.due or _is_settled_date(old, new)):
+        # Time alone moves nothing but for a charter whose day has come.
+        reason = REASONS.get(cause.type, "late_fact") if cause is not None else "charter"
         yield _decision("deadline.moved", at, new, reason)
+
+
+def _is_settled_date(old: Deadline, new: Deadline) -> bool:
+    """Whether a date told as provisional stands, now that its year is enacted."""
+    return new.state == "open" and old.provisional and not new.provisional
 
 
 def _decision(kind: str, at: Instant, deadline: Deadline, reason: str = "") -> Decision:

@@ -107,6 +107,8 @@ class Standing(NamedTuple):
     findings: dict[str, Finding]
     closed: bool
     next_at: Instant | None
+    charter: str = ""
+    """The version of the charter that governs, by its label; empty: the one of the receipt."""
 
 
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,11 +160,15 @@ class Decision(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules."""
+    """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
+
+    `stages` are later versions of the charter that were said to reach cases already open, in order.
+    """
 
     charter: Charter
     calendars: Mapping[str, Calendar]
     revision: str
+    stages: tuple["Stage", ...] = ()
 
     def calendar(self, hours: str) -> Calendar:
         """The calendar with the named weekly hours."""
@@ -171,3 +177,16 @@ class Rules(NamedTuple):
     def date_of(self, moment: Instant) -> date:
         """The local date of an instant."""
         return date.fromordinal(self.calendars["office"].ordinal(moment))
+
+
+class Stage(NamedTuple):
+    """A version of a charter that reaches cases open at the instant `at`.
+
+    `waits`: it was enacted before that instant, so that time must come there first. `retroactive`: it judges from the
+    receipt; otherwise only what is still open at `at`.
+    """
+
+    rules: Rules
+    at: Instant
+    waits: bool
+    retroactive: bool

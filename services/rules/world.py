@@ -12,13 +12,14 @@ import msgspec
 from contracts.streams import PARTITIONS
 from services.rules.facts import Event, Fact, fact_of, in_effect
 from services.rules.fold import fold, refold
+from services.rules.governing import closings
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL, route
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook import OPEN_CASES, Rulebook
 from services.rules.state import Case, Decision, Rules
 
-REPLANNING = frozenset({"calendar.enacted", "calendar.exception"})
-"""Enacting events that move the deadlines of cases already open."""
+REPLANNING = frozenset({"calendar.enacted", "calendar.exception", "fact.voided"})
+"""Enacting events that move the deadlines of cases already open; a charter does where it says so."""
 
 CaseKey = tuple[str, str]
 
@@ -45,8 +46,8 @@ class Partition:
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event of this partition that is not a tick. Raises NotEnacted."""
-        if self.rulebook.enact(event):
-            return self._replan(event, sequence) if event.type in REPLANNING else []
+        if self.rulebook.enact(event, sequence):
+            return self._replan(event, sequence) if replans(event) else []
         if event.case_id == ALL:
             return []
         key = (event.tenant, event.case_id)
@@ -89,7 +90,7 @@ class Partition:
         return decided
 
     def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return self.rulebook.rules_for(case.tenant, received_at(case, fact))
+        return rules_of(self.rulebook, case, fact)
 
     def _keep(self, key: CaseKey, case: Case) -> None:
         before = self.cases.get(key)
@@ -103,6 +104,24 @@ def received_at(case: Case, fact: Fact | None) -> Instant:
     facts = (*case.facts, fact) if fact is not None else case.facts
     receipt = next((known for known in in_effect(facts) if known.type == "complaint.received"), None)
     return receipt.time if receipt is not None else min(known.time for known in facts)
+
+
+def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
+    """The rules by which a case is worked out once it holds `fact` as well.
+
+    Its charter is one known when the case began, its calendar, for all that was settled when it was closed, one
+    known by then: what was enacted later changes no verdict. Raises NotEnacted.
+    """
+    facts = (*case.facts, fact) if fact is not None else case.facts
+    lives = tuple((end.sequence, None if again is None else again.moment) for end, again in closings(facts))
+    return rulebook.rules_for(case.tenant, received_at(case, fact), facts[0].sequence, lives)
+
+
+def replans(event: Event) -> bool:
+    """Whether an event that enacts something changes what holds for cases already open."""
+    if event.type == "charter.enacted":
+        return event.data.applies in OPEN_CASES
+    return event.type in REPLANNING
 
 
 class World:
