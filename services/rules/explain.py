@@ -14,9 +14,11 @@ from services.rules.charter import Promise
 from services.rules.counting import WORKING, Span
 from services.rules.facts import Fact, in_effect
 from services.rules.instants import Instant
+from services.rules.rulebook import Rulebook
 from services.rules.standing import Course, Stop, runs
-from services.rules.state import Rules
+from services.rules.state import Case, Rules
 from services.rules.steps import Measure, Step, off_hours, walk
+from services.rules.world import received_at
 
 Key = tuple[str, str]
 
@@ -61,6 +63,8 @@ class Moved(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """Why one run of a promise is due when it is. Instants in microseconds.
 
+    `document` names whose charter holds the clause, or, where `law` names its version, the law itself.
+
     `budget` is what is to be counted, in the `measure` of the steps; `remaining` what is left of it while the clock
     stands still. `named` is an instant set by the citizen: the due instant itself, or, where `ahead` is not empty, the
     one it lies ahead of, `ahead` being the steps from the due instant to it. `round` counts from 1, 0 for a promise
@@ -70,6 +74,7 @@ class Explanation(msgspec.Struct, frozen=True):
     occurrence: str
     section: str
     document: Mapping[str, str]
+    law: str
     says: Mapping[str, str]
     charter: str
     calendar: str
@@ -94,6 +99,7 @@ class Explanation(msgspec.Struct, frozen=True):
     met_at: Instant | None
     provisional: bool
     horizon: Instant
+    zone: str
 
 
 class DoesNotAddUp(AssertionError):
@@ -122,6 +128,13 @@ def explain(
                 raise DoesNotAddUp(f"{key[0]}: the steps do not lead to the due instant")
             found.append(explanation)
     return tuple(found)
+
+
+def of_case(case: Case, clock: Instant, rulebook: Rulebook, promise: str = "") -> tuple[Explanation, ...]:
+    """The same for a case as the fold keeps it, by the rules that the log enacted."""
+    rules = rulebook.rules_for(case.tenant, received_at(case, None))
+    told = {deadline.key: deadline.first_due for deadline in case.deadlines}
+    return explain(case.facts, clock, rules, promise, told)
 
 
 def adds_up(one: Explanation) -> bool:
@@ -175,8 +188,9 @@ def _explanation(
         occurrence=deadline.occurrence,
         section=promise.section,
         document=law.name if law is not None and of_law else rules.charter.name,
+        law=f"{law.id}@{law.version}" if law is not None and of_law else "",
         says=promise.says,
-        charter=f"{law.id}@{law.version}" if law is not None and of_law else rules.charter.label,
+        charter=rules.charter.label,
         calendar=calendar.version,
         rules=rules.revision,
         started_by=_started_by(course, courses, facts),
@@ -204,6 +218,7 @@ def _explanation(
         met_at=deadline.met_at,
         provisional=deadline.provisional,
         horizon=calendar.horizon,
+        zone=calendar.zone.key,
     )
 
 
