@@ -10,7 +10,6 @@ classification is read first, since it says what the petition was from the day o
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 
@@ -549,7 +548,7 @@ class _Scan:
         return min(instants, default=None)
 
 
-class Stop(NamedTuple):
+class Stop(msgspec.Struct, frozen=True):
     """Time that does not count in a run, on what ground, and the facts (by key) that began and ended it."""
 
     gap: Gap
@@ -558,7 +557,7 @@ class Stop(NamedTuple):
     ended_by: str
 
 
-class Move(NamedTuple):
+class Move(msgspec.Struct, frozen=True):
     """A fact that changed the due instant of a run; None stands for no due instant while suspended."""
 
     fact: Fact
@@ -566,7 +565,7 @@ class Move(NamedTuple):
     after: Instant | None
 
 
-class Course(NamedTuple):
+class Course(msgspec.Struct, frozen=True):
     """A run with what its due instant is counted from. `at` is a due instant named by the citizen, or counted back
     from `ahead_of`; `extensions` are amounts with the facts (by key) that brought them."""
 
