@@ -16,6 +16,7 @@ from deploy.embedded import Embedded, data_folder
 from services.chassis.logs import OperatorError
 from services.cli import backtest as backtests
 from services.cli import calculate, charters, demo, running
+from services.cli import explain as explaining
 from services.cli import simulate as simulation
 from services.rules import instants
 from services.rules.calendar import Calendar
@@ -132,8 +133,32 @@ def simulate(
             events = simulation.read_events(lines)
         limit = None if until is None else instants.instant(until)
         zones = simulation.Zones(contracts)
-        for row in simulation.simulate(events, limit, contracts):
+        for row in simulation.simulate(events, limit, simulation.new_world(contracts)):
             typer.echo(json.dumps(simulation.line_of(row, zones[row.tenant]), ensure_ascii=False))
+
+
+@app.command()
+def explain(
+    case: Annotated[str, typer.Argument(help="TENANT/CASE")],
+    promise: Annotated[str, typer.Argument(help="A promise of the charter or law; without it, all.")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="A file of events, as for simulate; else the running system.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as it stood at that time.")] = None,
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    as_json: AsJson = False,
+) -> None:
+    """Why the date is the date: the clause, every stretch that counts, every one that does not."""
+    with _plain_errors():
+        asked = explaining.asked(case, promise)
+        language = explaining.language(lang)
+        moment = None if at is None else instants.instant(at)
+        if file is None:
+            found = asyncio.run(explaining.from_system(asked, moment))
+        else:
+            with file.open("rb") as lines:
+                found = explaining.from_events(simulation.read_events(lines), asked, moment)
+    typer.echo(explaining.as_text(found, language, as_json), nl=False)
 
 
 @app.command()

@@ -59,13 +59,13 @@ class Zones(dict[str, ZoneInfo]):
         return zone
 
 
-def simulate(events: list[Event], until: Instant | None, folder: Path | None = None) -> Iterator[Decided]:
-    """The decisions that follow from events in the order of the file; `folder` holds more charters and calendars.
+def simulate(events: list[Event], until: Instant | None, world: World | None = None) -> Iterator[Decided]:
+    """The decisions that follow from events in the order of the file, in a new world or the one given.
 
     If the file holds any clock.advanced, no other tick is made; otherwise, before an event recorded at R, the clock
     passes every instant before R, and at the end every instant before `until` (else the last R).
     """
-    world = new_world(folder)
+    world = world or new_world()
     ticks = any(event.type == CLOCK for event in events)
     seen: dict[tuple[str, str, str], Event] = {}
     reported: dict[tuple[str, str, str], str | None] = {}

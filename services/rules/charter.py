@@ -172,6 +172,7 @@ class Law(msgspec.Struct, frozen=True):
 
     id: str
     version: str
+    name: Mapping[str, str]
     periods: Mapping[str, Period]
     extension: ExtensionRules
     disclosure_extension: ExtensionRules
@@ -216,6 +217,7 @@ def parse_law(document: bytes) -> Law:
         return Law(
             id=content["law"],
             version=str(content["version"]),
+            name=content["name"],
             periods={kind: Period(**period) for kind, period in content["periods"].items()},
             extension=ExtensionRules(
                 maximum=extension["maximum"],

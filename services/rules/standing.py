@@ -548,6 +548,103 @@ class _Scan:
         return min(instants, default=None)
 
 
+class Stop(msgspec.Struct, frozen=True):
+    """Time that does not count in a run, on what ground, and the facts (by key) that began and ended it."""
+
+    gap: Gap
+    ground: str
+    begun_by: str
+    ended_by: str
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A fact that changed the due instant of a run; None stands for no due instant while suspended."""
+
+    fact: Fact
+    before: Instant | None
+    after: Instant | None
+
+
+class Course(msgspec.Struct, frozen=True):
+    """A run with what its due instant is counted from. `at` is a due instant named by the citizen, or counted back
+    from `ahead_of`; `extensions` are amounts with the facts (by key) that brought them."""
+
+    deadline: Deadline
+    promise: Promise
+    span: Span | None
+    at: Instant | None
+    ahead_of: Instant | None
+    started_by: str
+    rounds: int
+    extensions: tuple[tuple[int, str], ...]
+    stops: tuple[Stop, ...]
+    moves: tuple[Move, ...]
+
+
+def runs(facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> dict[tuple[str, str], Course]:
+    """The runs of a case as `work_out` finds them, each with what it is counted from.
+
+    Raises OutOfCalendar where a period ends beyond the calendar.
+    """
+    return _Traced(facts, clock, rules).courses()
+
+
+class _Traced(_Scan):
+    """The same scan, noting which fact did what; it changes nothing of what the scan decides."""
+
+    def __init__(self, facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> None:
+        super().__init__(facts, clock, rules)
+        self.fact: Fact | None = None
+        self.stops: dict[int, tuple[Stop, ...]] = {}
+        self.causes: dict[tuple[str, Instant], list[str]] = {}
+        self.extended: dict[int, list[str]] = {}
+        self.moves: dict[int, list[Move]] = {}
+
+    def courses(self) -> dict[tuple[str, str], Course]:
+        deadlines = self.standing().deadlines
+        return {key: self._course(run, deadlines[key]) for key, run in self.runs.items()}
+
+    def _course(self, run: _Run, deadline: Deadline) -> Course:
+        ahead_of = getattr(run.data, run.promise.within.before_at) if run.promise.within.before_at else None
+        return Course(
+            deadline,
+            run.promise,
+            run.span,
+            run.at,
+            None if ahead_of is None else of_datetime(ahead_of),
+            run.started_by,
+            run.rounds,
+            tuple(zip(run.extensions, self.extended.get(id(run), []), strict=True)),
+            self.stops.get(id(run), ()),
+            tuple(self.moves.get(id(run), ())),
+        )
+
+    def _take(self, fact: Fact) -> None:
+        self.fact = fact
+        before = [(run, run.due, len(run.extensions)) for run in self.runs.values()]
+        super()._take(fact)
+        for run, due, extensions in before:
+            self.extended.setdefault(id(run), []).extend([fact.key] * (len(run.extensions) - extensions))
+            if run.due != due and run.state in ("open", "suspended"):
+                self.moves.setdefault(id(run), []).append(Move(fact, due, run.due))
+
+    def _due(self, run: _Run, resumed: Instant | None = None) -> Instant | None:
+        assert self.fact is not None
+        for ground, begin, end in self.gaps:
+            causes = self.causes.setdefault((ground, begin), [self.fact.key])
+            if end is not None and len(causes) == 1:
+                causes.append(self.fact.key)
+        self.stops[id(run)] = tuple(self._stop(gap, resumed) for gap in self._gaps_of(run.promise, resumed))
+        return super()._due(run, resumed)
+
+    def _stop(self, gap: Gap, resumed: Instant | None) -> Stop:
+        ground, begin, _ = next(
+            row for row in self.gaps if row[1] == gap.start and (row[2] == gap.end or row[2] is None)
+        )
+        begun, *ended = self.causes[(ground, begin)]
+        return Stop(gap, ground, begun, ended[0] if ended else "")
+
+
 def _leaves_agency(fact: Fact) -> bool:
     return fact.type == "complaint.transferred" and fact.data.to_agency is not None
 
