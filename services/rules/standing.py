@@ -350,7 +350,8 @@ class _Scan:
         self._count(run)
         if start.skip_when_past and run.due is not None and run.due < moment:
             return
-        run.first_due = run.due
+        # What starts while its clock stands still is told with the date that it would have if the clock ran on.
+        run.first_due = run.due or self._due(run, moment)
         self.runs[(promise.id, occurrence)] = run
         for task in promise.tasks:
             key = f"task:{promise.id}:{occurrence}:{task}"
@@ -365,7 +366,8 @@ class _Scan:
         run = _Run(promise, occurrence, parent.start, parent.data, span, parent.started_by, number)
         run.began = began
         self._count(run)
-        run.first_due = run.due
+        # What starts while its clock stands still is told with the date that it would have if the clock ran on.
+        run.first_due = run.due or self._due(run, moment)
         self.runs[(promise.id, occurrence)] = run
         calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
         over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)

@@ -975,3 +975,14 @@ def test_an_error_makes_one_case_stuck_keeps_its_facts_and_lets_the_others_go_on
 def test_the_case_of_an_officer_holds_findings_and_promises_nothing() -> None:
     fault = event("fault.confirmed", "11-02 10:00", tenant="mapo", ground="unkind", officer="kim")
     assert {row.case for row in play(fault)} == {"c1"}
+
+
+def test_a_promise_that_starts_while_its_clock_stands_still_is_told_with_a_date() -> None:
+    """An outage that begins as the period ends: the hour to explain starts, and stands still at once."""
+    told = play(
+        received("11-02 09:00", tenant="mapo", kind="inquiry", period={"amount": 1, "unit": "days"}),
+        event("complaint.suspended", "11-02 17:00", tenant="mapo", ground="outage", from_="2026-11-02T18:00:00+09:00"),
+        until="11-03 12:00",
+    )
+    assert lines(told, "mapo-late-explained")[0] == ("11-02 18:00 deadline.started mapo-late-explained due 11-03 10:00")
+    assert "deadline.suspended" in [row.decision.kind for row in told if row.decision.promise == "mapo-late-explained"]
