@@ -165,6 +165,8 @@ class Rulebook:
 
     def _except(self, tenant: str, event: Event) -> TenantRules:
         held, data = self._of(tenant), event.data
+        if data.local and not held.charters[-1].policy.local_holiday_excluded:
+            return held
         day = date.fromisoformat(data.date or "")
         if data.closed is False:
             file = calendars.open_on(held.calendar, day, _opening(held.calendar, day, data.hours or ()))
