@@ -96,12 +96,15 @@ class Timing(msgspec.Struct, frozen=True):
     """When one event must come: within a span of an earlier instant, or not before it is over.
 
     The instant is that of the latest event that `since` matches, or the one that the event itself names in `field`.
+    With `first` only the first event of its type is judged, and none after an event of the type `unless`.
     """
 
     since: Match | None = None
     field: str = ""
     within: Span | None = None
     not_before: Span | None = None
+    first: bool = False
+    unless: str = ""
 
 
 class Promise(msgspec.Struct, frozen=True):
@@ -379,6 +382,8 @@ def _timing(row: dict[str, Any]) -> Timing:
         field=since if named else "",
         within=_span(row["within"]) if "within" in row else None,
         not_before=_span(row["not_before"]) if "not_before" in row else None,
+        first=row.get("first", False),
+        unless=row.get("unless", ""),
     )
 
 

@@ -162,10 +162,9 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
         yield _decision("deadline.met", at, new)
     elif new.state == "broken" and was != "broken":
         yield _decision("deadline.breached", new.due or at, new, DEEMED if new.deemed else "")
-    elif new.state == "lapsed" and was != "lapsed":
-        yield _decision("deadline.voided", new.due or at, new, "lapsed")
-    elif new.state == "void" and was != "void":
-        yield _decision("deadline.voided", at, new)
+    elif new.state in ENDED and was not in ENDED:
+        lapsed = new.state == "lapsed"
+        yield _decision("deadline.voided", new.due or at if lapsed else at, new, "lapsed" if lapsed else "")
 
 
 def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Iterator[Decision]:

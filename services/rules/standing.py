@@ -492,7 +492,8 @@ class _Scan:
         self._count(run)
         if start.skip_when_past and run.due is not None and run.due < moment:
             return
-        run.first_due = run.due
+        # What starts while its clock stands still is told as if the clock ran on from there.
+        run.first_due = run.due or self._due(run, moment)
         self.runs[(promise.id, occurrence)] = run
         for task in promise.tasks:
             key = f"task:{promise.id}:{occurrence}:{task}"
@@ -614,6 +615,9 @@ class _Scan:
         """What the time of a measured event is counted from, or None where that is not there."""
         assert promise.timing is not None
         since = promise.timing.since
+        earlier = {other.type for other in self.facts if other.moment <= fact.moment and other is not fact}
+        if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
+            return None
         if since is None:
             named = getattr(fact.data, promise.timing.field)
             return None if named is None else of_datetime(named)
