@@ -347,9 +347,9 @@ class _Scan:
         known, rule = self._open_pause(ground), self.law.suspension_by(ground)
         if known is not None and known.cap is not None:
             # A second stretch on a ground with a limit: it follows the first, or begins where that was over.
-            days, first = rule.once_more_days, max(begin, known.cap) if begin >= known.cap else known.cap
+            cap = self._days_on(max(begin, known.cap), rule.once_more_days)
             known.end = begin
-            self._pause(ground, begin, self._days_on(first, days))
+            self._pause(ground, begin, cap)
         elif known is None:
             again = any(pause.ground == ground for pause in self.pauses)
             limit = rule.once_more_days if again else rule.at_most_days
