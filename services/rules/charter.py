@@ -15,6 +15,8 @@ from services.rules import counting
 from services.rules.calendar import WeekHours, parse_hours
 from services.rules.counting import Span
 from services.rules.facts import Data, Period
+from services.rules.law import LawRules, parse_law_rules
+from services.rules.policy import Policy, parse_policy
 
 PERIOD_UNITS = {
     "hours": "working_hours",
@@ -34,6 +36,7 @@ class Petition(msgspec.Struct, frozen=True):
 
     data: Data = Data()
     period: Period | None = None
+    policy: Policy = Policy()
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -73,21 +76,43 @@ class Start(msgspec.Struct, frozen=True):
     breach: str = ""
     from_receipt: bool = False
     skip_when_past: bool = False
+    after_due_of: str = ""
 
 
 class Within(msgspec.Struct, frozen=True):
-    """How long: a span, the handling period, a table by a field, or a named instant (less a span)."""
+    """How long: a span, the handling period, a table by a field, a named instant (less a span), or the end of a named
+    date."""
 
     span: Span | None = None
     period: bool = False
+    at: str = ""
     or_at: str = ""
     before_at: str = ""
     by: str = ""
     table: Mapping[str, Span] = {}
 
 
+class Timing(msgspec.Struct, frozen=True):
+    """When one event must come: within a span of an earlier instant, or not before it is over.
+
+    The instant is that of the latest event that `since` matches, or the one that the event itself names in `field`.
+    With `first` only the first event of its type is judged, and none after an event of the type `unless`.
+    """
+
+    since: Match | None = None
+    field: str = ""
+    within: Span | None = None
+    not_before: Span | None = None
+    first: bool = False
+    unless: str = ""
+
+
 class Promise(msgspec.Struct, frozen=True):
-    """One promise of a charter, or one deadline of a law."""
+    """One promise of a charter, or one deadline of a law.
+
+    What somebody else than the office owes lapses when it is over, and is no breach. `timing` and `after_lapses`
+    (a promise and how often it must have lapsed before) are measures taken on an event and those before it.
+    """
 
     id: str
     section: str
@@ -107,6 +132,10 @@ class Promise(msgspec.Struct, frozen=True):
     measured: Match | None = None
     field: tuple[str, ...] = ()
     limit: tuple[str, int] | None = None
+    owed_by: Literal["office", "citizen", "third_party", "nobody"] = "office"
+    extended_by: str = ""
+    timing: Timing | None = None
+    after_lapses: tuple[str, int] | None = None
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -114,7 +143,7 @@ class Promise(msgspec.Struct, frozen=True):
         if within.period:
             return None if period is None else Span(period.amount, PERIOD_UNITS[period.unit])
         if within.by:
-            value = _field((within.by,), data, petition)
+            value = _field(tuple(within.by.split(".")), data, petition)
             return within.table.get(str(value), within.span)
         return within.span
 
@@ -177,6 +206,15 @@ class Law(msgspec.Struct, frozen=True):
     extension: ExtensionRules
     disclosure_extension: ExtensionRules
     promises: tuple[Promise, ...]
+    rules: LawRules = LawRules()
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A statutory service: its period, and whether it counts as accepted when that is over without an answer."""
+
+    name: str
+    period: Period | None = None
+    deemed_acceptance: bool = False
 
 
 class Charter(msgspec.Struct, frozen=True):
@@ -195,6 +233,8 @@ class Charter(msgspec.Struct, frozen=True):
     starting: Mapping[str, tuple[tuple[Promise, Start], ...]]
     starting_at_breach: Mapping[str, tuple[tuple[Promise, Start], ...]]
     measuring: Mapping[str, tuple[Promise, ...]]
+    policy: Policy = Policy()
+    services: Mapping[str, Service] = {}
 
     @property
     def label(self) -> str:
@@ -202,9 +242,12 @@ class Charter(msgspec.Struct, frozen=True):
         return f"{self.tenant}@{self.version}"
 
     def period_of(self, data: Data) -> Period | None:
-        """The handling period of a case: as set, or that of its kind in law."""
+        """The handling period of a case: as set, or that of its service, or that of its kind in law."""
         if data.period is not None:
             return data.period
+        service = self.services.get(data.service or "")
+        if service is not None and service.period is not None:
+            return service.period
         return self.law.periods.get(data.kind or "") if self.law else None
 
 
@@ -230,6 +273,7 @@ def parse_law(document: bytes) -> Law:
                 grounds=((None, frozenset(disclosure["any_of"])),),
             ),
             promises=tuple(_promise(row, {}) for row in content["promises"]),
+            rules=parse_law_rules(content),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"law file: {error} is missing, unknown or of the wrong kind") from error
@@ -259,10 +303,19 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
             law=law,
             promises=promises,
             remedies=remedies,
+            policy=parse_policy(content.get("policy") or {}),
+            services=_services(content.get("services") or ()),
             **_indexes(promises),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"charter file: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _services(rows: Any) -> dict[str, Service]:
+    try:
+        return {service.name: service for service in msgspec.convert(rows, tuple[Service, ...])}
+    except msgspec.ValidationError as error:
+        raise ValueError(f"services: {error}") from error
 
 
 def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
@@ -298,7 +351,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             kind=row["kind"],
             says=row["says"],
             starts=starts,
-            within=_within(row.get("within") or row.get("every") or {}),
+            within=_within({} if row["kind"] == "measure" else row.get("within") or row.get("every") or {}),
             until=tuple(_match(entry) for entry in row.get("until") or row.get("until_each") or ()),
             ends_with_case=ends == "case_closed",
             ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
@@ -311,6 +364,10 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             measured=_match(row) if row["kind"] == "measure" else None,
             field=tuple(row.get("field", "").split(".")),
             limit=next(iter(row["limit"].items())) if row.get("limit") else None,
+            owed_by=row.get("owed_by", "office"),
+            extended_by=row.get("extended_by", ""),
+            timing=_timing(row) if "since" in row else None,
+            after_lapses=next(iter(row["after_lapses"].items())) if row.get("after_lapses") else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
@@ -319,12 +376,26 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
         raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 
+def _timing(row: dict[str, Any]) -> Timing:
+    since = row["since"]
+    named = isinstance(since, str)
+    return Timing(
+        since=None if named else _match(since),
+        field=since if named else "",
+        within=_span(row["within"]) if "within" in row else None,
+        not_before=_span(row["not_before"]) if "not_before" in row else None,
+        first=row.get("first", False),
+        unless=row.get("unless", ""),
+    )
+
+
 def _start(entry: dict[str, Any]) -> Start:
     return Start(
         match=_match(entry) if "on" in entry else None,
         breach=entry.get("breach", ""),
         from_receipt=entry.get("count_from") == "receipt",
         skip_when_past=entry.get("when_past") == "skip",
+        after_due_of=entry.get("after_due_of", ""),
     )
 
 
@@ -340,6 +411,8 @@ def _within(row: dict[str, Any]) -> Within:
         )
     if not row:
         return Within()
+    if "at" in row:
+        return Within(at=row["at"])
     return Within(span=_span(row), or_at=row.get("or_at", ""), before_at=row.get("before", ""))
 
 
@@ -375,6 +448,8 @@ def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
         return None if period is None else counting.days_of(Span(period.amount, period.unit))
     if name == "has_period":
         return period is not None
+    if name == "policy":
+        return getattr(petition.policy, path[1])
     value = _walk(path, data)
     if value is None:
         value = _walk(path, petition.data)

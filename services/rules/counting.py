@@ -122,6 +122,13 @@ def depends_on_calendar(unit: str) -> bool:
     return unit not in PLAIN and unit not in WALL
 
 
+def in_dates(span: Span) -> bool:
+    """Whether a period is counted in dates, so that it ends with its last one."""
+    if span.unit == "statutory_days":
+        return span.amount > HOURS_UP_TO_DAYS
+    return span.unit not in (*PLAIN, *WALL, *WORKING, "working_days")
+
+
 def _on_the_wall(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Interval]) -> Instant | None:
     zone = calendar.zone
     shown = [(wall(begin, zone), None if end is None else wall(end, zone)) for begin, end in gaps]

@@ -87,6 +87,8 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     has_name: bool | None = None
     has_address: bool | None = None
     version: str | int | None = None
+    over_objection: bool | None = None
+    local: bool | None = None
     sha256: str | None = None
     in_force: str | None = None
     applies: str | None = None

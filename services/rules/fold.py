@@ -22,6 +22,8 @@ REASONS = {
     "complaint.extended": "extended",
     "complaint.classified": "classified",
     "complaint.reopened": "reopened",
+    "complaint.supplement_extended": "extended",
+    "objection.extended": "extended",
     "callback.rescheduled": "rescheduled",
     "fact.voided": "fact_voided",
     "calendar.exception": "calendar",
@@ -29,6 +31,13 @@ REASONS = {
     "charter.enacted": "charter",
 }
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
+
+
+ENDED = ("void", "lapsed")
+"""States in which nothing is promised any more."""
+
+DEEMED = "deemed_acceptance"
+"""Why the breach of a period is more than that: the petition counts as accepted from the day after it."""
 
 
 def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[Case, list[Decision]]:
@@ -134,7 +143,7 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
         assert old is not None
         if old.state == "broken":
             yield _decision("breach.retracted", at, old)
-        if old.state != "void":
+        if old.state not in ENDED:
             yield _decision("deadline.voided", at, old)
         return
     if old is None:
@@ -152,15 +161,18 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
     if new.state == "met" and was != "met":
         yield _decision("deadline.met", at, new)
     elif new.state == "broken" and was != "broken":
-        yield _decision("deadline.breached", new.due or at, new)
-    elif new.state == "void" and was != "void":
-        yield _decision("deadline.voided", at, new)
+        yield _decision("deadline.breached", new.due or at, new, DEEMED if new.deemed else "")
+    elif new.state in ENDED and was not in ENDED:
+        lapsed = new.state == "lapsed"
+        yield _decision("deadline.voided", new.due or at if lapsed else at, new, "lapsed" if lapsed else "")
 
 
 def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Iterator[Decision]:
     """Whether a known deadline moved, stopped or runs again."""
+    if cause is None and new.turned is not None:
+        at = new.turned
     # What met or ended it is gone, not merely dated otherwise.
-    reopened = old.state == "void" or (old.state == "met" and new.met_at is None)
+    reopened = (old.state in ENDED and new.state not in ENDED) or (old.state == "met" and new.met_at is None)
     if new.state == "suspended":
         if old.state != "suspended":
             yield _decision("deadline.suspended", at, new, "reopened" if reopened else "")

@@ -168,6 +168,8 @@ class Rulebook:
             self._set(tenant, self._of(tenant)._replace(revision=str(data.revision)))
         elif event.type == "calendar.exception" or self._takes_back(event):
             held = self._of(tenant)
+            if data.local and not held.charters[-1].charter.policy.local_holiday_excluded:
+                return True  # a day off of this city's own, which its charter does not take out
             fact = fact_of(event, sequence)
             self._plan(tenant, held._replace(exceptions=(*held.exceptions, fact)), sequence)
         else:

@@ -9,7 +9,7 @@ classification is read first, since it says what the petition was from the day o
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -17,7 +17,8 @@ from services.rules import counting
 from services.rules.charter import Charter, Petition, Promise, Start, Trigger
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact, in_effect
-from services.rules.instants import Instant, of_datetime
+from services.rules.instants import Instant, instant, of_datetime
+from services.rules.law import LawRules
 from services.rules.state import Deadline, Finding, Rules, Standing
 
 VOIDING = frozenset({"complaint.returned", "complaint.withdrawn", "complaint.closed_without_answer"})
@@ -30,11 +31,14 @@ OF_AN_OPEN_CASE = frozenset(
         "complaint.extended",
         "complaint.suspended",
         "complaint.supplement_requested",
+        "complaint.supplement_extended",
     }
 )
-WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.")
+WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.")
 SUPPLEMENT = "supplement"
-OUTAGE = "outage"
+DATE_LENGTH = len("2026-11-02")
+CLOSING_TO_MIDNIGHT = Span(6, "calendar_hours")
+"""What a period counted in dates loses where the last date is read as over at 18:00."""
 
 
 class _Run:
@@ -44,6 +48,7 @@ class _Run:
         "at",
         "began",
         "data",
+        "deemed",
         "due",
         "extensions",
         "first_due",
@@ -55,6 +60,7 @@ class _Run:
         "start",
         "started_by",
         "state",
+        "turned",
     )
 
     def __init__(
@@ -81,10 +87,30 @@ class _Run:
         self.due: Instant | None = None
         self.first_due: Instant | None = None
         self.met_at: Instant | None = None
+        self.turned: Instant | None = None
+        self.deemed = False
 
     @property
     def live(self) -> bool:
         return self.state in ("open", "suspended")
+
+
+class _Pause:
+    """Time that does not count, from `begin` on. `cap` is when it counts again at the latest, whatever is said."""
+
+    __slots__ = ("begin", "cap", "end", "ground")
+
+    def __init__(self, ground: str, begin: Instant, cap: Instant | None = None) -> None:
+        self.ground = ground
+        self.begin = begin
+        self.end: Instant | None = None
+        self.cap = cap
+
+    def end_at(self, now: Instant) -> Instant | None:
+        """Where it ends, as far as that is known at an instant. A cap ends the date before it."""
+        if self.cap is None or (self.end is not None and self.end < self.cap):
+            return self.end
+        return self.cap - 1 if self.end is not None or now >= self.cap else None
 
 
 class _Round:
@@ -115,12 +141,17 @@ class _Scan:
         self.runs: dict[tuple[str, str], _Run] = {}
         self.rounds: list[_Round] = []
         self.findings: dict[str, Finding] = {}
-        self.gaps: list[tuple[str, Instant, Instant | None]] = []
+        self.law = self.charter.law.rules if self.charter.law else LawRules()
+        self.moment: Instant = 0
+        self.pauses: list[_Pause] = []
+        self.turns: list[Instant] = []
         self.extensions = 0
+        self.asked_longer = 0
+        self.opened: Instant = 0
         self.closed = False
         self.receipt = next((fact for fact in self.facts if fact.type == "complaint.received"), None)
         info = self._info()
-        self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None)
+        self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
 
     def standing(self) -> Standing:
         for fact in self.facts:
@@ -161,23 +192,33 @@ class _Scan:
                 default=None,
             )
             begun = min((round for round in self.rounds if round.at < moment), key=lambda round: round.at, default=None)
-            if run is not None and (begun is None or (run.due or 0) <= begun.at):
+            turn = min((at for at in self.turns if at < moment), default=None)
+            instants = [run.due if run else None, begun.at if begun else None, turn]
+            at = min((at for at in instants if at is not None), default=None)
+            if at is None:
+                return
+            self.moment = at
+            if run is not None and run.due == at:
                 self._break(run)
-            elif begun is not None:
+            elif begun is not None and begun.at == at:
                 self.rounds.remove(begun)
                 self._begin_round(begun.run, begun.run.rounds + 1, begun.at)
             else:
-                return
+                self.turns.remove(at)
+                self._recount(turned=at)
 
     def _break(self, run: _Run) -> None:
         assert run.due is not None
-        run.state = "broken"
+        run.state = "broken" if run.promise.owed_by == "office" else "lapsed"
+        service = self.charter.services.get(self.petition.data.service or "")
+        run.deemed = run.promise.within.period and service is not None and service.deemed_acceptance
         for promise, start in self.charter.starting_at_breach.get(run.promise.id, ()):
             self._start(promise, start, run.due, run.data, run.occurrence, "breach")
 
     # -- facts ------------------------------------------------------------------------------------------------
 
     def _take(self, fact: Fact) -> None:
+        self.moment = fact.moment
         # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
         if self.receipt is None and fact.type.startswith(WANT_RECEIPT):
             return
@@ -231,33 +272,122 @@ class _Scan:
         return next((name for name, broken in judged.items() if broken), "")
 
     def _judge_suspension(self, fact: Fact) -> str:
-        return "suspended_already" if self._open_gap(fact.data.ground or "") is not None else ""
+        ground = fact.data.ground or ""
+        rule = self.law.suspension_by(ground)
+        begin = _instant(fact.data.from_, fact.moment)
+        if not rule.allows(self.petition.data.kind, self.rules.date_of(begin)):
+            return "suspension_ground_not_allowed"
+        if rule.at_most_days is None:
+            return "suspended_already" if self._open_pause(ground) else ""
+        times = sum(pause.ground == ground for pause in self.pauses)
+        return "suspended_too_often" if times > (1 if rule.once_more_days else 0) else ""
 
     def _judge_resumption(self, fact: Fact) -> str:
-        return "" if self._open_gap(fact.data.ground or "") is not None else "not_suspended"
+        return "" if self._open_pause(fact.data.ground or "") else "not_suspended"
+
+    def _judge_demand(self, fact: Fact) -> str:
+        """Of a demand for more papers: when one has lapsed, the next is the last, and short."""
+        supplement, lapsed = self.law.supplement, self._lapsed_demands()
+        if supplement is None or not lapsed:
+            return ""
+        if lapsed > 1:
+            return "supplement_requested_too_often"
+        last = self._named(fact.data.respond_by)
+        sent = _instant(fact.data.dispatched_at, fact.moment)
+        longest = counting.due(self.rules.calendar("office"), sent, supplement.last_demand)
+        return "last_demand_too_long" if last is not None and longest is not None and last > longest else ""
+
+    def _judge_longer(self, fact: Fact) -> str:
+        """Of more time that the petitioner asks for to supplement."""
+        if not self._open_pause(SUPPLEMENT):
+            return "supplement_not_requested"
+        supplement, lapsed = self.law.supplement, self._lapsed_demands()
+        if supplement is None:
+            return ""
+        demanded = [run for run in self.runs.values() if self._is_demand(run) and run.live]
+        judged = {
+            "supplement_extended_too_late": not demanded,
+            "supplement_extended_too_often": self.asked_longer >= supplement.extensions or lapsed > 0,
+        }
+        return next((name for name, broken in judged.items() if broken), "")
 
     def _judge_supplement(self, fact: Fact) -> str:
-        return "" if self._open_gap(SUPPLEMENT) is not None else "supplement_not_requested"
+        return "" if self._open_pause(SUPPLEMENT) else "supplement_not_requested"
 
-    def _open_gap(self, ground: str) -> int | None:
-        return next((n for n, gap in enumerate(self.gaps) if gap[0] == ground and gap[2] is None), None)
+    def _judge_closing(self, fact: Fact) -> str:
+        not_for = self.law.closing_not_for.get(fact.data.ground or "", frozenset())
+        return "closing_ground_not_allowed" if self.petition.data.kind in not_for else ""
+
+    def _judge_longer_objection(self, fact: Fact) -> str:
+        runs = [run for run in self.runs.values() if run.promise.extended_by == fact.type and run.met_at is None]
+        if not runs:
+            return "objection_not_received"
+        if any(run.extensions for run in runs):
+            return "extension_too_often"
+        return "" if any(run.live for run in runs) else "extension_too_late"
+
+    def _open_pause(self, ground: str) -> _Pause | None:
+        return next((pause for pause in self.pauses if pause.ground == ground and pause.end is None), None)
+
+    def _is_demand(self, run: _Run) -> bool:
+        return run.promise.owed_by == "citizen" and run.started_by == "complaint.supplement_requested"
+
+    def _lapsed_demands(self) -> int:
+        """How many demands for more papers ran out unanswered since the case was opened."""
+        return sum(
+            self._is_demand(run) and run.state == "lapsed" and run.met_at is None and run.start >= self.opened
+            for run in self.runs.values()
+        )
 
     # -- effects ----------------------------------------------------------------------------------------------
 
     def _suspend(self, fact: Fact) -> None:
         ground = SUPPLEMENT if fact.type == "complaint.supplement_requested" else fact.data.ground or ""
-        if self._open_gap(ground) is None:
-            begin = fact.data.dispatched_at if ground == SUPPLEMENT else fact.data.from_
-            self.gaps.append((ground, _instant(begin, fact.moment), None))
+        begin = _instant(fact.data.dispatched_at if ground == SUPPLEMENT else fact.data.from_, fact.moment)
+        known, rule = self._open_pause(ground), self.law.suspension_by(ground)
+        if known is not None and known.cap is not None:
+            # A second stretch on a ground with a limit: it follows the first, or begins where that was over.
+            cap = self._days_on(max(begin, known.cap), rule.once_more_days)
+            known.end = begin
+            self._pause(ground, begin, cap)
+        elif known is None:
+            again = any(pause.ground == ground for pause in self.pauses)
+            limit = rule.once_more_days if again else rule.at_most_days
+            self._pause(ground, begin, None if rule.at_most_days is None else self._days_on(begin, limit or 0))
         self._recount()
+
+    def _pause(self, ground: str, begin: Instant, cap: Instant | None) -> None:
+        self.pauses.append(_Pause(ground, begin, cap))
+        self.turns += [at for at in (begin, cap) if at is not None and at > self.moment]
+
+    def _days_on(self, begin: Instant, days: int) -> Instant:
+        """When so many dates are over, that of `begin` the first."""
+        calendar = self.rules.calendar("office")
+        return calendar.midnight(calendar.ordinal(begin) + days)
 
     def _resume(self, fact: Fact) -> None:
         ground = SUPPLEMENT if fact.type == "complaint.supplement_received" else fact.data.ground or ""
-        place = self._open_gap(ground)
-        assert place is not None
-        begin = self.gaps[place][1]
-        end = fact.data.arrived_at if ground == SUPPLEMENT else fact.data.at
-        self.gaps[place] = (ground, begin, max(begin, _instant(end, fact.moment)))
+        pause = self._open_pause(ground)
+        assert pause is not None
+        end = _instant(fact.data.arrived_at if ground == SUPPLEMENT else fact.data.at, fact.moment)
+        if end < pause.begin:
+            self.pauses.remove(pause)  # it was only announced
+        pause.end = end
+        if ground == SUPPLEMENT:
+            self.asked_longer = 0
+        self._recount()
+
+    def _give_longer(self, fact: Fact) -> None:
+        self.asked_longer += 1
+        for run in self.runs.values():
+            if run.live and self._is_demand(run):
+                run.at = self._named(fact.data.respond_by)
+        self._recount()
+
+    def _extend_objection(self, fact: Fact) -> None:
+        for run in self.runs.values():
+            if run.live and run.promise.extended_by == fact.type and run.span is not None:
+                run.extensions.append(run.span.amount)
         self._recount()
 
     def _extend(self, fact: Fact) -> None:
@@ -277,7 +407,10 @@ class _Scan:
         """The case is open again, with clocks of its own; suspensions that never ended end with the old ones."""
         self.closed = False
         self.extensions = 0
-        self.gaps = []
+        self.asked_longer = 0
+        self.opened = fact.moment
+        self.pauses = []
+        self.turns = []
 
     def _close(self) -> None:
         """A case that is over ends what was promised about it; what is not met by now has lost its object."""
@@ -330,7 +463,12 @@ class _Scan:
             begin, occurrence = self.receipt.moment, self.receipt.key
         span = promise.span_for(data, petition)
         within = promise.within
-        if span is None and not within.or_at:
+        if span is None and not within.or_at and not within.at:
+            return
+        if start.after_due_of and not any(
+            run.promise.id == start.after_due_of and run.state == "broken" and run.met_at is None
+            for run in self.runs.values()
+        ):
             return
         if promise.kind == "recurring":
             self._begin_round(_Run(promise, occurrence, begin, data, span, started_by, 0), 1)
@@ -342,6 +480,10 @@ class _Scan:
         if within.or_at:
             named = getattr(data, within.or_at)
             run.at = None if named is None else of_datetime(named)
+        if within.at:
+            run.at = self._named(getattr(data, within.at))
+            if run.at is None:
+                return
         if within.before_at:
             named = getattr(data, within.before_at)
             if named is None or span is None:
@@ -350,7 +492,7 @@ class _Scan:
         self._count(run)
         if start.skip_when_past and run.due is not None and run.due < moment:
             return
-        # What starts while its clock stands still is told with the date that it would have if the clock ran on.
+        # What starts while its clock stands still is told as if the clock ran on from there.
         run.first_due = run.due or self._due(run, moment)
         self.runs[(promise.id, occurrence)] = run
         for task in promise.tasks:
@@ -366,18 +508,21 @@ class _Scan:
         run = _Run(promise, occurrence, parent.start, parent.data, span, parent.started_by, number)
         run.began = began
         self._count(run)
-        # What starts while its clock stands still is told with the date that it would have if the clock ran on.
-        run.first_due = run.due or self._due(run, moment)
+        run.first_due = run.due
         self.runs[(promise.id, occurrence)] = run
         calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
         over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
         assert over is not None
         self.rounds.append(_Round(over, run))
 
-    def _recount(self) -> None:
+    def _recount(self, turned: Instant | None = None) -> None:
+        """Counts anew what is open; `turned` where time itself stopped a clock or let it go on."""
         for run in self.runs.values():
             if run.live:
+                before = run.state
                 self._count(run)
+                if run.state != before:
+                    run.turned = turned
 
     def _count(self, run: _Run) -> None:
         run.due = self._due(run)
@@ -391,21 +536,42 @@ class _Scan:
         if span is None:
             return None
         calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+        policy, start = self.charter.policy, run.start
         if run.rounds:
             passed = Span(span.amount * run.rounds, span.unit)
-            if promise.grace:
-                return counting.end_of_next_working_day(calendar, run.start, passed)
-            return counting.due(calendar, run.start, passed)
-        return counting.due(calendar, run.start, span, run.extensions, self._gaps_of(promise, resumed))
+            if not promise.grace:
+                due: Instant | None = counting.due(calendar, start, passed)
+            elif policy.progress_send_by == "next_working_day":
+                due = counting.end_of_next_working_day(calendar, start, passed)
+            else:
+                due = counting.due(calendar, start, passed, roll=False)
+        else:
+            if policy.after_hours_receipt == "next_open" and span.unit == "statutory_days":
+                start = calendar.opening(start)
+            due = counting.due(calendar, start, span, run.extensions, self._gaps_of(promise, resumed))
+        if due is not None and policy.day_end == "18:00" and counting.in_dates(span):
+            return counting.before(calendar, due, CLOSING_TO_MIDNIGHT)
+        return due
 
     def _gaps_of(self, promise: Promise, resumed: Instant | None) -> list[Gap]:
         if promise.suspends == "none":
             return []
-        dates = promise.suspends == "dates"
-        return [
-            Gap(begin, max(begin, resumed) if end is None and resumed is not None else end, dates and ground != OUTAGE)
-            for ground, begin, end in self.gaps
-        ]
+        dates = promise.suspends == "dates" and self.charter.policy.pause_mode == "day_inclusive"
+        gaps = []
+        for pause in self.pauses:
+            if pause.begin <= self.moment:
+                end = pause.end_at(self.moment)
+                if end is None and resumed is not None:
+                    end = max(pause.begin, resumed)
+                gaps.append(Gap(pause.begin, end, dates and not self.law.suspension_by(pause.ground).exact))
+        return gaps
+
+    def _named(self, respond_by: str | None) -> Instant | None:
+        """A named instant, or the end of a named date, which a closed one hands on (Decree art. 24(4))."""
+        if respond_by is None or len(respond_by) > DATE_LENGTH:
+            return None if respond_by is None else instant(respond_by)
+        calendar = self.rules.calendar("office")
+        return calendar.midnight(calendar.roll(date.fromisoformat(respond_by).toordinal()) + 1)
 
     # -- consequences -----------------------------------------------------------------------------------------
 
@@ -418,8 +584,7 @@ class _Scan:
     def _measure(self, fact: Fact) -> None:
         for promise in self.charter.measuring.get(fact.type, ()):
             assert promise.measured is not None
-            value = getattr(fact.data, promise.field[0])
-            if value is None or not promise.measured.holds(fact.data, self.petition) or not promise.exceeds(value):
+            if not promise.measured.holds(fact.data, self.petition) or not self._breaks(promise, fact):
                 continue
             self._find(Finding("measure.breached", f"measure:{promise.id}:{fact.key}", fact.time, promise.id, fact.key))
             for remedy in self.charter.remedies:
@@ -427,6 +592,44 @@ class _Scan:
                     if promise.id in trigger.breach:
                         incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
                         self._remedy(remedy.id, trigger, incident, fact.time, promise.id, fact.key, None)
+
+    def _breaks(self, promise: Promise, fact: Fact) -> bool:
+        """Whether an event breaks what is measured on it: by its number, its time, or what it should wait for."""
+        if promise.after_lapses is not None:
+            name, times = promise.after_lapses
+            lapsed = [run for run in self.runs.values() if run.promise.id == name and run.state == "lapsed"]
+            return sum(run.met_at is None and run.start >= self.opened for run in lapsed) < times
+        if promise.timing is None:
+            value = getattr(fact.data, promise.field[0])
+            return value is not None and promise.exceeds(value)
+        timing, since = promise.timing, self._since(promise, fact)
+        if since is None or since > fact.moment:
+            return False
+        calendar = self.rules.calendar(promise.hours)
+        if timing.within is not None and fact.moment > (counting.due(calendar, since, timing.within) or 0):
+            return True
+        over = timing.not_before and counting.due(calendar, since, timing.not_before, roll=False)
+        return isinstance(over, Instant) and fact.moment < over
+
+    def _since(self, promise: Promise, fact: Fact) -> Instant | None:
+        """What the time of a measured event is counted from, or None where that is not there."""
+        assert promise.timing is not None
+        since = promise.timing.since
+        earlier = {other.type for other in self.facts if other.moment <= fact.moment and other is not fact}
+        if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
+            return None
+        if since is None:
+            named = getattr(fact.data, promise.timing.field)
+            return None if named is None else of_datetime(named)
+        moments = [
+            other.moment
+            for other in self.facts
+            if other.type == since.type
+            and other.moment <= fact.moment
+            and other is not fact
+            and since.holds(other.data, self.petition)
+        ]
+        return max(moments, default=None)
 
     def _remedies_of_breach(self, run: _Run) -> None:
         assert run.due is not None
@@ -538,10 +741,14 @@ class _Scan:
             run.met_at,
             counted and run.due is not None and run.due > calendar.horizon,
             run.began,
+            run.turned,
+            run.deemed and run.state == "broken",
         )
 
     def _next_at(self, deadlines: Mapping[tuple[str, str], Deadline]) -> Instant | None:
         instants = [round.at for round in self.rounds]
+        if any(run.live for run in self.runs.values()):
+            instants += self.turns
         for deadline in deadlines.values():
             if deadline.state == "open" and deadline.due is not None:
                 instants.append(deadline.due)
@@ -631,20 +838,19 @@ class _Traced(_Scan):
                 self.moves.setdefault(id(run), []).append(Move(fact, due, run.due))
 
     def _due(self, run: _Run, resumed: Instant | None = None) -> Instant | None:
-        assert self.fact is not None
-        for ground, begin, end in self.gaps:
-            causes = self.causes.setdefault((ground, begin), [self.fact.key])
-            if end is not None and len(causes) == 1:
-                causes.append(self.fact.key)
-        self.stops[id(run)] = tuple(self._stop(gap, resumed) for gap in self._gaps_of(run.promise, resumed))
+        key = self.fact.key if self.fact is not None else ""
+        for pause in self.pauses:
+            causes = self.causes.setdefault((pause.ground, pause.begin), [key])
+            if pause.end is not None and len(causes) == 1:
+                causes.append(key)
+        begun = [pause for pause in self.pauses if pause.begin <= self.moment]
+        gaps = self._gaps_of(run.promise, resumed)
+        self.stops[id(run)] = tuple(self._stop(pause, gap) for pause, gap in zip(begun, gaps, strict=False))
         return super()._due(run, resumed)
 
-    def _stop(self, gap: Gap, resumed: Instant | None) -> Stop:
-        ground, begin, _ = next(
-            row for row in self.gaps if row[1] == gap.start and (row[2] == gap.end or row[2] is None)
-        )
-        begun, *ended = self.causes[(ground, begin)]
-        return Stop(gap, ground, begun, ended[0] if ended else "")
+    def _stop(self, pause: _Pause, gap: Gap) -> Stop:
+        begun, *ended = self.causes[(pause.ground, pause.begin)]
+        return Stop(gap, pause.ground, begun, ended[0] if ended else "")
 
 
 def _leaves_agency(fact: Fact) -> bool:
@@ -659,15 +865,21 @@ _JUDGES: Mapping[str, Callable[[_Scan, Fact], str]] = {
     "complaint.extended": _Scan._judge_extension,
     "complaint.suspended": _Scan._judge_suspension,
     "complaint.resumed": _Scan._judge_resumption,
+    "complaint.supplement_requested": _Scan._judge_demand,
+    "complaint.supplement_extended": _Scan._judge_longer,
     "complaint.supplement_received": _Scan._judge_supplement,
+    "complaint.closed_without_answer": _Scan._judge_closing,
+    "objection.extended": _Scan._judge_longer_objection,
 }
 
 _EFFECTS: Mapping[str, Callable[[_Scan, Fact], None]] = {
     "complaint.supplement_requested": _Scan._suspend,
+    "complaint.supplement_extended": _Scan._give_longer,
     "complaint.supplement_received": _Scan._resume,
     "complaint.suspended": _Scan._suspend,
     "complaint.resumed": _Scan._resume,
     "complaint.extended": _Scan._extend,
+    "objection.extended": _Scan._extend_objection,
     "complaint.reopened": _Scan._reopen,
     "callback.rescheduled": _Scan._reschedule,
 }

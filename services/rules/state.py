@@ -46,7 +46,9 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `due` is None while suspended. `state` says where it stands; a broken one stays broken when it is met late
     (`met_at`), unless a fact takes the breach back. `warn_at` is None where nothing warns. `began` is set where time
-    itself began the run (a round after a round, or the breach of another promise), to that instant.
+    itself began the run (a round after a round, or the breach of another promise), to that instant; `turned` where
+    time itself last stopped it or let it go on. What nobody in the office owes lapses instead of being broken.
+    `deemed`: its breach has the effect that the petition counts as accepted.
     """
 
     promise: str
@@ -54,11 +56,13 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Instant
     due: Instant | None
     first_due: Instant | None
-    state: Literal["open", "suspended", "met", "broken", "void"]
+    state: Literal["open", "suspended", "met", "broken", "lapsed", "void"]
     warn_at: Instant | None = None
     met_at: Instant | None = None
     provisional: bool = False
     began: Instant | None = None
+    turned: Instant | None = None
+    deemed: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

@@ -254,7 +254,13 @@ def test_dates_without_a_time_of_day_and_versions_in_numbers_are_read() -> None:
         ),
         row("rules.enacted", "11-03T12:00", "seoul", data={"revision": 1, "applies": "new_cases"}),
     )
-    assert [line["decision"] for line in told][3:] == ["deadline.met", "deadline.suspended", "deadline.suspended"]
+    assert [line["decision"] for line in told][3:] == [
+        "deadline.met",
+        "deadline.suspended",
+        "deadline.suspended",
+        "measure.breached",
+        "deadline.started",
+    ]
 
 
 def test_the_same_event_twice_in_a_file_counts_once() -> None:
