@@ -46,7 +46,7 @@ def from_events(events: list[Event], asked: Asked, at: Instant | None) -> tuple[
     """The explanations of a case in a file of events, as known at `at`, else when the last event was recorded.
     Raises ValueError where there is nothing to explain."""
     world = new_world()
-    for _ in simulate([event for event in events if at is None or event.recorded <= at], at, world):
+    for _ in simulate([event for event in events if at is None or event.recorded <= at], at, world=world):
         pass
     place = world.partitions[partition(asked.tenant, asked.case)]
     case = place.cases.get((asked.tenant, asked.case))

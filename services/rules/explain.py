@@ -95,7 +95,7 @@ class Explanation(msgspec.Struct, frozen=True):
     moves: tuple[Moved, ...]
     due: Instant | None
     first_due: Instant | None
-    state: Literal["open", "suspended", "met", "broken", "lapsed", "void"]
+    state: str
     met_at: Instant | None
     provisional: bool
     horizon: Instant

@@ -89,6 +89,7 @@ _STATES: Words = {
     "suspended": ("멈춰 있습니다", "It stands still"),
     "met": ("지켰습니다", "It was kept"),
     "broken": ("지키지 못했습니다", "It was broken"),
+    "lapsed": ("기한이 지났습니다", "It ran out"),
     "void": ("더는 해당하지 않습니다", "It no longer applies"),
 }
 

@@ -803,9 +803,8 @@ class _Traced(_Scan):
 
     def __init__(self, facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> None:
         super().__init__(facts, clock, rules)
-        self.fact: Fact | None = None
+        self.gaps_seen: list[Gap] = []
         self.stops: dict[int, tuple[Stop, ...]] = {}
-        self.causes: dict[tuple[str, Instant], list[str]] = {}
         self.extended: dict[int, list[str]] = {}
         self.moves: dict[int, list[Move]] = {}
 
@@ -829,7 +828,6 @@ class _Traced(_Scan):
         )
 
     def _take(self, fact: Fact) -> None:
-        self.fact = fact
         before = [(run, run.due, len(run.extensions)) for run in self.runs.values()]
         super()._take(fact)
         for run, due, extensions in before:
@@ -838,19 +836,41 @@ class _Traced(_Scan):
                 self.moves.setdefault(id(run), []).append(Move(fact, due, run.due))
 
     def _due(self, run: _Run, resumed: Instant | None = None) -> Instant | None:
-        key = self.fact.key if self.fact is not None else ""
-        for pause in self.pauses:
-            causes = self.causes.setdefault((pause.ground, pause.begin), [key])
-            if pause.end is not None and len(causes) == 1:
-                causes.append(key)
-        begun = [pause for pause in self.pauses if pause.begin <= self.moment]
-        gaps = self._gaps_of(run.promise, resumed)
-        self.stops[id(run)] = tuple(self._stop(pause, gap) for pause, gap in zip(begun, gaps, strict=False))
-        return super()._due(run, resumed)
+        self.gaps_seen = []
+        due = super()._due(run, resumed)
+        self.stops[id(run)] = tuple(self._stop(place, gap) for place, gap in enumerate(self.gaps_seen))
+        return due
 
-    def _stop(self, pause: _Pause, gap: Gap) -> Stop:
-        begun, *ended = self.causes[(pause.ground, pause.begin)]
-        return Stop(gap, pause.ground, begun, ended[0] if ended else "")
+    def _gaps_of(self, promise: Promise, resumed: Instant | None) -> list[Gap]:
+        self.gaps_seen = super()._gaps_of(promise, resumed)
+        return self.gaps_seen
+
+    def _stop(self, place: int, gap: Gap) -> Stop:
+        """The gap with the facts that say its beginning and its end; its end may follow from none."""
+        begun_by: dict[str, Fact] = {}
+        for fact in self.facts:
+            if _says(fact, _BEGINS, gap.start):
+                begun_by.setdefault(_ground(fact), fact)
+        # Of gaps that begin together each has a ground of its own.
+        number = sum(other.start == gap.start for other in self.gaps_seen[:place])
+        ground, begun = list(begun_by.items())[min(number, len(begun_by) - 1)]
+        ended = (fact for fact in self.facts if _ground(fact) == ground and fact.moment >= begun.moment)
+        ended_by = next((fact.key for fact in ended if _says(fact, _ENDS, gap.end, gap.start)), "")
+        return Stop(gap, ground, begun.key, ended_by)
+
+
+_BEGINS = {"complaint.supplement_requested": "dispatched_at", "complaint.suspended": "from_"}
+_ENDS = {"complaint.supplement_received": "arrived_at", "complaint.resumed": "at"}
+
+
+def _says(fact: Fact, fields: Mapping[str, str], at: Instant | None, earliest: Instant = 0) -> bool:
+    """Whether a fact names an instant in the field of its type, or happened then."""
+    field = fields.get(fact.type)
+    return field is not None and max(earliest, _instant(getattr(fact.data, field), fact.moment)) == at
+
+
+def _ground(fact: Fact) -> str:
+    return SUPPLEMENT if fact.type.startswith("complaint.supplement") else fact.data.ground or ""
 
 
 def _leaves_agency(fact: Fact) -> bool:
