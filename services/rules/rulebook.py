@@ -147,13 +147,21 @@ class Rulebook:
         self.library = library
         self._tenants: dict[str, TenantRules] = {}
         self._chosen: dict[str, dict[tuple[object, ...], Rules]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
 
     def enact(self, event: Event, sequence: int) -> bool:
         """Takes an enacting event over, which stands at `sequence` in the log, or says that it is none (False).
 
         charter.enacted, calendar.enacted, calendar.exception and rules.enacted enact, and the fact.voided that takes
-        an exception back. Raises NotEnacted.
+        an exception back; one that was taken over already does no more. Raises NotEnacted.
         """
+        named = (event.tenant, event.source, event.id)
+        if named in self._seen or not self._enact(event, sequence):
+            return False
+        self._seen.add(named)
+        return True
+
+    def _enact(self, event: Event, sequence: int) -> bool:
         data, tenant = event.data, event.tenant
         if event.type == "charter.enacted":
             held = self._of(tenant)

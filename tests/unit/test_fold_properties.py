@@ -243,11 +243,15 @@ def rules_of(tenant: str) -> Rules:
 
 
 def told(
-    tenant: str, arrivals: Sequence[Fact], clocks: Sequence[int] = (), end: int = END
+    tenant: str,
+    arrivals: Sequence[Fact],
+    clocks: Sequence[int] = (),
+    end: int = END,
+    rules: Rules | None = None,
 ) -> tuple[Case, list[Decision], Reader]:
     """Folds arrivals in order, a tick before each for which there is a clock, and a tick to `end` at last. Checks at
     every step that a reader of the decisions knows the standing, and that the next instant was told truly."""
-    rules, case, reader, decided = rules_of(tenant), Case(tenant, "c1"), Reader(), []
+    rules, case, reader, decided = rules or rules_of(tenant), Case(tenant, "c1"), Reader(), []
     steps: list[tuple[Fact | None, int]] = []
     clock = 0
     for number, fact in enumerate(arrivals):

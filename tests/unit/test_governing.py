@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -64,6 +65,11 @@ def calendar(version: str = "1", horizon: str = "2026-12-31", closures: str = ""
 ANSWER = charter("1", "2026-01-01", promise("answer", 10))
 
 
+@cache
+def _library(files: tuple[tuple[str, bytes], ...]) -> Library:
+    return Library(dict(files))
+
+
 def world(first: bytes = ANSWER, **later: bytes) -> World:
     """A world whose log begins with a charter and a calendar; later files lie ready, by names such as charter_2."""
     files: Mapping[str, bytes] = {
@@ -71,7 +77,8 @@ def world(first: bytes = ANSWER, **later: bytes) -> World:
         "calendars/haneul-1.yaml": calendar(),
         **{f"{name.split('_')[0]}s/haneul-{name.split('_')[1]}.yaml": content for name, content in later.items()},
     }
-    made = World([Rulebook(Library(files)) for _ in range(PARTITIONS)])
+    library = _library(tuple(files.items()))
+    made = World([Rulebook(library) for _ in range(PARTITIONS)])
     made.feed(enacted("01-01 00:00", first, "1", "new_cases"), -2)
     made.feed(planned("01-01 00:00"), -1)
     return made
