@@ -13,12 +13,13 @@ import msgspec
 from services.rules.charter import Promise
 from services.rules.counting import WORKING, Span
 from services.rules.facts import Fact, in_effect
+from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.standing import Course, Stop, runs
 from services.rules.state import Case, Rules
 from services.rules.steps import Measure, Step, off_hours, walk
-from services.rules.world import received_at
+from services.rules.world import rules_of
 
 Key = tuple[str, str]
 
@@ -132,9 +133,17 @@ def explain(
 
 def of_case(case: Case, clock: Instant, rulebook: Rulebook, promise: str = "") -> tuple[Explanation, ...]:
     """The same for a case as the fold keeps it, by the rules that the log enacted."""
-    rules = rulebook.rules_for(case.tenant, received_at(case, None))
+    rules = rules_of(rulebook, case, None)
     told = {deadline.key: deadline.first_due for deadline in case.deadlines}
-    return explain(case.facts, clock, rules, promise, told)
+    decided = work_out(case.facts, clock, rules).deadlines
+    found: dict[Key, Explanation] = {}
+    # Each run is explained by the version of the charter that dated it: the earliest by which it stands as it does.
+    for version in (rules, *(stage.rules for stage in rules.stages)):
+        for one in explain(case.facts, clock, version, promise, told):
+            run = decided.get((one.promise, one.occurrence))
+            if run is not None and (run.due, run.state) == (one.due, one.state):
+                found.setdefault(run.key, one)
+    return tuple(sorted(found.values(), key=lambda one: (one.start, one.promise, one.occurrence)))
 
 
 def adds_up(one: Explanation) -> bool:
