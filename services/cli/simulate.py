@@ -10,8 +10,8 @@ import msgspec
 from contracts import files
 from contracts.streams import PARTITIONS
 from services.rules import instants
-from services.rules.facts import Event, decode_event
-from services.rules.instants import Instant
+from services.rules.facts import Event, Fact, decode_event
+from services.rules.instants import Instant, of_datetime
 from services.rules.routing import route
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
@@ -69,6 +69,7 @@ def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
     seen: dict[tuple[str, str, str], Event] = {}
     reported: dict[tuple[str, str, str], str | None] = {}
     last: Instant = 0
+    opened = {event.tenant for event in events if event.type == "charter.enacted"}
     for sequence, event in enumerate(events, 1):
         last = max(last, event.recorded)
         if not ticks:
@@ -82,6 +83,10 @@ def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
         if event.type == "fault.reported":
             reported[(event.tenant, event.case_id, event.id)] = event.data.officer
         yield from world.feed(completed, sequence)
+        if event.tenant and event.tenant not in opened:
+            # Nothing in the file enacts the charter: the tenant's duties run from its first event.
+            opened.add(event.tenant)
+            yield from world.open_home(event.tenant, Fact(0, "", "charter", "charter.enacted", of_datetime(event.time)))
     if not ticks:
         yield from world.pass_before(last if until is None else until)
     for case in (case for partition in world.partitions for case in partition.cases.values() if case.stuck):

@@ -40,7 +40,7 @@ class Condition(msgspec.Struct, frozen=True):
     """One demand on a field: one of `values` (or none of them), at least a number, or merely present."""
 
     path: tuple[str, ...]
-    test: Literal["any_of", "none_of", "at_least", "present"]
+    test: Literal["any_of", "none_of", "at_least", "present", "includes"]
     values: tuple[Any, ...]
 
     def holds(self, data: Data, petition: "Petition") -> bool:
@@ -52,6 +52,8 @@ class Condition(msgspec.Struct, frozen=True):
             return value not in self.values
         if self.test == "present":
             return (value is not None) is bool(self.values[0])
+        if self.test == "includes":
+            return value is not None and self.values[0] in value
         return value is not None and bool(value >= self.values[0])
 
 
@@ -86,12 +88,20 @@ class Within(msgspec.Struct, frozen=True):
     table: Mapping[str, Span] = {}
 
 
+class Yearly(msgspec.Struct, frozen=True):
+    """A date of every year by whose end something must have happened; never rolled."""
+
+    month: int
+    day: int
+    until: tuple[Match, ...]
+
+
 class Promise(msgspec.Struct, frozen=True):
     """One promise of a charter, or one deadline of a law."""
 
     id: str
     section: str
-    kind: Literal["deadline", "recurring", "measure"]
+    kind: Literal["deadline", "recurring", "measure", "duty"]
     says: Mapping[str, str]
     starts: tuple[Start, ...] = ()
     within: Within = Within()
@@ -107,6 +117,13 @@ class Promise(msgspec.Struct, frozen=True):
     measured: Match | None = None
     field: tuple[str, ...] = ()
     limit: tuple[str, int] | None = None
+    since: str = ""
+    noted: tuple[Match, ...] = ()
+    noted_before: str = ""
+    yearly: tuple[Yearly, ...] = ()
+    until_all: bool = False
+    first_of_year: bool = False
+    clause: str = ""
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -129,12 +146,13 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """What brings a remedy: breaches of promises, or confirmed faults."""
+    """What brings a remedy: breaches of promises, confirmed faults, or (`unasked`) any remedy that is proposed."""
 
     breach: frozenset[str] = frozenset()
     fault: frozenset[str] = frozenset()
     where: tuple[Condition, ...] = ()
     needs: tuple[str, ...] = ()
+    unasked: bool = False
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -148,6 +166,34 @@ class Remedy(msgspec.Struct, frozen=True):
     money: bool
     amount: int | None
     tasks: tuple[str, ...]
+    repeated: int = 0
+    repeated_tasks: tuple[str, ...] = ()
+
+
+class Clause(msgspec.Struct, frozen=True):
+    """A promise that no clock and no number keeps: what it wants at certain events, or merely what it says.
+
+    `outside` names weekly hours: it applies only when they are closed. `refuse`, `mark` and `asks` are for what comes
+    in: refused with a code, or let in with a mark, and the details asked for. `desks` are (match, closed hours, task):
+    the first that fits takes it in. `steps` are the events of a workflow.
+    `still` names what other than rules and events is missing yet.
+    """
+
+    id: str
+    section: str
+    kind: Literal["task", "notice", "admission", "workflow", "conduct"]
+    says: Mapping[str, str]
+    on: tuple[Match, ...] = ()
+    outside: str = ""
+    tasks: tuple[str, ...] = ()
+    notice: str = ""
+    once: bool = False
+    refuse: str = ""
+    mark: str = ""
+    asks: tuple[str, ...] = ()
+    desks: tuple[tuple[Match, str, str], ...] = ()
+    steps: tuple[str, ...] = ()
+    still: str = ""
 
 
 class ExtensionRules(msgspec.Struct, frozen=True):
@@ -194,11 +240,17 @@ class Charter(msgspec.Struct, frozen=True):
     starting: Mapping[str, tuple[tuple[Promise, Start], ...]]
     starting_at_breach: Mapping[str, tuple[tuple[Promise, Start], ...]]
     measuring: Mapping[str, tuple[Promise, ...]]
+    clauses: Mapping[str, Clause] = {}
+    listening: Mapping[str, tuple[Clause, ...]] = {}
 
     @property
     def label(self) -> str:
         """How decisions name the charter."""
         return f"{self.tenant}@{self.version}"
+
+    def knows(self, clause: str) -> bool:
+        """Whether the charter or its law has a promise, a remedy or a clause of that name."""
+        return clause in self.promises or clause in self.clauses or any(remedy.id == clause for remedy in self.remedies)
 
     def period_of(self, data: Data) -> Period | None:
         """The handling period of a case: as set, or that of its kind in law."""
@@ -244,8 +296,10 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
         defaults = content.get("defaults") or {}
         own = tuple(_promise(row, defaults) for row in content["promises"])
         promises = {promise.id: promise for promise in (*(law.promises if law else ()), *own)}
-        own_ids = frozenset(promise.id for promise in own)
+        # A duty is owed to everybody: missing it compensates nobody.
+        own_ids = frozenset(promise.id for promise in own if promise.kind != "duty")
         remedies = tuple(_remedy(row, own_ids) for row in content.get("remedies") or ())
+        clauses = {row["id"]: _clause(row) for row in content.get("clauses") or ()}
         return Charter(
             tenant=content["tenant"],
             version=str(content["version"]),
@@ -257,13 +311,13 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
             law=law,
             promises=promises,
             remedies=remedies,
-            **_indexes(promises),
+            **_indexes(promises, clauses),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"charter file: {error} is missing, unknown or of the wrong kind") from error
 
 
-def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
+def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> dict[str, Any]:
     starting: dict[str, list[tuple[Promise, Start]]] = {}
     at_breach: dict[str, list[tuple[Promise, Start]]] = {}
     measuring: dict[str, list[Promise]] = {}
@@ -275,10 +329,16 @@ def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
                 at_breach.setdefault(start.breach, []).append((promise, start))
         if promise.measured is not None:
             measuring.setdefault(promise.measured.type, []).append(promise)
+    listening: dict[str, list[Clause]] = {}
+    for clause in clauses.values():
+        for type in dict.fromkeys(match.type for match in (*clause.on, *(desk[0] for desk in clause.desks))):
+            listening.setdefault(type, []).append(clause)
     return {
         "starting": {type: tuple(rows) for type, rows in starting.items()},
         "starting_at_breach": {name: tuple(rows) for name, rows in at_breach.items()},
         "measuring": {type: tuple(rows) for type, rows in measuring.items()},
+        "clauses": clauses,
+        "listening": {type: tuple(rows) for type, rows in listening.items()},
     }
 
 
@@ -297,7 +357,9 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             says=row["says"],
             starts=starts,
             within=_within(row.get("within") or row.get("every") or {}),
-            until=tuple(_match(entry) for entry in row.get("until") or row.get("until_each") or ()),
+            until=tuple(
+                _match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ()
+            ),
             ends_with_case=ends == "case_closed",
             ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
             suspends=row.get("suspends", "none"),
@@ -309,12 +371,24 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             measured=_match(row) if row["kind"] == "measure" else None,
             field=tuple(row.get("field", "").split(".")),
             limit=next(iter(row["limit"].items())) if row.get("limit") else None,
+            since=row.get("since", ""),
+            noted=tuple(_match(entry) for entry in row.get("noted") or ()),
+            noted_before=row.get("noted_before", ""),
+            yearly=tuple(_yearly(entry) for entry in row.get("each_year") or ()),
+            until_all="until_all" in row,
+            first_of_year=row.get("first_of_year", False),
+            clause=row.get("clause", ""),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
         if any(True in entry for entry in entries):
             raise ValueError(f'promise {row.get("id", "?")}: YAML reads a bare on: as true; write "on":') from error
         raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _yearly(entry: dict[str, Any]) -> Yearly:
+    month, _, day = entry["due"].partition("-")
+    return Yearly(int(month), int(day), tuple(_match(match) for match in entry["until"]))
 
 
 def _start(entry: dict[str, Any]) -> Start:
@@ -361,7 +435,7 @@ def _condition(path: str, demand: Any) -> Condition:
         ((test, value),) = demand.items()
         if test == "not":
             return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present"):
+        if test in ("at_least", "present", "includes"):
             return Condition(names, test, (value,))
         raise ValueError(f"demand {test!r} on {path}")
     return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
@@ -399,9 +473,34 @@ def _remedy(row: dict[str, Any], own: frozenset[str]) -> Remedy:
             money="amount" in row,
             amount=row.get("amount"),
             tasks=tuple(row.get("tasks") or ()),
+            repeated=row["repeated"]["from"] if "repeated" in row else 0,
+            repeated_tasks=tuple(row["repeated"]["tasks"]) if "repeated" in row else (),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"remedy {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _clause(row: dict[str, Any]) -> Clause:
+    try:
+        return Clause(
+            id=row["id"],
+            section=row["section"],
+            kind=row["kind"],
+            says=row["says"],
+            on=tuple(_match(entry) for entry in row.get("on") or ()),
+            outside=row.get("outside", ""),
+            tasks=tuple(row.get("tasks") or ()),
+            notice=row.get("notice", ""),
+            once=row.get("once", False),
+            refuse=row.get("refuse", ""),
+            mark=row.get("mark", ""),
+            asks=tuple(row.get("asks") or ()),
+            desks=tuple((_match(desk), desk.get("outside", ""), desk["task"]) for desk in row.get("desks") or ()),
+            steps=tuple(row.get("steps") or ()),
+            still=row.get("still", ""),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"clause {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 
 def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
@@ -412,6 +511,7 @@ def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
         fault=frozenset(entry.get("fault") or ()),
         where=_conditions(entry.get("where") or {}),
         needs=tuple(entry.get("needs") or ()),
+        unasked=entry.get("remedy") == "any",
     )
 
 

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
-from contracts.streams import clock_subject
+from contracts.streams import clock_subject, partition
 from services.chassis import broker, logs
 from services.chassis.cursor import Entry, LogCursor
 from services.chassis.health import Counter, Part
@@ -216,6 +216,9 @@ class Folder:
                     cases = await store.open_cases(connection, self.partition, event.tenant, last_case, SLICE_CASES)
                 cause = fact_of(event, entry.sequence)
                 changed, rows = self._refold(cases, cause, before.clock, entry.sequence)
+                if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.partition:
+                    home, opened = await self._open_home(connection, cause, event.tenant, before, len(rows))
+                    changed, rows = [*changed, home], [*rows, *opened]
                 after = before._replace(decisions=before.decisions + len(rows))
                 finished = len(cases) < SLICE_CASES
                 if finished:
@@ -226,6 +229,17 @@ class Folder:
             if finished:
                 return
             last_case = cases[-1].id
+
+    async def _open_home(
+        self, connection: store.Connection, cause: Fact, tenant: str, before: Position, after_rows: int
+    ) -> tuple[Case, list[Row]]:
+        """The tenant's own case, in which its duties run whether or not it ever reports on them."""
+        key = (tenant, tenant)
+        case = (await store.load(connection, [key])).get(key) or Case(*key)
+        rules = self._rules(case, cause)
+        folded, decisions = fold(case, cause, before.clock, rules)
+        rows = self._rows(before.decisions + after_rows, folded, rules, cause, cause.sequence, decisions)
+        return folded, rows
 
     def _refold(
         self, cases: Sequence[Case], cause: Fact | None, clock: Instant, sequence: int

@@ -78,6 +78,9 @@ def matches(promise: dict[str, Any]) -> Iterator[dict[str, Any]]:
         *promise.get("start", []),
         *promise.get("until", []),
         *promise.get("until_each", []),
+        *promise.get("until_all", []),
+        *promise.get("noted", []),
+        *(match for year in promise.get("each_year", []) for match in year["until"]),
         *(ends if isinstance(ends, list) else []),
     ):
         if "on" in entry:
@@ -180,11 +183,12 @@ def test_promises_name_only_events_and_fields_of_the_contract(path: Path) -> Non
             for field in match.get("where", {}):
                 assert known(match["on"], field), f"{promise['id']}: {match['on']} has no {field}"
         if promise["kind"] == "measure":
-            assert has_field(stored_model(promise["on"]), promise["field"]), promise["id"]
+            field = promise.get("field") or promise.get("since")
+            assert field is None or has_field(stored_model(promise["on"]), field), promise["id"]
             continue
         within = promise.get("within", {})
         for field in {within[key] for key in ("or_at", "before", "by") if key in within}:
-            events = [entry["on"] for entry in promise["start"] if "on" in entry]
+            events = [entry["on"] for entry in promise.get("start", []) if "on" in entry]
             assert all(has_field(stored_model(event), field) for event in events), f"{promise['id']}: {field}"
 
 
