@@ -15,6 +15,7 @@ from deploy.embedded import Embedded, data_folder
 from services.chassis.logs import OperatorError
 from services.cli import backtest as backtests
 from services.cli import calculate, demo, running
+from services.cli import coverage as covering
 from services.cli import simulate as simulation
 from services.rules import instants
 from services.rules.calendar import Calendar
@@ -169,6 +170,28 @@ def charter_list(as_json: AsJson = False) -> None:
             f"calendar {row['calendar']:<6} "
             f"{row['promises']:>3} promises {row['remedies']:>3} remedies  {str(row['sha256'])[:12]}"
         )
+
+
+@charter_app.command("coverage")
+def charter_coverage(
+    tenant: Annotated[str | None, typer.Option(help="One city; default all that have stories.")] = None,
+    prove: Annotated[bool, typer.Option(help="Take each clause out and see a test of its fail.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every clause: how it is kept, and the tests that show it."""
+    with _plain_errors():
+        rows = list(covering.coverage(tenant, prove))
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        for row in rows:
+            proved = "" if "proved" not in row else "  proved" if row["proved"] else "  NOT PROVED"
+            typer.echo(
+                f"{row['id']:<32} {row['kind']:<10} {row['kept_by']:<10} {row['status']:<7} "
+                f"{len(row['tests']):>2} tests{proved}"
+            )
+    if not all(row.get("proved", True) for row in rows):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
     return events
 
 
-def new_world() -> World:
-    """A world with the files that come with Gihan."""
-    library = Library(files.read())
+def new_world(library: Library | None = None) -> World:
+    """A world with the files that come with Gihan, or those of a library."""
+    library = library or Library(files.read())
     return World([Rulebook(library) for _ in range(PARTITIONS)])
 
 
@@ -58,13 +58,13 @@ class Zones(dict[str, ZoneInfo]):
         return zone
 
 
-def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
+def simulate(events: list[Event], until: Instant | None, library: Library | None = None) -> Iterator[Decided]:
     """The decisions that follow from events in the order of the file.
 
     If the file holds any clock.advanced, no other tick is made; otherwise, before an event recorded at R, the clock
     passes every instant before R, and at the end every instant before `until` (else the last R).
     """
-    world = new_world()
+    world = new_world(library)
     ticks = any(event.type == CLOCK for event in events)
     seen: dict[tuple[str, str, str], Event] = {}
     reported: dict[tuple[str, str, str], str | None] = {}
