@@ -75,7 +75,7 @@ def read_clauses(path: Path) -> dict[str, dict[str, str]]:
 def _unknown_fields(content: dict[str, Any]) -> Iterator[Finding]:
     defs = FORMAT["$defs"]
     rows = [("file", content, set(FORMAT["properties"]))]
-    rows += [(row["id"], row, _fields(defs, row["kind"])) for row in content["promises"] if row["kind"] in defs]
+    rows += [(row["id"], row, _fields_of_kind(defs, row["kind"])) for row in content["promises"] if row["kind"] in defs]
     rows += [(row["id"], row, _fields(defs, "remedy")) for row in content.get("remedies") or ()]
     for where, row, known in rows:
         for name in sorted(set(map(str, row)) - known):
@@ -88,6 +88,12 @@ def _fields(defs: Mapping[str, Any], name: str) -> set[str]:
     schema = defs[name]
     base = schema.get("$ref", "").rpartition("/")[2]
     return set(schema.get("properties", ())) | (_fields(defs, base) if base in defs else set())
+
+
+def _fields_of_kind(defs: Mapping[str, Any], kind: str) -> set[str]:
+    """Every field of a kind of promise, which may have more than one form."""
+    forms = [name for name, form in defs.items() if form.get("properties", {}).get("kind", {}).get("const") == kind]
+    return set().union(*(_fields(defs, name) for name in forms))
 
 
 def _twice(content: dict[str, Any]) -> Iterator[Finding]:

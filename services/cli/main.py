@@ -16,6 +16,7 @@ from deploy.embedded import Embedded, data_folder
 from services.chassis.logs import OperatorError
 from services.cli import backtest as backtests
 from services.cli import calculate, charters, demo, running
+from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import simulate as simulation
 from services.rules import instants
@@ -133,7 +134,7 @@ def simulate(
             events = simulation.read_events(lines)
         limit = None if until is None else instants.instant(until)
         zones = simulation.Zones(contracts)
-        for row in simulation.simulate(events, limit, simulation.new_world(contracts)):
+        for row in simulation.simulate(events, limit, world=simulation.new_world(Library(files.read(contracts)))):
             typer.echo(json.dumps(simulation.line_of(row, zones[row.tenant]), ensure_ascii=False))
 
 
@@ -259,6 +260,28 @@ def charter_diff(
         typer.echo(f"{change.says[lang]} ({change.where})")
     if not changes:
         typer.echo("Nothing changes for citizens." if lang == "en" else "시민에게 달라지는 것이 없습니다.")
+
+
+@charter_app.command("coverage")
+def charter_coverage(
+    tenant: Annotated[str | None, typer.Option(help="One city; default all that have stories.")] = None,
+    prove: Annotated[bool, typer.Option(help="Take each clause out and see a test of its fail.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every clause: how it is kept, and the tests that show it."""
+    with _plain_errors():
+        rows = list(covering.coverage(tenant, prove))
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        for row in rows:
+            proved = "" if "proved" not in row else "  proved" if row["proved"] else "  NOT PROVED"
+            typer.echo(
+                f"{row['id']:<32} {row['kind']:<10} {row['kept_by']:<10} {row['status']:<7} "
+                f"{len(row['tests']):>2} tests{proved}"
+            )
+    if not all(row.get("proved", True) for row in rows):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Condition(msgspec.Struct, frozen=True):
     """One demand on a field: one of `values` (or none of them), at least a number, or merely present."""
 
     path: tuple[str, ...]
-    test: Literal["any_of", "none_of", "at_least", "present"]
+    test: Literal["any_of", "none_of", "at_least", "present", "includes"]
     values: tuple[Any, ...]
 
     def holds(self, data: Data, petition: "Petition") -> bool:
@@ -55,6 +55,8 @@ class Condition(msgspec.Struct, frozen=True):
             return value not in self.values
         if self.test == "present":
             return (value is not None) is bool(self.values[0])
+        if self.test == "includes":
+            return value is not None and self.values[0] in value
         return value is not None and bool(value >= self.values[0])
 
 
@@ -107,6 +109,14 @@ class Timing(msgspec.Struct, frozen=True):
     unless: str = ""
 
 
+class Yearly(msgspec.Struct, frozen=True):
+    """A date of every year by whose end something must have happened; never rolled."""
+
+    month: int
+    day: int
+    until: tuple[Match, ...]
+
+
 class Promise(msgspec.Struct, frozen=True):
     """One promise of a charter, or one deadline of a law.
 
@@ -116,7 +126,7 @@ class Promise(msgspec.Struct, frozen=True):
 
     id: str
     section: str
-    kind: Literal["deadline", "recurring", "measure"]
+    kind: Literal["deadline", "recurring", "measure", "duty"]
     says: Mapping[str, str]
     starts: tuple[Start, ...] = ()
     within: Within = Within()
@@ -136,6 +146,13 @@ class Promise(msgspec.Struct, frozen=True):
     extended_by: str = ""
     timing: Timing | None = None
     after_lapses: tuple[str, int] | None = None
+    since: str = ""
+    noted: tuple[Match, ...] = ()
+    noted_before: str = ""
+    yearly: tuple[Yearly, ...] = ()
+    until_all: bool = False
+    first_of_year: bool = False
+    clause: str = ""
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -158,12 +175,13 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """What brings a remedy: breaches of promises, or confirmed faults."""
+    """What brings a remedy: breaches of promises, confirmed faults, or (`unasked`) any remedy that is proposed."""
 
     breach: frozenset[str] = frozenset()
     fault: frozenset[str] = frozenset()
     where: tuple[Condition, ...] = ()
     needs: tuple[str, ...] = ()
+    unasked: bool = False
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -177,6 +195,34 @@ class Remedy(msgspec.Struct, frozen=True):
     money: bool
     amount: int | None
     tasks: tuple[str, ...]
+    repeated: int = 0
+    repeated_tasks: tuple[str, ...] = ()
+
+
+class Clause(msgspec.Struct, frozen=True):
+    """A promise that no clock and no number keeps: what it wants at certain events, or merely what it says.
+
+    `outside` names weekly hours: it applies only when they are closed. `refuse`, `mark` and `asks` are for what comes
+    in: refused with a code, or let in with a mark, and the details asked for. `desks` are (match, closed hours, task):
+    the first that fits takes it in. `steps` are the events of a workflow.
+    `still` names what other than rules and events is missing yet.
+    """
+
+    id: str
+    section: str
+    kind: Literal["task", "notice", "admission", "workflow", "conduct"]
+    says: Mapping[str, str]
+    on: tuple[Match, ...] = ()
+    outside: str = ""
+    tasks: tuple[str, ...] = ()
+    notice: str = ""
+    once: bool = False
+    refuse: str = ""
+    mark: str = ""
+    asks: tuple[str, ...] = ()
+    desks: tuple[tuple[Match, str, str], ...] = ()
+    steps: tuple[str, ...] = ()
+    still: str = ""
 
 
 class ExtensionRules(msgspec.Struct, frozen=True):
@@ -235,11 +281,17 @@ class Charter(msgspec.Struct, frozen=True):
     measuring: Mapping[str, tuple[Promise, ...]]
     policy: Policy = Policy()
     services: Mapping[str, Service] = {}
+    clauses: Mapping[str, Clause] = {}
+    listening: Mapping[str, tuple[Clause, ...]] = {}
 
     @property
     def label(self) -> str:
         """How decisions name the charter."""
         return f"{self.tenant}@{self.version}"
+
+    def knows(self, clause: str) -> bool:
+        """Whether the charter or its law has a promise, a remedy or a clause of that name."""
+        return clause in self.promises or clause in self.clauses or any(remedy.id == clause for remedy in self.remedies)
 
     def period_of(self, data: Data) -> Period | None:
         """The handling period of a case: as set, or that of its service, or that of its kind in law."""
@@ -290,8 +342,10 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
         defaults = content.get("defaults") or {}
         own = tuple(_promise(row, defaults) for row in content["promises"])
         promises = {promise.id: promise for promise in (*(law.promises if law else ()), *own)}
-        own_ids = frozenset(promise.id for promise in own)
+        # A duty is owed to everybody: missing it compensates nobody.
+        own_ids = frozenset(promise.id for promise in own if promise.kind != "duty")
         remedies = tuple(_remedy(row, own_ids) for row in content.get("remedies") or ())
+        clauses = {row["id"]: _clause(row) for row in content.get("clauses") or ()}
         return Charter(
             tenant=content["tenant"],
             version=str(content["version"]),
@@ -305,7 +359,7 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
             remedies=remedies,
             policy=parse_policy(content.get("policy") or {}),
             services=_services(content.get("services") or ()),
-            **_indexes(promises),
+            **_indexes(promises, clauses),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"charter file: {error} is missing, unknown or of the wrong kind") from error
@@ -318,7 +372,7 @@ def _services(rows: Any) -> dict[str, Service]:
         raise ValueError(f"services: {error}") from error
 
 
-def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
+def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> dict[str, Any]:
     starting: dict[str, list[tuple[Promise, Start]]] = {}
     at_breach: dict[str, list[tuple[Promise, Start]]] = {}
     measuring: dict[str, list[Promise]] = {}
@@ -330,10 +384,16 @@ def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
                 at_breach.setdefault(start.breach, []).append((promise, start))
         if promise.measured is not None:
             measuring.setdefault(promise.measured.type, []).append(promise)
+    listening: dict[str, list[Clause]] = {}
+    for clause in clauses.values():
+        for type in dict.fromkeys(match.type for match in (*clause.on, *(desk[0] for desk in clause.desks))):
+            listening.setdefault(type, []).append(clause)
     return {
         "starting": {type: tuple(rows) for type, rows in starting.items()},
         "starting_at_breach": {name: tuple(rows) for name, rows in at_breach.items()},
         "measuring": {type: tuple(rows) for type, rows in measuring.items()},
+        "clauses": clauses,
+        "listening": {type: tuple(rows) for type, rows in listening.items()},
     }
 
 
@@ -352,7 +412,9 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             says=row["says"],
             starts=starts,
             within=_within({} if row["kind"] == "measure" else row.get("within") or row.get("every") or {}),
-            until=tuple(_match(entry) for entry in row.get("until") or row.get("until_each") or ()),
+            until=tuple(
+                _match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ()
+            ),
             ends_with_case=ends == "case_closed",
             ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
             suspends=row.get("suspends", "none"),
@@ -366,8 +428,15 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             limit=next(iter(row["limit"].items())) if row.get("limit") else None,
             owed_by=row.get("owed_by", "office"),
             extended_by=row.get("extended_by", ""),
-            timing=_timing(row) if "since" in row else None,
+            timing=_timing(row) if "within" in row or "not_before" in row else None,
             after_lapses=next(iter(row["after_lapses"].items())) if row.get("after_lapses") else None,
+            since=row["since"] if isinstance(row.get("since"), str) else "",
+            noted=tuple(_match(entry) for entry in row.get("noted") or ()),
+            noted_before=row.get("noted_before", ""),
+            yearly=tuple(_yearly(entry) for entry in row.get("each_year") or ()),
+            until_all="until_all" in row,
+            first_of_year=row.get("first_of_year", False),
+            clause=row.get("clause", ""),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
@@ -376,8 +445,11 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
         raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 
-def _timing(row: dict[str, Any]) -> Timing:
-    since = row["since"]
+def _timing(row: dict[str, Any]) -> Timing | None:
+    """Of a measure; a promise's own span is read elsewhere."""
+    since = row.get("since")
+    if row["kind"] != "measure" or since is None:
+        return None
     named = isinstance(since, str)
     return Timing(
         since=None if named else _match(since),
@@ -387,6 +459,11 @@ def _timing(row: dict[str, Any]) -> Timing:
         first=row.get("first", False),
         unless=row.get("unless", ""),
     )
+
+
+def _yearly(entry: dict[str, Any]) -> Yearly:
+    month, _, day = entry["due"].partition("-")
+    return Yearly(int(month), int(day), tuple(_match(match) for match in entry["until"]))
 
 
 def _start(entry: dict[str, Any]) -> Start:
@@ -436,7 +513,7 @@ def _condition(path: str, demand: Any) -> Condition:
         ((test, value),) = demand.items()
         if test == "not":
             return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present"):
+        if test in ("at_least", "present", "includes"):
             return Condition(names, test, (value,))
         raise ValueError(f"demand {test!r} on {path}")
     return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
@@ -476,9 +553,34 @@ def _remedy(row: dict[str, Any], own: frozenset[str]) -> Remedy:
             money="amount" in row,
             amount=row.get("amount"),
             tasks=tuple(row.get("tasks") or ()),
+            repeated=row["repeated"]["from"] if "repeated" in row else 0,
+            repeated_tasks=tuple(row["repeated"]["tasks"]) if "repeated" in row else (),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"remedy {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _clause(row: dict[str, Any]) -> Clause:
+    try:
+        return Clause(
+            id=row["id"],
+            section=row["section"],
+            kind=row["kind"],
+            says=row["says"],
+            on=tuple(_match(entry) for entry in row.get("on") or ()),
+            outside=row.get("outside", ""),
+            tasks=tuple(row.get("tasks") or ()),
+            notice=row.get("notice", ""),
+            once=row.get("once", False),
+            refuse=row.get("refuse", ""),
+            mark=row.get("mark", ""),
+            asks=tuple(row.get("asks") or ()),
+            desks=tuple((_match(desk), desk.get("outside", ""), desk["task"]) for desk in row.get("desks") or ()),
+            steps=tuple(row.get("steps") or ()),
+            still=row.get("still", ""),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"clause {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 
 def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
@@ -489,6 +591,7 @@ def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
         fault=frozenset(entry.get("fault") or ()),
         where=_conditions(entry.get("where") or {}),
         needs=tuple(entry.get("needs") or ()),
+        unasked=entry.get("remedy") == "any",
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from services.rules import consequences
 from services.rules.facts import Fact
 from services.rules.governing import work_out
 from services.rules.instants import Instant
@@ -50,8 +51,6 @@ def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[C
         if any(known.key == fact.key for known in case.facts):
             return case, []
         case = _with_fact(case, fact)
-    if case.id.startswith(OFFICER):
-        return case, []  # holds the copies of findings about one officer; no promise to a citizen runs there
     return refold(case, fact, clock, rules)
 
 
@@ -71,7 +70,11 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
     `cause` is the fact that brings it, or None for time. Raises OutOfCalendar where a period has no end there.
     """
     first = {deadline.key: deadline.first_due for deadline in case.deadlines}
-    standing = _told_first(work_out(case.facts, clock, rules), first)
+    if case.id.startswith(OFFICER):
+        # Holds the copies of findings about one officer; no promise to a citizen runs there.
+        standing = consequences.of_officer(case.facts, rules.charter)
+    else:
+        standing = _told_first(work_out(case.facts, clock, rules, case.id == case.tenant), first)
     decisions = list(_differences(case, standing, cause, clock if cause is None else cause.time))
     warned = list(case.warned)
     for deadline in standing.deadlines.values():
@@ -133,7 +136,7 @@ def _differences(case: Case, standing: Standing, cause: Fact | None, now: Instan
             at = finding.at if finding.by_time or cause is None else now
             yield _of_finding(case, finding.kind, at, finding)
     for name, finding in known.items():
-        if name not in standing.findings:
+        if name not in standing.findings and finding.kind in TAKEN_BACK:
             yield _of_finding(case, TAKEN_BACK[finding.kind], now, finding)
 
 

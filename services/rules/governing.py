@@ -18,8 +18,13 @@ from services.rules.instants import Instant
 from services.rules.state import Deadline, Finding, Rules, Stage, Standing
 
 
-def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> Standing:
-    """The standing of a case by every version that reaches it. Raises OutOfCalendar."""
+def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool = False) -> Standing:
+    """The standing of a case by every version that reaches it. Raises OutOfCalendar.
+
+    `home`: it is the tenant's own, in which its yearly duties run; they follow the charter that opened it.
+    """
+    if home:
+        return standing.work_out(facts, clock, rules, home=True)._replace(charter=rules.charter.label)
     return _staged(facts, clock, rules, rules.stages)
 
 
@@ -50,8 +55,8 @@ def _staged(facts: tuple[Fact, ...], clock: Instant, rules: Rules, stages: tuple
     *earlier, stage = stages
     old = _staged(facts, clock, rules, tuple(earlier))
     if stage.waits and clock <= stage.at:
-        pending = old.next_at if old.closed else min(stage.at, old.next_at or stage.at)
-        return old._replace(next_at=pending)
+        # Also for a case that is closed by now: it may have been open on that day.
+        return old._replace(next_at=min(stage.at, old.next_at or stage.at))
     then = _until(facts, stage.at)
     old_then = _staged(then, stage.at, rules, tuple(earlier))
     if old_then.closed:

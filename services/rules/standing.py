@@ -9,15 +9,15 @@ classification is read first, since it says what the petition was from the day o
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import msgspec
 
-from services.rules import counting
-from services.rules.charter import Charter, Petition, Promise, Start, Trigger
+from services.rules import admission, consequences, counting
+from services.rules.charter import Charter, Match, Petition, Promise, Remedy, Start, Trigger, Yearly
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact, in_effect
-from services.rules.instants import Instant, instant, of_datetime
+from services.rules.instants import Instant, instant, midnight, of_datetime
 from services.rules.law import LawRules
 from services.rules.state import Deadline, Finding, Rules, Standing
 
@@ -56,11 +56,13 @@ class _Run:
         "occurrence",
         "promise",
         "rounds",
+        "seen",
         "span",
         "start",
         "started_by",
         "state",
         "turned",
+        "yearly",
     )
 
     def __init__(
@@ -89,6 +91,22 @@ class _Run:
         self.met_at: Instant | None = None
         self.turned: Instant | None = None
         self.deemed = False
+        self.seen: set[Match] = set()
+        self.yearly: tuple[int, Yearly] | None = None
+
+    @property
+    def until(self) -> tuple[Match, ...]:
+        return self.promise.until if self.yearly is None else self.yearly[1].until
+
+    def met_by(self, fact: Fact, petition: Petition) -> bool:
+        """Whether the fact meets it, alone or as the last of all that are wanted."""
+        if self.yearly is not None and fact.data.year not in (None, self.yearly[0]):
+            return False  # it is about another year
+        held = [match for match in self.until if match.type == fact.type and match.holds(fact.data, petition)]
+        if not self.promise.until_all:
+            return bool(held)
+        self.seen.update(held)
+        return bool(held) and self.seen.issuperset(self.until)
 
     @property
     def live(self) -> bool:
@@ -124,12 +142,16 @@ class _Round:
         self.run = run
 
 
-def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> Standing:
+def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool = False) -> Standing:
     """The standing of a case whose facts are given in any order, when the partition's clock stands at `clock`.
 
-    Raises OutOfCalendar where a period ends beyond the calendar.
+    `home`: it is the tenant's own, in which its yearly duties run. Raises OutOfCalendar where a period ends beyond
+    the calendar.
     """
-    return _Scan(facts, clock, rules).standing()
+    scan = _Scan(facts, clock, rules)
+    if home:
+        scan.open_duties()
+    return scan.standing()
 
 
 class _Scan:
@@ -140,6 +162,7 @@ class _Scan:
         self.facts = in_effect(facts)
         self.runs: dict[tuple[str, str], _Run] = {}
         self.rounds: list[_Round] = []
+        self.ends_of_days: list[Instant] = []
         self.findings: dict[str, Finding] = {}
         self.law = self.charter.law.rules if self.charter.law else LawRules()
         self.moment: Instant = 0
@@ -149,7 +172,9 @@ class _Scan:
         self.asked_longer = 0
         self.opened: Instant = 0
         self.closed = False
-        self.receipt = next((fact for fact in self.facts if fact.type == "complaint.received"), None)
+        self.receipt = next(
+            (f for f in self.facts if f.type == "complaint.received" and not admission.refusal(self.charter, f)), None
+        )
         info = self._info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
 
@@ -202,7 +227,10 @@ class _Scan:
                 self._break(run)
             elif begun is not None and begun.at == at:
                 self.rounds.remove(begun)
-                self._begin_round(begun.run, begun.run.rounds + 1, begun.at)
+                if begun.run.yearly is not None:
+                    self._open_year(begun.run.promise, begun.run.yearly[0] + 1, begun.run.yearly[1], begun.at)
+                else:
+                    self._begin_round(begun.run, begun.run.rounds + 1, begun.at)
             else:
                 self.turns.remove(at)
                 self._recount(turned=at)
@@ -219,6 +247,10 @@ class _Scan:
 
     def _take(self, fact: Fact) -> None:
         self.moment = fact.moment
+        refused = admission.refusal(self.charter, fact)
+        if refused:
+            self._find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))
+            return
         # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
         if self.receipt is None and fact.type.startswith(WANT_RECEIPT):
             return
@@ -235,6 +267,8 @@ class _Scan:
             self._close()
         self._start_all(fact)
         self._measure(fact)
+        for finding in consequences.of_fact(fact, self.petition, self.rules):
+            self._find(finding)
         if fact.type == "fault.confirmed":
             self._remedies_of_fault(fact)
 
@@ -325,6 +359,10 @@ class _Scan:
         if any(run.extensions for run in runs):
             return "extension_too_often"
         return "" if any(run.live for run in runs) else "extension_too_late"
+
+    def _judge_report(self, fact: Fact) -> str:
+        known = self.charter.knows(fact.data.promise) if fact.data.promise else True
+        return "" if known else "unknown_promise"
 
     def _open_pause(self, ground: str) -> _Pause | None:
         return next((pause for pause in self.pauses if pause.ground == ground and pause.end is None), None)
@@ -428,7 +466,7 @@ class _Scan:
         for run in self.runs.values():
             if run.met_at is not None or run.state == "void" or (run.live and run.promise.id in counted):
                 continue
-            if any(match.type == fact.type and match.holds(fact.data, self.petition) for match in run.promise.until):
+            if run.met_by(fact, self.petition):
                 if run.live and run.rounds:
                     counted.add(run.promise.id)
                 run.met_at = fact.moment
@@ -436,6 +474,12 @@ class _Scan:
                     run.state = "met"
                     # What is met while its clock stands still was due as if the clock had run on from here.
                     run.due = run.due or self._due(run, fact.moment)
+                    if fact.data.reached is False:
+                        task = consequences.TRY_AGAIN
+                        key = f"task:{run.promise.id}:{run.occurrence}:{task}"
+                        self._find(
+                            Finding("task.created", key, fact.time, run.promise.id, run.occurrence, run.due, task=task)
+                        )
 
     def _end(self, fact: Fact) -> None:
         """What takes a promise's object away without meeting it, such as a cancelled appointment."""
@@ -475,7 +519,7 @@ class _Scan:
             return
         run = _Run(promise, occurrence, begin, data, span, started_by, 0)
         run.began = moment if started_by == "breach" else None
-        if (promise.id, occurrence) in self.runs:
+        if (promise.id, occurrence) in self.runs or (promise.first_of_year and self._ran_in_year_of(promise, begin)):
             return
         if within.or_at:
             named = getattr(data, within.or_at)
@@ -499,6 +543,32 @@ class _Scan:
             key = f"task:{promise.id}:{occurrence}:{task}"
             timely = run.began is not None
             self._find(Finding("task.created", key, moment, promise.id, occurrence, run.due, task=task, by_time=timely))
+
+    def _ran_in_year_of(self, promise: Promise, moment: Instant) -> bool:
+        year = self.rules.date_of(moment).year
+        return any(
+            run.promise.id == promise.id and self.rules.date_of(run.start).year == year for run in self.runs.values()
+        )
+
+    def open_duties(self) -> None:
+        """Opens the yearly duties of the year in which the tenant began; the years before it are not judged."""
+        enacted = [fact.time for fact in self.facts if fact.type == "charter.enacted"]
+        since = min(enacted or [fact.time for fact in self.facts], default=None)
+        for promise in self.charter.promises.values() if since is not None else ():
+            for yearly in promise.yearly:
+                self._open_year(promise, self.rules.date_of(since or 0).year, yearly, since or 0)
+
+    def _open_year(self, promise: Promise, year: int, yearly: Yearly, began: Instant) -> None:
+        """The duty of one year: from 1 January, or the day of the charter, to the end of its date; never rolled."""
+        zone, last = self.rules.calendar("office").zone, date(year, yearly.month, yearly.day)
+        start = midnight(max(date(year, 1, 1), self.charter.in_force), zone)
+        run = _Run(promise, f"{last}", start, Data(), None, "", 0)
+        run.yearly, run.began = (year, yearly), max(start, began)
+        run.at = run.first_due = midnight(last + timedelta(days=1), zone)
+        self._count(run)
+        if run.at > start:
+            self.runs[(promise.id, run.occurrence)] = run
+        self.rounds.append(_Round(midnight(date(year + 1, 1, 1), zone), run))
 
     def _begin_round(self, parent: _Run, number: int, began: Instant | None = None) -> None:
         promise, span = parent.promise, parent.span
@@ -584,14 +654,43 @@ class _Scan:
     def _measure(self, fact: Fact) -> None:
         for promise in self.charter.measuring.get(fact.type, ()):
             assert promise.measured is not None
-            if not promise.measured.holds(fact.data, self.petition) or not self._breaks(promise, fact):
+            if not promise.measured.holds(fact.data, self.petition):
                 continue
-            self._find(Finding("measure.breached", f"measure:{promise.id}:{fact.key}", fact.time, promise.id, fact.key))
+            at, by_time = fact.time, False
+            if promise.noted:
+                judged = self._unnoted(promise, fact)
+                if judged is None:
+                    continue
+                at, by_time = judged
+            elif not self._breaks(promise, fact):
+                continue
+            key = f"measure:{promise.id}:{fact.key}"
+            self._find(Finding("measure.breached", key, at, promise.id, fact.key, by_time=by_time))
             for remedy in self.charter.remedies:
                 for trigger in remedy.triggers:
                     if promise.id in trigger.breach:
                         incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
-                        self._remedy(remedy.id, trigger, incident, fact.time, promise.id, fact.key, None)
+                        self._remedy(remedy.id, trigger, incident, at, promise.id, fact.key, None, by_time)
+
+    def _unnoted(self, promise: Promise, fact: Fact) -> tuple[Instant, bool] | None:
+        """When it was certain that what had to be noted was not, and whether time alone made it so; else None.
+
+        It had to be noted before the event that ends the call, and where none is reported before the day ends.
+        """
+        office = self.rules.calendar("office")
+        until = midnight(self.rules.date_of(fact.moment) + timedelta(days=1), office.zone)
+        ended = next((f for f in self.facts if f.type == promise.noted_before and f.moment >= fact.moment), None)
+        limit = until if ended is None else ended.moment
+        for other in self.facts:
+            held = any(match.type == other.type and match.holds(other.data, self.petition) for match in promise.noted)
+            if held and other.moment <= limit:
+                return None
+        if ended is not None:
+            return ended.time, False
+        if max(self.clock, self.facts[-1].time) > until:
+            return until, True
+        self.ends_of_days.append(until)
+        return None
 
     def _breaks(self, promise: Promise, fact: Fact) -> bool:
         """Whether an event breaks what is measured on it: by its number, its time, or what it should wait for."""
@@ -600,7 +699,7 @@ class _Scan:
             lapsed = [run for run in self.runs.values() if run.promise.id == name and run.state == "lapsed"]
             return sum(run.met_at is None and run.start >= self.opened for run in lapsed) < times
         if promise.timing is None:
-            value = getattr(fact.data, promise.field[0])
+            value = getattr(fact.data, promise.field[0]) if promise.field[0] else None
             return value is not None and promise.exceeds(value)
         timing, since = promise.timing, self._since(promise, fact)
         if since is None or since > fact.moment:
@@ -680,8 +779,9 @@ class _Scan:
         promise: str,
         occurrence: str,
         due: Instant | None,
+        by_time: bool = False,
     ) -> None:
-        by_time = due is not None  # a breach is dated by its due instant, whatever brought it to light
+        by_time |= due is not None  # a breach is dated by its due instant, whatever brought it to light
         remedy = next(row for row in self.charter.remedies if row.id == remedy_id)
         if remedy.money:
             self._find(
@@ -699,6 +799,7 @@ class _Scan:
                     by_time=by_time,
                 )
             )
+            self._unasked(remedy, incident, at, due, by_time)
             return
         for task in remedy.tasks:
             self._find(
@@ -715,6 +816,17 @@ class _Scan:
                     by_time=by_time,
                 )
             )
+
+    def _unasked(self, remedy: Remedy, incident: str, at: Instant, due: Instant | None, by_time: bool) -> None:
+        """The tasks of a clause that says how every remedy comes to the citizen."""
+        for clause in self.charter.remedies:
+            if any(trigger.unasked for trigger in clause.triggers):
+                named = f"{remedy.id}:{incident}"
+                for task in clause.tasks:
+                    key = f"task:{clause.id}:{named}:{task}"
+                    self._find(
+                        Finding("task.created", key, at, "", "", due, clause.id, named, task=task, by_time=by_time)
+                    )
 
     # -- the result -------------------------------------------------------------------------------------------
 
@@ -746,7 +858,7 @@ class _Scan:
         )
 
     def _next_at(self, deadlines: Mapping[tuple[str, str], Deadline]) -> Instant | None:
-        instants = [round.at for round in self.rounds]
+        instants = [round.at for round in self.rounds] + self.ends_of_days
         if any(run.live for run in self.runs.values()):
             instants += self.turns
         for deadline in deadlines.values():
@@ -882,6 +994,7 @@ def _instant(moment: datetime | None, otherwise: Instant) -> Instant:
 
 
 _JUDGES: Mapping[str, Callable[[_Scan, Fact], str]] = {
+    "fault.reported": _Scan._judge_report,
     "complaint.extended": _Scan._judge_extension,
     "complaint.suspended": _Scan._judge_suspension,
     "complaint.resumed": _Scan._judge_resumption,

@@ -77,7 +77,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     announces it. `by_time`: time brought it, so that it is dated at that instant also where a fact brings it to light.
     """
 
-    kind: Literal["measure.breached", "remedy.proposed", "task.created", "event.refused"]
+    kind: Literal["measure.breached", "remedy.proposed", "task.created", "notice.requested", "event.refused"]
     key: str
     at: Instant
     promise: str = ""
@@ -98,7 +98,7 @@ TAKEN_BACK: Mapping[str, DecisionKind] = {
     "task.created": "task.withdrawn",
     "event.refused": "event.accepted",
 }
-"""What is written when a finding no longer stands."""
+"""What is written when a finding no longer stands. A message that was asked for cannot be called back."""
 
 
 class Standing(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from contracts.streams import PARTITIONS
+from contracts.streams import PARTITIONS, partition
 from services.rules.facts import Event, Fact, fact_of, in_effect
 from services.rules.fold import fold, refold
 from services.rules.governing import closings
@@ -38,8 +38,9 @@ class Partition:
     Every method returns the decisions that follow, in the order in which the live service numbers them.
     """
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    def __init__(self, rulebook: Rulebook, number: int) -> None:
         self.rulebook = rulebook
+        self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
         self._heap: list[tuple[Instant, CaseKey]] = []
@@ -47,12 +48,23 @@ class Partition:
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event of this partition that is not a tick. Raises NotEnacted."""
         if self.rulebook.enact(event, sequence):
+            if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.number:
+                opened = self.open_home(event.tenant, fact_of(event, sequence))
+                return opened + (self._replan(event, sequence) if replans(event) else [])
             return self._replan(event, sequence) if replans(event) else []
         if event.case_id == ALL:
             return []
         key = (event.tenant, event.case_id)
         case = self.cases.get(key) or Case(*key)
         fact = fact_of(event, sequence)
+        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        self._keep(key, changed)
+        return [Decided(*key, decision) for decision in decisions]
+
+    def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
+        """The tenant's own case, in which its duties run whether or not it ever reports on them."""
+        key = (tenant, tenant)
+        case = self.cases.get(key) or Case(*key)
         changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
@@ -133,7 +145,7 @@ class World:
     def __init__(self, rulebooks: list[Rulebook]) -> None:
         if len(rulebooks) != PARTITIONS:
             raise ValueError(f"a world has {PARTITIONS} partitions, each with a rulebook of its own")
-        self.partitions = [Partition(rulebook) for rulebook in rulebooks]
+        self.partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
 
     def feed(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event wherever it goes; a tick without a partition moves all of them."""
@@ -145,6 +157,10 @@ class World:
         for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
             decided += self.partitions[number].take(msgspec.structs.replace(event, case=case), sequence)
         return sorted(decided, key=_step_order)
+
+    def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
+        """Opens the tenant's own case, for a log in which nothing enacts its charter."""
+        return sorted(self.partitions[partition(tenant, tenant)].open_home(tenant, fact), key=_step_order)
 
     def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
         """Lets time pass in one partition, or in all."""
@@ -162,8 +178,8 @@ class World:
 
     def stand_at(self, moment: Instant) -> None:
         """Sets every clock to an instant before which nothing is left to happen."""
-        for partition in self.partitions:
-            partition.clock = max(partition.clock, moment)
+        for each in self.partitions:
+            each.clock = max(each.clock, moment)
 
 
 def _step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:

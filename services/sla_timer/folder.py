@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
-from contracts.streams import clock_subject
+from contracts.streams import clock_subject, partition
 from services.chassis import broker, logs
 from services.chassis.cursor import Entry, LogCursor
 from services.chassis.health import Counter, Part
@@ -207,6 +207,8 @@ class Folder:
         stands already; the rows of the slices done are the same, so their numbers are, too.
         """
         enacts = self._rulebook.enact(event, entry.sequence)
+        if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.partition:
+            await self._open_home(entry, event)
         last_case = ""
         while True:
             before = self._standing_position()
@@ -226,6 +228,22 @@ class Folder:
             if finished:
                 return
             last_case = cases[-1].id
+
+    async def _open_home(self, entry: Entry, event: Event) -> None:
+        """The tenant's own case, in which its duties run whether or not it ever reports on them.
+
+        Written before the slices, the position unmoved: folded again after a crash it holds the fact already.
+        """
+        before, key = self._standing_position(), (event.tenant, event.tenant)
+        async with self._pool.acquire() as connection, connection.transaction():
+            case = (await store.load(connection, [key])).get(key) or Case(*key)
+            fact = fact_of(event, entry.sequence)
+            rules = self._rules(case, fact)
+            folded, decisions = fold(case, fact, before.clock, rules)
+            rows = self._rows(before.decisions, folded, rules, fact, entry.sequence, decisions)
+            after = before._replace(decisions=before.decisions + len(rows))
+            self.next_at = await store.save(connection, before, after, [folded], rows)
+        self._committed(after, [], rows)
 
     def _refold(
         self, cases: Sequence[Case], cause: Fact | None, clock: Instant, sequence: int

@@ -96,7 +96,7 @@ def complaint(id: str, subject: str | None, source: str = "web", **data: Any) ->
         "channel": "web",
         "kind": "inquiry",
         "title": "가로등",
-        "applicant": {"name": "홍길동", "mobile": "010-0000-0001"},
+        "applicant": {"name": "홍길동", "address": "서울시 중구 1", "mobile": "010-0000-0001"},
     }
     return event(id, "complaint.received", subject, source, **(given | data))
 

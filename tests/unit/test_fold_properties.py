@@ -57,6 +57,8 @@ class Reader:
             named = (one.promise, one.occurrence, one.due)
             assert named not in self.warned
             self.warned.add(named)
+        elif one.kind == "notice.requested":
+            return  # what was asked for is not called back, and may be asked for again
         elif noun in ("deadline", "breach"):
             getattr(self, f"_{verb}")(one, (one.promise, one.occurrence))
         elif verb in ("proposed", "breached", "created", "refused"):
@@ -136,7 +138,7 @@ def known(case: Case) -> tuple[dict[tuple[str, str], tuple[str, int | None]], se
             findings.add(("event", one.key.removeprefix("refused:")))
         elif one.kind == "measure.breached":
             findings.add(("measure", one.promise, one.occurrence))
-        else:
+        elif one.kind != "notice.requested":
             who = (one.remedy, one.incident) if one.remedy else (one.promise, one.occurrence)
             findings.add((one.kind.split(".")[0], *who, one.task))
     return runs, findings
