@@ -38,7 +38,7 @@ RECEIVED = event(
     channel="web",
     kind="inquiry",
     title="가로등",
-    applicant={"name": "홍길동", "mobile": "010-0000-0001"},
+    applicant={"name": "홍길동", "address": "서울시 중구 1", "mobile": "010-0000-0001"},
 )
 SUPPLEMENT = event(
     "w-2",
