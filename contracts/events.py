@@ -434,7 +434,20 @@ class DisclosureDecided(Contract):
     """A request for information was decided."""
 
     decision: Literal["open", "partly", "closed"]
+    over_objection: Flag | None = Field(
+        default=None, description="Open although a third party asked that it stay closed."
+    )
     reason: Reason | None = None
+
+
+@fact("disclosure.third_party_notified")
+class DisclosureThirdPartyNotified(Contract):
+    """A third party was told that information about it is asked for (Information Disclosure Act art. 11(3))."""
+
+
+@fact("disclosure.third_party_objected")
+class DisclosureThirdPartyObjected(Contract):
+    """A third party asked that the information stay closed (Information Disclosure Act art. 21(1))."""
 
 
 @fact("disclosure.notified")
@@ -450,6 +463,27 @@ class DisclosureFeePaid(Contract):
 @fact("disclosure.disclosed")
 class DisclosureDisclosed(Contract):
     """The information was handed over."""
+
+
+@fact("objection.received")
+class ObjectionReceived(Contract):
+    """Somebody objects to a refusal, to a decision on disclosure, or to silence (이의신청)."""
+
+    by: Literal["petitioner", "third_party"] | None = Field(default=None, description="Without it, the petitioner.")
+
+
+@fact("objection.extended")
+class ObjectionExtended(Contract):
+    """The time to decide an objection was extended, once and by as much again."""
+
+    reason: Reason
+
+
+@fact("objection.decided")
+class ObjectionDecided(Contract):
+    """An objection was decided, and the result told."""
+
+    outcome: Literal["upheld", "partly", "dismissed"]
 
 
 @fact("callback.requested")
@@ -694,6 +728,7 @@ class CalendarException(Contract):
     hours: Annotated[list[Annotated[str, Field(pattern=_HOURS)]], Field(max_length=10)] | None = Field(
         default=None, description="Stretches such as 09:00-13:00, of a day that is open."
     )
+    local: Flag | None = Field(default=None, description="A day off of this municipality alone (지방공휴일).")
 
 
 @fact("outage.declared")

@@ -3,14 +3,35 @@
 The one rule: a file that a log has enacted is kept for ever, unchanged; the log names it by its sha256.
 """
 
+import os
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
 KINDS = ("charters", "calendars", "law")
 
 
-def read(folder: Path = FOLDER) -> dict[str, bytes]:
-    """Every charter, calendar and law file under its name in the folder, such as "charters/seoul-1.yaml"."""
+def read(folder: Path | None = None) -> dict[str, bytes]:
+    """Every charter, calendar and law file under its name, such as "charters/seoul-1.yaml": those that come with Gihan,
+    and those of a folder of one's own (else the one that GIHAN_CONTRACTS names), which has the same three inside.
+
+    Raises ValueError where the folder is none, or where a file in it says otherwise than one of ours of that name.
+    """
+    ours = _in(FOLDER)
+    named = folder or os.environ.get("GIHAN_CONTRACTS")
+    if not named:
+        return ours
+    if not Path(named).is_dir():
+        raise ValueError(f"there is no folder {named}; name one that holds charters, calendars or law")
+    theirs = _in(Path(named))
+    for name in sorted(ours.keys() & theirs.keys()):
+        if ours[name] != theirs[name]:
+            raise ValueError(
+                f"{named}/{name} differs from the file of that name in Gihan; give it a version of its own"
+            )
+    return ours | theirs
+
+
+def _in(folder: Path) -> dict[str, bytes]:
     return {
         f"{kind}/{path.name}": path.read_bytes() for kind in KINDS for path in sorted((folder / kind).glob("*.yaml"))
     }

@@ -15,10 +15,13 @@ from contracts import files
 from deploy.embedded import Embedded, data_folder
 from services.chassis.logs import OperatorError
 from services.cli import backtest as backtests
-from services.cli import calculate, demo, running
+from services.cli import calculate, charters, demo, running
+from services.cli import coverage as covering
+from services.cli import explain as explaining
 from services.cli import simulate as simulation
 from services.rules import instants
 from services.rules.calendar import Calendar
+from services.rules.charter import parse_charter
 from services.rules.rulebook import Library, NotEnacted
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -27,6 +30,11 @@ app.add_typer(charter_app, name="charter")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
+
+Contracts = Annotated[
+    Path | None,
+    typer.Option(help="Folder with charters, calendars and law of your own; default GIHAN_CONTRACTS, else none."),
+]
 
 
 @contextmanager
@@ -117,6 +125,7 @@ def _calendar(name: str) -> Calendar:
 def simulate(
     file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
     until: Annotated[str | None, typer.Option(help="RFC 3339: how far the clock goes on at the end.")] = None,
+    contracts: Contracts = None,
 ) -> None:
     """Folds a file of events without any server; prints the decisions, a JSON object a line."""
     with _plain_errors():
@@ -124,9 +133,33 @@ def simulate(
         with lines:
             events = simulation.read_events(lines)
         limit = None if until is None else instants.instant(until)
-        zones = simulation.Zones()
-        for row in simulation.simulate(events, limit):
+        zones = simulation.Zones(contracts)
+        for row in simulation.simulate(events, limit, world=simulation.new_world(Library(files.read(contracts)))):
             typer.echo(json.dumps(simulation.line_of(row, zones[row.tenant]), ensure_ascii=False))
+
+
+@app.command()
+def explain(
+    case: Annotated[str, typer.Argument(help="TENANT/CASE")],
+    promise: Annotated[str, typer.Argument(help="A promise of the charter or law; without it, all.")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="A file of events, as for simulate; else the running system.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as it stood at that time.")] = None,
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    as_json: AsJson = False,
+) -> None:
+    """Why the date is the date: the clause, every stretch that counts, every one that does not."""
+    with _plain_errors():
+        asked = explaining.asked(case, promise)
+        language = explaining.language(lang)
+        moment = None if at is None else instants.instant(at)
+        if file is None:
+            found = asyncio.run(explaining.from_system(asked, moment))
+        else:
+            with file.open("rb") as lines:
+                found = explaining.from_events(simulation.read_events(lines), asked, moment)
+    typer.echo(explaining.as_text(found, language, as_json), nl=False)
 
 
 @app.command()
@@ -174,6 +207,81 @@ def charter_list(as_json: AsJson = False) -> None:
             f"calendar {row['calendar']:<6} "
             f"{row['promises']:>3} promises {row['remedies']:>3} remedies  {str(row['sha256'])[:12]}"
         )
+
+
+@charter_app.command("lint")
+def charter_lint(
+    file: Annotated[Path | None, typer.Argument(help="A charter file; default all that there are.")] = None,
+    clauses: Annotated[Path | None, typer.Option(help="YAML of the document's clauses: ids, or rows by city.")] = None,
+    contracts: Contracts = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong with charters; ends with 1 where anything is an error."""
+    with _plain_errors():
+        shelf = files.read(contracts)
+        listed = {} if clauses is None else charters.read_clauses(clauses)
+        chosen = {name: content for name, content in shelf.items() if name.startswith("charters/")}
+        if file is not None:
+            chosen = {str(file): file.read_bytes()}
+        rows = []
+        for name, content in chosen.items():
+            tenant = Path(name).stem.rpartition("-")[0]
+            named = listed.get(tenant, listed.get(""))
+            rows += [{"file": name, **found._asdict()} for found in charters.lint(content, shelf, named)]
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        for row in rows:
+            typer.echo(f"{row['severity']} {row['file']} {row['where']} ({row['code']}): {row['says']}")
+        errors = sum(row["severity"] == "error" for row in rows)
+        typer.echo(f"{len(chosen)} charters, {errors} errors, {len(rows) - errors} warnings")
+    if any(row["severity"] == "error" for row in rows):
+        raise typer.Exit(1)
+
+
+@charter_app.command("diff")
+def charter_diff(
+    old: Annotated[Path, typer.Argument(help="The charter file that holds.")],
+    new: Annotated[Path, typer.Argument(help="The charter file to come.")],
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "en",
+    contracts: Contracts = None,
+    as_json: AsJson = False,
+) -> None:
+    """What a new version of a charter changes for citizens, in words."""
+    with _plain_errors():
+        if lang not in ("ko", "en"):
+            raise ValueError(f"--lang {lang}: ko or en")
+        laws = {Path(n).stem: body for n, body in files.read(contracts).items() if n.startswith("law/")}
+        changes = charters.diff(*(parse_charter(path.read_bytes(), laws) for path in (old, new)))
+    if as_json:
+        typer.echo(json.dumps([change._asdict() for change in changes], ensure_ascii=False))
+        return
+    for change in changes:
+        typer.echo(f"{change.says[lang]} ({change.where})")
+    if not changes:
+        typer.echo("Nothing changes for citizens." if lang == "en" else "시민에게 달라지는 것이 없습니다.")
+
+
+@charter_app.command("coverage")
+def charter_coverage(
+    tenant: Annotated[str | None, typer.Option(help="One city; default all that have stories.")] = None,
+    prove: Annotated[bool, typer.Option(help="Take each clause out and see a test of its fail.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Every clause: how it is kept, and the tests that show it."""
+    with _plain_errors():
+        rows = list(covering.coverage(tenant, prove))
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        for row in rows:
+            proved = "" if "proved" not in row else "  proved" if row["proved"] else "  NOT PROVED"
+            typer.echo(
+                f"{row['id']:<32} {row['kind']:<10} {row['kept_by']:<10} {row['status']:<7} "
+                f"{len(row['tests']):>2} tests{proved}"
+            )
+    if not all(row.get("proved", True) for row in rows):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ async def refold(settings: Settings) -> AsyncIterator[dict[str, Any]]:
                     if tokens[0] != "cases":
                         continue
                     number = int(tokens[1])
-                    partition = partitions.setdefault(number, Partition(Rulebook(library)))
+                    partition = partitions.setdefault(number, Partition(Rulebook(library), number))
                     event = decode_event(entry.data)
                     if event.type == "clock.advanced":
                         assert event.data.to is not None

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,8 +11,8 @@ import msgspec
 from contracts import files
 from contracts.streams import PARTITIONS
 from services.rules import instants
-from services.rules.facts import Event, decode_event
-from services.rules.instants import Instant
+from services.rules.facts import Event, Fact, decode_event
+from services.rules.instants import Instant, of_datetime
 from services.rules.routing import route
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
@@ -39,18 +40,18 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
     return events
 
 
-def new_world() -> World:
-    """A world with the files that come with Gihan."""
-    library = Library(files.read())
+def new_world(library: Library | None = None) -> World:
+    """A world with the files that come with Gihan, or those of a library."""
+    library = library or Library(files.read())
     return World([Rulebook(library) for _ in range(PARTITIONS)])
 
 
 class Zones(dict[str, ZoneInfo]):
     """The time zone of each tenant, by its newest calendar."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         super().__init__()
-        self._library = Library(files.read())
+        self._library = Library(files.read(folder))
 
     def __missing__(self, tenant: str) -> ZoneInfo:
         charter = self._library.charters_of(tenant)[-1][1]
@@ -58,17 +59,20 @@ class Zones(dict[str, ZoneInfo]):
         return zone
 
 
-def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
-    """The decisions that follow from events in the order of the file.
+def simulate(
+    events: list[Event], until: Instant | None, library: Library | None = None, world: World | None = None
+) -> Iterator[Decided]:
+    """The decisions that follow from events in the order of the file, in a new world (of `library`) or the one given.
 
     If the file holds any clock.advanced, no other tick is made; otherwise, before an event recorded at R, the clock
     passes every instant before R, and at the end every instant before `until` (else the last R).
     """
-    world = new_world()
+    world = world or new_world(library)
     ticks = any(event.type == CLOCK for event in events)
     seen: dict[tuple[str, str, str], Event] = {}
     reported: dict[tuple[str, str, str], str | None] = {}
     last: Instant = 0
+    opened = {event.tenant for event in events if event.type == "charter.enacted"}
     for sequence, event in enumerate(events, 1):
         last = max(last, event.recorded)
         if not ticks:
@@ -82,6 +86,10 @@ def simulate(events: list[Event], until: Instant | None) -> Iterator[Decided]:
         if event.type == "fault.reported":
             reported[(event.tenant, event.case_id, event.id)] = event.data.officer
         yield from world.feed(completed, sequence)
+        if event.tenant and event.tenant not in opened:
+            # Nothing in the file enacts the charter: the tenant's duties run from its first event.
+            opened.add(event.tenant)
+            yield from world.open_home(event.tenant, Fact(0, "", "charter", "charter.enacted", of_datetime(event.time)))
     if not ticks:
         yield from world.pass_before(last if until is None else until)
     for case in (case for partition in world.partitions for case in partition.cases.values() if case.stuck):

@@ -15,8 +15,8 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import asyncpg
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage
@@ -39,10 +39,13 @@ from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.intake.append import Appender
 from services.intake.doors import Doors, Inbox
+from services.intake.explain import Explainer
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
 from services.intake.reserve import refused_answer
 from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
+from services.rules.calendar import OutOfCalendar
+from services.rules.explain_text import as_json, in_words
 from services.rules.instants import MINUTE
 
 VERSION = "1"
@@ -70,6 +73,17 @@ class Fate(BaseModel):
     receipt: str | None = Field(default=None, description="The receipt number of the case.")
     backdated: bool = Field(description="It happened more than five minutes before it came.")
     code: str | None = Field(default=None, description="Why it was refused.")
+
+
+class Explained(BaseModel):
+    """Why a deadline is when it is."""
+
+    case: str
+    promise: str
+    explanations: list[dict[str, Any]] = Field(
+        description="One for each run of the promise in the case, in order of start: the clause, versions, steps that "
+        "follow one another without a gap and count exactly the period, extensions, suspensions, moves, due, state."
+    )
 
 
 class Publishers:
@@ -126,6 +140,7 @@ def build_app(settings: Settings) -> FastAPI:
             ]
             publishers.pool = pool
             app.state.pool = pool
+            app.state.explainer = Explainer(pool)
             app.state.doors = doors = Doors(tenants, clock, appender)
             inbox = Inbox(doors, clock, pool, nc, vault)
             stream = _stream_broker(settings, health, doors, inbox)
@@ -206,6 +221,44 @@ def _add_routes(app: FastAPI, publishers: Publishers) -> None:
             raise Problem(HTTPStatus.NOT_FOUND, "unknown_event", "You have published no event of this name.")
         backdated = row["recorded"] - row["occurred"] > AHEAD_MINUTES * MINUTE
         return Fate(**{**dict(row), "code": row["refusal"], "backdated": backdated})
+
+    @app.get(
+        "/v1/cases/{case}/deadlines/{promise}/explain",
+        tags=["cases"],
+        summary="Why a deadline is when it is",
+        response_model=Explained,
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            401: problems[401],
+            404: {"description": "You have no such case, or nothing is promised in it by that name."},
+            409: {"description": "The rules cannot date this case; an operator has to look at it."},
+        },
+    )
+    async def explain(
+        case: str,
+        promise: str,
+        request: Request,
+        publisher: Annotated[Publisher, Depends(publishers)],
+        lang: Annotated[Literal["ko", "en"], Query(description="Of the text.")] = "ko",
+    ) -> Response:
+        """Of your own cases alone, as folded by now. With `Accept: text/plain` in plain sentences."""
+        case = case.lower()
+        owner = await app.state.pool.fetchval(
+            'select source from read.subject_refs where tenant = $1 and "case" = $2', publisher.tenant, case
+        )
+        found = None
+        if owner == publisher.source:
+            try:
+                found = await app.state.explainer.explain(publisher.tenant, case, promise)
+            except OutOfCalendar:
+                raise Problem(
+                    HTTPStatus.CONFLICT, "out_of_calendar", "A period of this case ends where no calendar reaches."
+                ) from None
+        if not found:
+            raise Problem(HTTPStatus.NOT_FOUND, "unknown_deadline", "You have no case with a deadline of this name.")
+        if "text/plain" in request.headers.get("accept", ""):
+            return PlainTextResponse("\n".join(in_words(one, lang) for one in found))
+        return JSONResponse({"case": case, "promise": promise, "explanations": [as_json(one) for one in found]})
 
 
 def problem(refusal: Refusal) -> Problem:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from contracts.envelope import Contract, Envelope, Id, UnknownVersion, current_data
 from contracts.events import MUNICIPAL_TYPES, OPENING_TYPES, published_model
 from services.chassis.http import describe_invalid
+from services.intake import admission
 from services.rules.instants import DAY, MINUTE, Instant, of_datetime
 from services.rules.tenants import Tenant
 
@@ -133,6 +134,7 @@ def judge(value: Any, publisher: Publisher, tenants: Mapping[str, Tenant], now: 
     data = _data(envelope)
     time = of_datetime(envelope.time)
     _check_time(time, tenant, now)
+    _check_admission(envelope.type, data, time, tenant)
     return Judged(
         tenant=tenant,
         source=envelope.source,
@@ -190,6 +192,14 @@ def _check_time(time: Instant, tenant: Tenant, now: Instant) -> None:
             f"The time lies more than {tenant.backdate_days} days back, which is this tenant's limit.",
             "/time",
         )
+
+
+def _check_admission(type: str, data: Contract, time: Instant, tenant: Tenant) -> None:
+    """Refuses what the tenant's own charter does not register, before anything of it is kept."""
+    judgement = admission.judge(tenant, type, data, time)
+    if judgement.refused:
+        asked = ", ".join(judgement.asks)
+        raise Refusal(judgement.refused, f"This city does not register it without these details: {asked}.", "/data")
 
 
 def _case(envelope: Envelope, tenant: Tenant) -> str:

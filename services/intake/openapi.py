@@ -31,7 +31,12 @@ _COMPLAINT: dict[str, Any] = {
         "kind": "inquiry",
         "title": "가로등이 꺼져 있습니다",
         "text": "공원 입구의 가로등이 사흘째 꺼져 있습니다.",
-        "applicant": {"name": "홍길동", "mobile": "010-0000-0000", "email": "gildong@citizen.example"},
+        "applicant": {
+            "name": "홍길동",
+            "address": "서울시 중구 1",
+            "mobile": "010-0000-0000",
+            "email": "gildong@citizen.example",
+        },
         "notify_by": "sms",
         "language": "ko",
     },

@@ -143,15 +143,20 @@ class Calendar:
         before: list[int] = []
         total = 0
         for ordinal in range(self._first, self._last + 1):
-            day = date.fromordinal(ordinal)
-            for begin, end in self.stretches(ordinal):
-                start = self._at(day, begin)
-                stop = self.midnight(ordinal + 1) if end == MIDNIGHT else self._at(day, end)
+            for start, stop in self.shifts(ordinal):
                 starts.append(start)
                 ends.append(stop)
                 before.append(total)
                 total += stop - start
         return starts, ends, before
+
+    def shifts(self, ordinal: int) -> list[tuple[Instant, Instant]]:
+        """The stretches of work of one date, as instants."""
+        day, after = date.fromordinal(ordinal), self.midnight(ordinal + 1)
+        return [
+            (self._at(day, begin), after if end == MIDNIGHT else self._at(day, end))
+            for begin, end in self.stretches(ordinal)
+        ]
 
     def _at(self, day: date, clock: time) -> Instant:
         if clock == MIDNIGHT:

@@ -15,6 +15,8 @@ from services.rules import counting
 from services.rules.calendar import WeekHours, parse_hours
 from services.rules.counting import Span
 from services.rules.facts import Data, Period
+from services.rules.law import LawRules, parse_law_rules
+from services.rules.policy import Policy, parse_policy
 
 PERIOD_UNITS = {
     "hours": "working_hours",
@@ -34,13 +36,14 @@ class Petition(msgspec.Struct, frozen=True):
 
     data: Data = Data()
     period: Period | None = None
+    policy: Policy = Policy()
 
 
 class Condition(msgspec.Struct, frozen=True):
     """One demand on a field: one of `values` (or none of them), at least a number, or merely present."""
 
     path: tuple[str, ...]
-    test: Literal["any_of", "none_of", "at_least", "present"]
+    test: Literal["any_of", "none_of", "at_least", "present", "includes"]
     values: tuple[Any, ...]
 
     def holds(self, data: Data, petition: "Petition") -> bool:
@@ -52,6 +55,8 @@ class Condition(msgspec.Struct, frozen=True):
             return value not in self.values
         if self.test == "present":
             return (value is not None) is bool(self.values[0])
+        if self.test == "includes":
+            return value is not None and self.values[0] in value
         return value is not None and bool(value >= self.values[0])
 
 
@@ -73,25 +78,55 @@ class Start(msgspec.Struct, frozen=True):
     breach: str = ""
     from_receipt: bool = False
     skip_when_past: bool = False
+    after_due_of: str = ""
 
 
 class Within(msgspec.Struct, frozen=True):
-    """How long: a span, the handling period, a table by a field, or a named instant (less a span)."""
+    """How long: a span, the handling period, a table by a field, a named instant (less a span), or the end of a named
+    date."""
 
     span: Span | None = None
     period: bool = False
+    at: str = ""
     or_at: str = ""
     before_at: str = ""
     by: str = ""
     table: Mapping[str, Span] = {}
 
 
+class Timing(msgspec.Struct, frozen=True):
+    """When one event must come: within a span of an earlier instant, or not before it is over.
+
+    The instant is that of the latest event that `since` matches, or the one that the event itself names in `field`.
+    With `first` only the first event of its type is judged, and none after an event of the type `unless`.
+    """
+
+    since: Match | None = None
+    field: str = ""
+    within: Span | None = None
+    not_before: Span | None = None
+    first: bool = False
+    unless: str = ""
+
+
+class Yearly(msgspec.Struct, frozen=True):
+    """A date of every year by whose end something must have happened; never rolled."""
+
+    month: int
+    day: int
+    until: tuple[Match, ...]
+
+
 class Promise(msgspec.Struct, frozen=True):
-    """One promise of a charter, or one deadline of a law."""
+    """One promise of a charter, or one deadline of a law.
+
+    What somebody else than the office owes lapses when it is over, and is no breach. `timing` and `after_lapses`
+    (a promise and how often it must have lapsed before) are measures taken on an event and those before it.
+    """
 
     id: str
     section: str
-    kind: Literal["deadline", "recurring", "measure"]
+    kind: Literal["deadline", "recurring", "measure", "duty"]
     says: Mapping[str, str]
     starts: tuple[Start, ...] = ()
     within: Within = Within()
@@ -107,6 +142,17 @@ class Promise(msgspec.Struct, frozen=True):
     measured: Match | None = None
     field: tuple[str, ...] = ()
     limit: tuple[str, int] | None = None
+    owed_by: Literal["office", "citizen", "third_party", "nobody"] = "office"
+    extended_by: str = ""
+    timing: Timing | None = None
+    after_lapses: tuple[str, int] | None = None
+    since: str = ""
+    noted: tuple[Match, ...] = ()
+    noted_before: str = ""
+    yearly: tuple[Yearly, ...] = ()
+    until_all: bool = False
+    first_of_year: bool = False
+    clause: str = ""
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -114,7 +160,7 @@ class Promise(msgspec.Struct, frozen=True):
         if within.period:
             return None if period is None else Span(period.amount, PERIOD_UNITS[period.unit])
         if within.by:
-            value = _field((within.by,), data, petition)
+            value = _field(tuple(within.by.split(".")), data, petition)
             return within.table.get(str(value), within.span)
         return within.span
 
@@ -129,12 +175,13 @@ class Promise(msgspec.Struct, frozen=True):
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """What brings a remedy: breaches of promises, or confirmed faults."""
+    """What brings a remedy: breaches of promises, confirmed faults, or (`unasked`) any remedy that is proposed."""
 
     breach: frozenset[str] = frozenset()
     fault: frozenset[str] = frozenset()
     where: tuple[Condition, ...] = ()
     needs: tuple[str, ...] = ()
+    unasked: bool = False
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -148,6 +195,34 @@ class Remedy(msgspec.Struct, frozen=True):
     money: bool
     amount: int | None
     tasks: tuple[str, ...]
+    repeated: int = 0
+    repeated_tasks: tuple[str, ...] = ()
+
+
+class Clause(msgspec.Struct, frozen=True):
+    """A promise that no clock and no number keeps: what it wants at certain events, or merely what it says.
+
+    `outside` names weekly hours: it applies only when they are closed. `refuse`, `mark` and `asks` are for what comes
+    in: refused with a code, or let in with a mark, and the details asked for. `desks` are (match, closed hours, task):
+    the first that fits takes it in. `steps` are the events of a workflow.
+    `still` names what other than rules and events is missing yet.
+    """
+
+    id: str
+    section: str
+    kind: Literal["task", "notice", "admission", "workflow", "conduct"]
+    says: Mapping[str, str]
+    on: tuple[Match, ...] = ()
+    outside: str = ""
+    tasks: tuple[str, ...] = ()
+    notice: str = ""
+    once: bool = False
+    refuse: str = ""
+    mark: str = ""
+    asks: tuple[str, ...] = ()
+    desks: tuple[tuple[Match, str, str], ...] = ()
+    steps: tuple[str, ...] = ()
+    still: str = ""
 
 
 class ExtensionRules(msgspec.Struct, frozen=True):
@@ -172,10 +247,20 @@ class Law(msgspec.Struct, frozen=True):
 
     id: str
     version: str
+    name: Mapping[str, str]
     periods: Mapping[str, Period]
     extension: ExtensionRules
     disclosure_extension: ExtensionRules
     promises: tuple[Promise, ...]
+    rules: LawRules = LawRules()
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A statutory service: its period, and whether it counts as accepted when that is over without an answer."""
+
+    name: str
+    period: Period | None = None
+    deemed_acceptance: bool = False
 
 
 class Charter(msgspec.Struct, frozen=True):
@@ -194,16 +279,27 @@ class Charter(msgspec.Struct, frozen=True):
     starting: Mapping[str, tuple[tuple[Promise, Start], ...]]
     starting_at_breach: Mapping[str, tuple[tuple[Promise, Start], ...]]
     measuring: Mapping[str, tuple[Promise, ...]]
+    policy: Policy = Policy()
+    services: Mapping[str, Service] = {}
+    clauses: Mapping[str, Clause] = {}
+    listening: Mapping[str, tuple[Clause, ...]] = {}
 
     @property
     def label(self) -> str:
         """How decisions name the charter."""
         return f"{self.tenant}@{self.version}"
 
+    def knows(self, clause: str) -> bool:
+        """Whether the charter or its law has a promise, a remedy or a clause of that name."""
+        return clause in self.promises or clause in self.clauses or any(remedy.id == clause for remedy in self.remedies)
+
     def period_of(self, data: Data) -> Period | None:
-        """The handling period of a case: as set, or that of its kind in law."""
+        """The handling period of a case: as set, or that of its service, or that of its kind in law."""
         if data.period is not None:
             return data.period
+        service = self.services.get(data.service or "")
+        if service is not None and service.period is not None:
+            return service.period
         return self.law.periods.get(data.kind or "") if self.law else None
 
 
@@ -216,6 +312,7 @@ def parse_law(document: bytes) -> Law:
         return Law(
             id=content["law"],
             version=str(content["version"]),
+            name=content["name"],
             periods={kind: Period(**period) for kind, period in content["periods"].items()},
             extension=ExtensionRules(
                 maximum=extension["maximum"],
@@ -228,6 +325,7 @@ def parse_law(document: bytes) -> Law:
                 grounds=((None, frozenset(disclosure["any_of"])),),
             ),
             promises=tuple(_promise(row, {}) for row in content["promises"]),
+            rules=parse_law_rules(content),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"law file: {error} is missing, unknown or of the wrong kind") from error
@@ -244,8 +342,10 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
         defaults = content.get("defaults") or {}
         own = tuple(_promise(row, defaults) for row in content["promises"])
         promises = {promise.id: promise for promise in (*(law.promises if law else ()), *own)}
-        own_ids = frozenset(promise.id for promise in own)
+        # A duty is owed to everybody: missing it compensates nobody.
+        own_ids = frozenset(promise.id for promise in own if promise.kind != "duty")
         remedies = tuple(_remedy(row, own_ids) for row in content.get("remedies") or ())
+        clauses = {row["id"]: _clause(row) for row in content.get("clauses") or ()}
         return Charter(
             tenant=content["tenant"],
             version=str(content["version"]),
@@ -257,13 +357,22 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
             law=law,
             promises=promises,
             remedies=remedies,
-            **_indexes(promises),
+            policy=parse_policy(content.get("policy") or {}),
+            services=_services(content.get("services") or ()),
+            **_indexes(promises, clauses),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"charter file: {error} is missing, unknown or of the wrong kind") from error
 
 
-def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
+def _services(rows: Any) -> dict[str, Service]:
+    try:
+        return {service.name: service for service in msgspec.convert(rows, tuple[Service, ...])}
+    except msgspec.ValidationError as error:
+        raise ValueError(f"services: {error}") from error
+
+
+def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> dict[str, Any]:
     starting: dict[str, list[tuple[Promise, Start]]] = {}
     at_breach: dict[str, list[tuple[Promise, Start]]] = {}
     measuring: dict[str, list[Promise]] = {}
@@ -275,10 +384,16 @@ def _indexes(promises: Mapping[str, Promise]) -> dict[str, Any]:
                 at_breach.setdefault(start.breach, []).append((promise, start))
         if promise.measured is not None:
             measuring.setdefault(promise.measured.type, []).append(promise)
+    listening: dict[str, list[Clause]] = {}
+    for clause in clauses.values():
+        for type in dict.fromkeys(match.type for match in (*clause.on, *(desk[0] for desk in clause.desks))):
+            listening.setdefault(type, []).append(clause)
     return {
         "starting": {type: tuple(rows) for type, rows in starting.items()},
         "starting_at_breach": {name: tuple(rows) for name, rows in at_breach.items()},
         "measuring": {type: tuple(rows) for type, rows in measuring.items()},
+        "clauses": clauses,
+        "listening": {type: tuple(rows) for type, rows in listening.items()},
     }
 
 
@@ -296,8 +411,10 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             kind=row["kind"],
             says=row["says"],
             starts=starts,
-            within=_within(row.get("within") or row.get("every") or {}),
-            until=tuple(_match(entry) for entry in row.get("until") or row.get("until_each") or ()),
+            within=_within({} if row["kind"] == "measure" else row.get("within") or row.get("every") or {}),
+            until=tuple(
+                _match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ()
+            ),
             ends_with_case=ends == "case_closed",
             ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
             suspends=row.get("suspends", "none"),
@@ -309,6 +426,17 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             measured=_match(row) if row["kind"] == "measure" else None,
             field=tuple(row.get("field", "").split(".")),
             limit=next(iter(row["limit"].items())) if row.get("limit") else None,
+            owed_by=row.get("owed_by", "office"),
+            extended_by=row.get("extended_by", ""),
+            timing=_timing(row) if "within" in row or "not_before" in row else None,
+            after_lapses=next(iter(row["after_lapses"].items())) if row.get("after_lapses") else None,
+            since=row["since"] if isinstance(row.get("since"), str) else "",
+            noted=tuple(_match(entry) for entry in row.get("noted") or ()),
+            noted_before=row.get("noted_before", ""),
+            yearly=tuple(_yearly(entry) for entry in row.get("each_year") or ()),
+            until_all="until_all" in row,
+            first_of_year=row.get("first_of_year", False),
+            clause=row.get("clause", ""),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
@@ -317,12 +445,34 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
         raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 
+def _timing(row: dict[str, Any]) -> Timing | None:
+    """Of a measure; a promise's own span is read elsewhere."""
+    since = row.get("since")
+    if row["kind"] != "measure" or since is None:
+        return None
+    named = isinstance(since, str)
+    return Timing(
+        since=None if named else _match(since),
+        field=since if named else "",
+        within=_span(row["within"]) if "within" in row else None,
+        not_before=_span(row["not_before"]) if "not_before" in row else None,
+        first=row.get("first", False),
+        unless=row.get("unless", ""),
+    )
+
+
+def _yearly(entry: dict[str, Any]) -> Yearly:
+    month, _, day = entry["due"].partition("-")
+    return Yearly(int(month), int(day), tuple(_match(match) for match in entry["until"]))
+
+
 def _start(entry: dict[str, Any]) -> Start:
     return Start(
         match=_match(entry) if "on" in entry else None,
         breach=entry.get("breach", ""),
         from_receipt=entry.get("count_from") == "receipt",
         skip_when_past=entry.get("when_past") == "skip",
+        after_due_of=entry.get("after_due_of", ""),
     )
 
 
@@ -338,6 +488,8 @@ def _within(row: dict[str, Any]) -> Within:
         )
     if not row:
         return Within()
+    if "at" in row:
+        return Within(at=row["at"])
     return Within(span=_span(row), or_at=row.get("or_at", ""), before_at=row.get("before", ""))
 
 
@@ -361,7 +513,7 @@ def _condition(path: str, demand: Any) -> Condition:
         ((test, value),) = demand.items()
         if test == "not":
             return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present"):
+        if test in ("at_least", "present", "includes"):
             return Condition(names, test, (value,))
         raise ValueError(f"demand {test!r} on {path}")
     return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
@@ -373,6 +525,8 @@ def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
         return None if period is None else counting.days_of(Span(period.amount, period.unit))
     if name == "has_period":
         return period is not None
+    if name == "policy":
+        return getattr(petition.policy, path[1])
     value = _walk(path, data)
     if value is None:
         value = _walk(path, petition.data)
@@ -399,9 +553,34 @@ def _remedy(row: dict[str, Any], own: frozenset[str]) -> Remedy:
             money="amount" in row,
             amount=row.get("amount"),
             tasks=tuple(row.get("tasks") or ()),
+            repeated=row["repeated"]["from"] if "repeated" in row else 0,
+            repeated_tasks=tuple(row["repeated"]["tasks"]) if "repeated" in row else (),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"remedy {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _clause(row: dict[str, Any]) -> Clause:
+    try:
+        return Clause(
+            id=row["id"],
+            section=row["section"],
+            kind=row["kind"],
+            says=row["says"],
+            on=tuple(_match(entry) for entry in row.get("on") or ()),
+            outside=row.get("outside", ""),
+            tasks=tuple(row.get("tasks") or ()),
+            notice=row.get("notice", ""),
+            once=row.get("once", False),
+            refuse=row.get("refuse", ""),
+            mark=row.get("mark", ""),
+            asks=tuple(row.get("asks") or ()),
+            desks=tuple((_match(desk), desk.get("outside", ""), desk["task"]) for desk in row.get("desks") or ()),
+            steps=tuple(row.get("steps") or ()),
+            still=row.get("still", ""),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"clause {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 
 def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
@@ -412,6 +591,7 @@ def _trigger(entry: dict[str, Any], own: frozenset[str]) -> Trigger:
         fault=frozenset(entry.get("fault") or ()),
         where=_conditions(entry.get("where") or {}),
         needs=tuple(entry.get("needs") or ()),
+        unasked=entry.get("remedy") == "any",
     )
 
 

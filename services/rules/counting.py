@@ -99,7 +99,7 @@ def due(
     # Which of the two rules of art. 19 holds is decided by the period as set, not as extended.
     if unit == "statutory_days" and span.amount <= HOURS_UP_TO_DAYS:
         return _worked(calendar, start, amount * WORKING_DAY, _intervals(calendar, gaps))
-    excluded = _excluded_dates(calendar, gaps)
+    excluded = excluded_dates(calendar, gaps)
     if unit == "working_days":
         return _working_days(calendar, start, amount, excluded)
     last = _last_date(calendar, start, Span(amount, unit), excluded, count_first_date, roll)
@@ -113,7 +113,7 @@ def before(calendar: Calendar, moment: Instant, span: Span) -> Instant:
     if span.unit in WORKING:
         return calendar.at(max(calendar.worked(moment) - span.amount * WORKING[span.unit], 1))
     if span.unit in WALL:
-        return _of_wall(_wall(moment, calendar.zone) - span.amount * WALL[span.unit], calendar.zone)
+        return of_wall(wall(moment, calendar.zone) - span.amount * WALL[span.unit], calendar.zone)
     raise ValueError(f"a span before an instant takes hours or shorter units, not {span.unit}")
 
 
@@ -122,19 +122,27 @@ def depends_on_calendar(unit: str) -> bool:
     return unit not in PLAIN and unit not in WALL
 
 
+def in_dates(span: Span) -> bool:
+    """Whether a period is counted in dates, so that it ends with its last one."""
+    if span.unit == "statutory_days":
+        return span.amount > HOURS_UP_TO_DAYS
+    return span.unit not in (*PLAIN, *WALL, *WORKING, "working_days")
+
+
 def _on_the_wall(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Interval]) -> Instant | None:
     zone = calendar.zone
-    shown = [(_wall(begin, zone), None if end is None else _wall(end, zone)) for begin, end in gaps]
-    moment = _elapsed(_wall(start, zone), length, shown)
-    return None if moment is None else _of_wall(moment, zone)
+    shown = [(wall(begin, zone), None if end is None else wall(end, zone)) for begin, end in gaps]
+    moment = _elapsed(wall(start, zone), length, shown)
+    return None if moment is None else of_wall(moment, zone)
 
 
-def _wall(moment: Instant, zone: ZoneInfo) -> int:
+def wall(moment: Instant, zone: ZoneInfo) -> int:
     """What the clock on the wall shows, as if it were UTC."""
     return of_datetime(local(moment, zone).replace(tzinfo=UTC))
 
 
-def _of_wall(shown: int, zone: ZoneInfo) -> Instant:
+def of_wall(shown: int, zone: ZoneInfo) -> Instant:
+    """The instant at which the clock on the wall shows this."""
     return of_datetime(local(shown, _UTC).replace(tzinfo=zone))
 
 
@@ -202,9 +210,9 @@ def _last_date(
     elif span.unit == "weeks":
         last = first + 7 * span.amount - 1
     elif span.unit in ("months", "calendar_months"):
-        last = _day_before_corresponding(first, span.amount)
+        last = day_before_corresponding(first, span.amount)
     elif span.unit == "years":
-        last = _day_before_corresponding(first, 12 * span.amount)
+        last = day_before_corresponding(first, 12 * span.amount)
     else:
         raise ValueError(f"unknown unit {span.unit!r}; use one of {', '.join(UNITS)}")
     for begin, end in excluded:
@@ -218,7 +226,7 @@ def _last_date(
     return calendar.roll(last) if roll else last
 
 
-def _day_before_corresponding(first: int, months: int) -> int:
+def day_before_corresponding(first: int, months: int) -> int:
     """The date before the corresponding one so many months on; where there is none, the month's end
     (Civil Act art. 160(2), (3))."""
     day = date.fromordinal(first)
@@ -258,7 +266,7 @@ def _intervals(calendar: Calendar, gaps: Sequence[Gap]) -> list[Interval]:
     return _merged(found, 0)
 
 
-def _excluded_dates(calendar: Calendar, gaps: Sequence[Gap]) -> list[Interval]:
+def excluded_dates(calendar: Calendar, gaps: Sequence[Gap]) -> list[Interval]:
     """Gaps as ranges of dates, both ends included. An exact gap takes out only the dates that it covers wholly:
     less than a date cannot be taken from a period that is counted in dates."""
     found: list[Interval] = []

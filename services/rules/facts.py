@@ -86,7 +86,14 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     settled_without_transfer: bool | None = None
     has_name: bool | None = None
     has_address: bool | None = None
+    has_phone: bool | None = None
+    has_mobile: bool | None = None
+    has_email: bool | None = None
+    where: tuple[str, ...] | None = None
+    year: int | None = None
     version: str | int | None = None
+    over_objection: bool | None = None
+    local: bool | None = None
     sha256: str | None = None
     in_force: str | None = None
     applies: str | None = None
@@ -131,7 +138,8 @@ kind), whose text names the field's path."""
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened."""
+    """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened; `origin` the case
+    that it is about, where this is a copy for another one."""
 
     sequence: int
     source: str
@@ -139,6 +147,7 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     time: Instant
     data: Data = Data()
+    origin: str = ""
 
     @property
     def key(self) -> str:
@@ -162,9 +171,15 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.time if named is None else min(self.time, of_datetime(named))
 
 
+COPIED = ("fault.confirmed", "fault.dismissed")
+"""Types of which the case of the officer keeps a copy."""
+
+
 def fact_of(event: Event, sequence: int) -> Fact:
     """The fact that an event states."""
-    return Fact(sequence, event.source, event.id, event.type, of_datetime(event.time), event.data)
+    about = event.subject.lower()
+    origin = about if event.type in COPIED and about != event.case_id else ""
+    return Fact(sequence, event.source, event.id, event.type, of_datetime(event.time), event.data, origin)
 
 
 def in_effect(facts: Iterable[Fact]) -> tuple[Fact, ...]:

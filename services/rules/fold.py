@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from services.rules import consequences
 from services.rules.facts import Fact
+from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
-from services.rules.standing import work_out
 from services.rules.state import TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
 
 REVISION = "1"
@@ -22,6 +23,8 @@ REASONS = {
     "complaint.extended": "extended",
     "complaint.classified": "classified",
     "complaint.reopened": "reopened",
+    "complaint.supplement_extended": "extended",
+    "objection.extended": "extended",
     "callback.rescheduled": "rescheduled",
     "fact.voided": "fact_voided",
     "calendar.exception": "calendar",
@@ -29,6 +32,13 @@ REASONS = {
     "charter.enacted": "charter",
 }
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
+
+
+ENDED = ("void", "lapsed")
+"""States in which nothing is promised any more."""
+
+DEEMED = "deemed_acceptance"
+"""Why the breach of a period is more than that: the petition counts as accepted from the day after it."""
 
 
 def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[Case, list[Decision]]:
@@ -41,8 +51,6 @@ def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[C
         if any(known.key == fact.key for known in case.facts):
             return case, []
         case = _with_fact(case, fact)
-    if case.id.startswith(OFFICER):
-        return case, []  # holds the copies of findings about one officer; no promise to a citizen runs there
     return refold(case, fact, clock, rules)
 
 
@@ -62,7 +70,11 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
     `cause` is the fact that brings it, or None for time. Raises OutOfCalendar where a period has no end there.
     """
     first = {deadline.key: deadline.first_due for deadline in case.deadlines}
-    standing = _told_first(work_out(case.facts, clock, rules), first)
+    if case.id.startswith(OFFICER):
+        # Holds the copies of findings about one officer; no promise to a citizen runs there.
+        standing = consequences.of_officer(case.facts, rules.charter)
+    else:
+        standing = _told_first(work_out(case.facts, clock, rules, case.id == case.tenant), first)
     decisions = list(_differences(case, standing, cause, clock if cause is None else cause.time))
     warned = list(case.warned)
     for deadline in standing.deadlines.values():
@@ -81,7 +93,7 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
         warned=tuple(warned),
         closed=standing.closed,
         next_at=standing.next_at,
-        charter=rules.charter.label,
+        charter=standing.charter or rules.charter.label,
     )
     return changed, sorted(decisions, key=lambda decision: decision.order)
 
@@ -124,7 +136,7 @@ def _differences(case: Case, standing: Standing, cause: Fact | None, now: Instan
             at = finding.at if finding.by_time or cause is None else now
             yield _of_finding(case, finding.kind, at, finding)
     for name, finding in known.items():
-        if name not in standing.findings:
+        if name not in standing.findings and finding.kind in TAKEN_BACK:
             yield _of_finding(case, TAKEN_BACK[finding.kind], now, finding)
 
 
@@ -134,7 +146,7 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
         assert old is not None
         if old.state == "broken":
             yield _decision("breach.retracted", at, old)
-        if old.state != "void":
+        if old.state not in ENDED:
             yield _decision("deadline.voided", at, old)
         return
     if old is None:
@@ -152,15 +164,18 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
     if new.state == "met" and was != "met":
         yield _decision("deadline.met", at, new)
     elif new.state == "broken" and was != "broken":
-        yield _decision("deadline.breached", new.due or at, new)
-    elif new.state == "void" and was != "void":
-        yield _decision("deadline.voided", at, new)
+        yield _decision("deadline.breached", new.due or at, new, DEEMED if new.deemed else "")
+    elif new.state in ENDED and was not in ENDED:
+        lapsed = new.state == "lapsed"
+        yield _decision("deadline.voided", new.due or at if lapsed else at, new, "lapsed" if lapsed else "")
 
 
 def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Iterator[Decision]:
     """Whether a known deadline moved, stopped or runs again."""
+    if cause is None and new.turned is not None:
+        at = new.turned
     # What met or ended it is gone, not merely dated otherwise.
-    reopened = old.state == "void" or (old.state == "met" and new.met_at is None)
+    reopened = (old.state in ENDED and new.state not in ENDED) or (old.state == "met" and new.met_at is None)
     if new.state == "suspended":
         if old.state != "suspended":
             yield _decision("deadline.suspended", at, new, "reopened" if reopened else "")
@@ -168,9 +183,15 @@ def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) ->
         yield _decision("deadline.moved", at, new, "reopened")
     elif old.state == "suspended" and new.state in ("open", "broken"):
         yield _decision("deadline.resumed", at, new)
-    elif old.due is not None and new.due is not None and old.due != new.due:
-        reason = REASONS.get(cause.type, "late_fact") if cause is not None else "late_fact"
+    elif old.due is not None and new.due is not None and (old.due != new.due or _is_settled_date(old, new)):
+        # Time alone moves nothing but for a charter whose day has come.
+        reason = REASONS.get(cause.type, "late_fact") if cause is not None else "charter"
         yield _decision("deadline.moved", at, new, reason)
+
+
+def _is_settled_date(old: Deadline, new: Deadline) -> bool:
+    """Whether a date told as provisional stands, now that its year is enacted."""
+    return new.state == "open" and old.provisional and not new.provisional
 
 
 def _decision(kind: str, at: Instant, deadline: Deadline, reason: str = "") -> Decision:

@@ -7,6 +7,7 @@ missing stops the reader with a clear error; nothing is ever guessed in its plac
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
+from itertools import pairwise
 from typing import NamedTuple
 
 import yaml
@@ -14,10 +15,23 @@ import yaml
 from services.rules import calendar as calendars
 from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, WeekHours
 from services.rules.charter import Charter, parse_charter
-from services.rules.facts import Event
+from services.rules.facts import Data, Event, Fact, fact_of, in_effect
 from services.rules.fold import REVISION
-from services.rules.instants import Instant, local
-from services.rules.state import Rules
+from services.rules.instants import Instant, local, midnight, of_datetime
+from services.rules.routing import ALL
+from services.rules.state import Rules, Stage
+
+NEW_CASES, OPEN_FROM_TODAY, RETROACTIVE = "new_cases", "open_from_today", "retroactive"
+OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
+"""How a charter may apply besides to new cases."""
+
+
+Lives = tuple[tuple[int, Instant | None], ...]
+"""For each time a case was closed: the place in the log of what closed it, and the instant at which it was opened
+again, if it was."""
+
+END: Instant = 2**63
+"""After every instant."""
 
 
 class NotEnacted(LookupError):
@@ -37,6 +51,7 @@ class Library:
         self._calendars: dict[str, CalendarFile] = {}
         # The file stands beside its tables, so that its id stays its own.
         self._compiled: dict[tuple[int, WeekHours], tuple[CalendarFile, Calendar]] = {}
+        self._excepted: dict[tuple[int, tuple[Data, ...]], CalendarFile] = {}
         self._charter_hashes: dict[str, list[str]] = {}
         self._calendar_hashes: dict[str, list[tuple[str, str]]] = {}
         for name, content in files.items():
@@ -83,17 +98,45 @@ class Library:
             self._compiled[key] = (file, Calendar(file, hours))
         return self._compiled[key][1]
 
+    def excepted(self, file: CalendarFile, exceptions: tuple[Data, ...]) -> CalendarFile:
+        """A file of this library with dates closed and opened by decision, in order; made once for all who ask."""
+        key = (id(file), exceptions)
+        if key not in self._excepted:
+            for data in exceptions:
+                file = _excepted(file, data)
+            self._excepted[key] = file
+        return self._excepted[key]
+
     def _content(self, sha256: str, what: str) -> bytes:
         if sha256 not in self._by_hash:
             raise NotEnacted(f"the log enacts a {what} with sha256 {sha256}, which is not among the files")
         return self._by_hash[sha256]
 
 
-class TenantRules(NamedTuple):
-    """What holds for one tenant: its charters by the day they come into force, calendar and revision."""
+class Enacted(NamedTuple):
+    """A version of a charter, with its place in the log (0: only among the files).
 
-    charters: tuple[Charter, ...]
-    calendar: CalendarFile
+    `applies` says which cases it reaches besides new ones, and `at` from when; `waits` where that was still to come.
+    """
+
+    charter: Charter
+    sequence: int = 0
+    applies: str = NEW_CASES
+    at: Instant = 0
+    waits: bool = False
+
+
+class TenantRules(NamedTuple):
+    """What holds for one tenant, and what held: a case may be judged by what was known when it began or closed.
+
+    `calendars` are (place in the log from which it holds, file with its exceptions), oldest first; `base` is the
+    enacted file without exceptions, and `exceptions` are these and what takes them back.
+    """
+
+    charters: tuple[Enacted, ...]
+    base: CalendarFile
+    exceptions: tuple[Fact, ...]
+    calendars: tuple[tuple[int, CalendarFile], ...]
     revision: str
 
 
@@ -103,74 +146,142 @@ class Rulebook:
     def __init__(self, library: Library) -> None:
         self.library = library
         self._tenants: dict[str, TenantRules] = {}
-        self._enacted: set[str] = set()
-        self._chosen: dict[tuple[str, str], Rules] = {}
+        self._chosen: dict[str, dict[tuple[object, ...], Rules]] = {}
+        self._seen: set[tuple[str, str, str]] = set()
 
-    def enact(self, event: Event) -> bool:
-        """Takes an enacting event over, or says that it is none (False).
+    def enact(self, event: Event, sequence: int) -> bool:
+        """Takes an enacting event over, which stands at `sequence` in the log, or says that it is none (False).
 
-        charter.enacted, calendar.enacted, calendar.exception and rules.enacted enact. Raises NotEnacted.
+        charter.enacted, calendar.enacted, calendar.exception and rules.enacted enact, and the fact.voided that takes
+        an exception back; one that was taken over already does no more. Raises NotEnacted.
         """
+        named = (event.tenant, event.source, event.id)
+        if named in self._seen or not self._enact(event, sequence):
+            return False
+        self._seen.add(named)
+        return True
+
+    def _enact(self, event: Event, sequence: int) -> bool:
         data, tenant = event.data, event.tenant
         if event.type == "charter.enacted":
-            charter = self.library.charter(data.sha256 or "")
             held = self._of(tenant)
-            # The first charter that the log enacts ends what the files said in its place.
-            before = held.charters if tenant in self._enacted else ()
-            others = [row for row in before if row.version != charter.version]
-            charters = tuple(sorted([*others, charter], key=lambda row: row.in_force))
-            self._enacted.add(tenant)
-            self._set(tenant, held._replace(charters=charters))
+            row = self._version(event, sequence)
+            self._set(tenant, held._replace(charters=(*held.charters, row)))
         elif event.type == "calendar.enacted":
-            self._set(tenant, self._of(tenant)._replace(calendar=self.library.calendar(data.sha256 or "")))
+            held = self._of(tenant)
+            self._plan(tenant, held._replace(base=self.library.calendar(data.sha256 or "")), sequence)
         elif event.type == "rules.enacted":
             if str(data.revision) != REVISION:
                 raise NotEnacted(f"the log enacts revision {data.revision} of the rules; this program is {REVISION}")
             self._set(tenant, self._of(tenant)._replace(revision=str(data.revision)))
-        elif event.type == "calendar.exception":
-            self._set(tenant, self._except(tenant, event))
+        elif event.type == "calendar.exception" or self._takes_back(event):
+            held = self._of(tenant)
+            if data.local and not held.charters[-1].charter.policy.local_holiday_excluded:
+                return True  # a day off of this city's own, which its charter does not take out
+            fact = fact_of(event, sequence)
+            self._plan(tenant, held._replace(exceptions=(*held.exceptions, fact)), sequence)
         else:
             return False
         return True
 
-    def rules_for(self, tenant: str, received: Instant) -> Rules:
-        """The rules of a case by the day it was received: the charter in force then, or the first. Raises NotEnacted
-        for a tenant without a charter."""
+    def rules_for(self, tenant: str, received: Instant, began: int | None = None, lives: Lives = ()) -> Rules:
+        """The rules of a case: the charter in force on the day of its receipt, or the first, with the versions that
+        were later said to reach open cases.
+
+        `began` is the place in the log of the first fact of the case (absent: now): a version enacted after it with
+        an earlier day in force is none of its own. `lives` say what closed it: a calendar enacted after that judges
+        nothing that was settled by then. Raises NotEnacted for a tenant without a charter.
+        """
         held = self._of(tenant)
-        day = local(received, held.calendar.zone).date()
-        charter = next((row for row in reversed(held.charters) if row.in_force <= day), held.charters[0])
-        key = (tenant, charter.version)
-        if key not in self._chosen:
-            hours = {**held.calendar.hours, **charter.hours}
-            self._chosen[key] = Rules(
-                charter,
-                {name: self.library.compiled(held.calendar, week) for name, week in hours.items()},
-                held.revision,
-            )
-        return self._chosen[key]
+        files = _files(held, lives)
+        own = _own(held.charters, local(received, files[0][1].zone).date(), began)
+        later = [row for row in held.charters if row.applies in OPEN_CASES and row.at >= received and row is not own]
+        again = [Enacted(own.charter, at=until) for (until, file), (_, then) in pairwise(files) if then is not file]
+        chosen = self._chosen.setdefault(tenant, {})
+        key = (
+            own.sequence,
+            own.charter.version,
+            tuple(row.sequence for row in later),
+            *(id(file) for _, file in files),
+        )
+        if again or key not in chosen:
+            charter, stages = own.charter, list[Stage]()
+            for row in sorted([*later, *again], key=lambda row: (row.at, row.sequence)):
+                charter = row.charter if row.sequence else charter
+                rules = self._rules(charter, _file_at(files, row.at), held.revision)
+                stages.append(Stage(rules, row.at, row.waits, row.applies == RETROACTIVE))
+            chosen[key] = self._rules(own.charter, files[0][1], held.revision)._replace(stages=tuple(stages))
+        return chosen[key]
+
+    def _rules(self, charter: Charter, file: CalendarFile, revision: str) -> Rules:
+        hours = {**file.hours, **charter.hours}
+        return Rules(charter, {name: self.library.compiled(file, week) for name, week in hours.items()}, revision)
+
+    def _version(self, event: Event, sequence: int) -> Enacted:
+        charter = self.library.charter(event.data.sha256 or "")
+        now = of_datetime(event.time)
+        in_force = midnight(charter.in_force, self._of(event.tenant).base.zone)
+        return Enacted(charter, sequence, event.data.applies or NEW_CASES, max(now, in_force), in_force > now)
+
+    def _takes_back(self, event: Event) -> bool:
+        """Whether an event takes back an exception of the calendar, or such a taking back."""
+        if event.type != "fact.voided" or event.case_id != ALL:
+            return False
+        known = {fact.key for fact in self._of(event.tenant).exceptions}
+        return f"{event.data.source}/{event.data.id}" in known
 
     def _of(self, tenant: str) -> TenantRules:
         """What is enacted, or, for what nothing enacted yet, the files by their dates."""
         if tenant not in self._tenants:
-            charters = tuple(charter for _, charter in self.library.charters_of(tenant))
+            charters = tuple(Enacted(charter) for _, charter in self.library.charters_of(tenant))
             if not charters:
                 raise NotEnacted(f"there is no charter of tenant {tenant!r} among the files")
-            calendar = self.library.newest_calendar(charters[-1].calendar)[1]
-            self._tenants[tenant] = TenantRules(charters, calendar, REVISION)
+            calendar = self.library.newest_calendar(charters[-1].charter.calendar)[1]
+            self._tenants[tenant] = TenantRules(charters, calendar, (), ((0, calendar),), REVISION)
         return self._tenants[tenant]
+
+    def _plan(self, tenant: str, held: TenantRules, sequence: int) -> None:
+        """The calendar from here on: the enacted file with every exception that stands, earlier ones too."""
+        file = self.library.excepted(held.base, tuple(fact.data for fact in in_effect(held.exceptions)))
+        self._set(tenant, held._replace(calendars=(*held.calendars, (sequence, file))))
 
     def _set(self, tenant: str, held: TenantRules) -> None:
         self._tenants[tenant] = held
-        self._chosen = {key: rules for key, rules in self._chosen.items() if key[0] != tenant}
+        self._chosen.pop(tenant, None)
 
-    def _except(self, tenant: str, event: Event) -> TenantRules:
-        held, data = self._of(tenant), event.data
-        day = date.fromisoformat(data.date or "")
-        if data.closed is False:
-            file = calendars.open_on(held.calendar, day, _opening(held.calendar, day, data.hours or ()))
-        else:
-            file = calendars.close(held.calendar, day, Closure("임시휴무", "closed by decision"))
-        return held._replace(calendar=file)
+
+def _files(held: TenantRules, lives: Lives) -> list[tuple[Instant, CalendarFile]]:
+    """The calendars of a case, each with the instant up to which it holds: for each of its lives the one that was
+    known when that ended, and for a case that is open the newest."""
+    files = [
+        (END if again is None else again, next(file for since, file in reversed(held.calendars) if since < closed))
+        for closed, again in lives
+    ]
+    return files if files and files[-1][0] == END else [*files, (END, held.calendars[-1][1])]
+
+
+def _file_at(files: Sequence[tuple[Instant, CalendarFile]], at: Instant) -> CalendarFile:
+    return next(file for until, file in files if at < until)
+
+
+def _own(charters: Sequence[Enacted], day: date, began: int | None) -> Enacted:
+    """The version that governs a case received on a day: of those known when it began, the last in force by then.
+
+    What the log enacts ends what the files said in its place; the first version also governs earlier receipts.
+    """
+    known = [row for row in charters if began is None or row.sequence <= began]
+    rows = sorted([row for row in known if row.sequence] or known, key=lambda row: row.charter.in_force)
+    # A case older than every version known to it is not here: the files stand at place 0.
+    return next((row for row in reversed(rows) if row.charter.in_force <= day), rows[0])
+
+
+def _excepted(file: CalendarFile, data: Data) -> CalendarFile:
+    day = date.fromisoformat(data.date or "")
+    if data.closed is False:
+        return calendars.open_on(file, day, _opening(file, day, data.hours or ()))
+    if day in file.closures and day not in file.openings:
+        return file  # a later file knows the day by its name
+    return calendars.close(file, day, Closure("임시휴무", "closed by decision"))
 
 
 def _opening(file: CalendarFile, day: date, hours: Sequence[str]) -> tuple[Stretch, ...]:

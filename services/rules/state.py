@@ -46,7 +46,9 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `due` is None while suspended. `state` says where it stands; a broken one stays broken when it is met late
     (`met_at`), unless a fact takes the breach back. `warn_at` is None where nothing warns. `began` is set where time
-    itself began the run (a round after a round, or the breach of another promise), to that instant.
+    itself began the run (a round after a round, or the breach of another promise), to that instant; `turned` where
+    time itself last stopped it or let it go on. What nobody in the office owes lapses instead of being broken.
+    `deemed`: its breach has the effect that the petition counts as accepted.
     """
 
     promise: str
@@ -54,11 +56,13 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Instant
     due: Instant | None
     first_due: Instant | None
-    state: Literal["open", "suspended", "met", "broken", "void"]
+    state: Literal["open", "suspended", "met", "broken", "lapsed", "void"]
     warn_at: Instant | None = None
     met_at: Instant | None = None
     provisional: bool = False
     began: Instant | None = None
+    turned: Instant | None = None
+    deemed: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,7 +77,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     announces it. `by_time`: time brought it, so that it is dated at that instant also where a fact brings it to light.
     """
 
-    kind: Literal["measure.breached", "remedy.proposed", "task.created", "event.refused"]
+    kind: Literal["measure.breached", "remedy.proposed", "task.created", "notice.requested", "event.refused"]
     key: str
     at: Instant
     promise: str = ""
@@ -94,7 +98,7 @@ TAKEN_BACK: Mapping[str, DecisionKind] = {
     "task.created": "task.withdrawn",
     "event.refused": "event.accepted",
 }
-"""What is written when a finding no longer stands."""
+"""What is written when a finding no longer stands. A message that was asked for cannot be called back."""
 
 
 class Standing(NamedTuple):
@@ -107,6 +111,8 @@ class Standing(NamedTuple):
     findings: dict[str, Finding]
     closed: bool
     next_at: Instant | None
+    charter: str = ""
+    """The version of the charter that governs, by its label; empty: the one of the receipt."""
 
 
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -158,11 +164,15 @@ class Decision(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules."""
+    """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
+
+    `stages` are later versions of the charter that were said to reach cases already open, in order.
+    """
 
     charter: Charter
     calendars: Mapping[str, Calendar]
     revision: str
+    stages: tuple["Stage", ...] = ()
 
     def calendar(self, hours: str) -> Calendar:
         """The calendar with the named weekly hours."""
@@ -171,3 +181,16 @@ class Rules(NamedTuple):
     def date_of(self, moment: Instant) -> date:
         """The local date of an instant."""
         return date.fromordinal(self.calendars["office"].ordinal(moment))
+
+
+class Stage(NamedTuple):
+    """A version of a charter that reaches cases open at the instant `at`.
+
+    `waits`: it was enacted before that instant, so that time must come there first. `retroactive`: it judges from the
+    receipt; otherwise only what is still open at `at`.
+    """
+
+    rules: Rules
+    at: Instant
+    waits: bool
+    retroactive: bool

@@ -9,16 +9,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from contracts.streams import PARTITIONS
+from contracts.streams import PARTITIONS, partition
 from services.rules.facts import Event, Fact, fact_of, in_effect
 from services.rules.fold import fold, refold
+from services.rules.governing import closings
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL, route
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook import OPEN_CASES, Rulebook
 from services.rules.state import Case, Decision, Rules
 
-REPLANNING = frozenset({"calendar.enacted", "calendar.exception"})
-"""Enacting events that move the deadlines of cases already open."""
+REPLANNING = frozenset({"calendar.enacted", "calendar.exception", "fact.voided"})
+"""Enacting events that move the deadlines of cases already open; a charter does where it says so."""
 
 CaseKey = tuple[str, str]
 
@@ -37,21 +38,33 @@ class Partition:
     Every method returns the decisions that follow, in the order in which the live service numbers them.
     """
 
-    def __init__(self, rulebook: Rulebook) -> None:
+    def __init__(self, rulebook: Rulebook, number: int) -> None:
         self.rulebook = rulebook
+        self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
         self._heap: list[tuple[Instant, CaseKey]] = []
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event of this partition that is not a tick. Raises NotEnacted."""
-        if self.rulebook.enact(event):
-            return self._replan(event, sequence) if event.type in REPLANNING else []
+        if self.rulebook.enact(event, sequence):
+            if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.number:
+                opened = self.open_home(event.tenant, fact_of(event, sequence))
+                return opened + (self._replan(event, sequence) if replans(event) else [])
+            return self._replan(event, sequence) if replans(event) else []
         if event.case_id == ALL:
             return []
         key = (event.tenant, event.case_id)
         case = self.cases.get(key) or Case(*key)
         fact = fact_of(event, sequence)
+        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        self._keep(key, changed)
+        return [Decided(*key, decision) for decision in decisions]
+
+    def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
+        """The tenant's own case, in which its duties run whether or not it ever reports on them."""
+        key = (tenant, tenant)
+        case = self.cases.get(key) or Case(*key)
         changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
@@ -89,7 +102,7 @@ class Partition:
         return decided
 
     def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return self.rulebook.rules_for(case.tenant, received_at(case, fact))
+        return rules_of(self.rulebook, case, fact)
 
     def _keep(self, key: CaseKey, case: Case) -> None:
         before = self.cases.get(key)
@@ -105,6 +118,24 @@ def received_at(case: Case, fact: Fact | None) -> Instant:
     return receipt.time if receipt is not None else min(known.time for known in facts)
 
 
+def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
+    """The rules by which a case is worked out once it holds `fact` as well.
+
+    Its charter is one known when the case began, its calendar, for all that was settled when it was closed, one
+    known by then: what was enacted later changes no verdict. Raises NotEnacted.
+    """
+    facts = (*case.facts, fact) if fact is not None else case.facts
+    lives = tuple((end.sequence, None if again is None else again.moment) for end, again in closings(facts))
+    return rulebook.rules_for(case.tenant, received_at(case, fact), facts[0].sequence, lives)
+
+
+def replans(event: Event) -> bool:
+    """Whether an event that enacts something changes what holds for cases already open."""
+    if event.type == "charter.enacted":
+        return event.data.applies in OPEN_CASES
+    return event.type in REPLANNING
+
+
 class World:
     """All partitions, fed with events in the order of a log or of a file.
 
@@ -114,7 +145,7 @@ class World:
     def __init__(self, rulebooks: list[Rulebook]) -> None:
         if len(rulebooks) != PARTITIONS:
             raise ValueError(f"a world has {PARTITIONS} partitions, each with a rulebook of its own")
-        self.partitions = [Partition(rulebook) for rulebook in rulebooks]
+        self.partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
 
     def feed(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event wherever it goes; a tick without a partition moves all of them."""
@@ -126,6 +157,10 @@ class World:
         for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
             decided += self.partitions[number].take(msgspec.structs.replace(event, case=case), sequence)
         return sorted(decided, key=_step_order)
+
+    def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
+        """Opens the tenant's own case, for a log in which nothing enacts its charter."""
+        return sorted(self.partitions[partition(tenant, tenant)].open_home(tenant, fact), key=_step_order)
 
     def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
         """Lets time pass in one partition, or in all."""
@@ -143,8 +178,8 @@ class World:
 
     def stand_at(self, moment: Instant) -> None:
         """Sets every clock to an instant before which nothing is left to happen."""
-        for partition in self.partitions:
-            partition.clock = max(partition.clock, moment)
+        for each in self.partitions:
+            each.clock = max(each.clock, moment)
 
 
 def _step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:

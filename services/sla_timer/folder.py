@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
-from contracts.streams import clock_subject
+from contracts.streams import clock_subject, partition
 from services.chassis import broker, logs
 from services.chassis.cursor import Entry, LogCursor
 from services.chassis.health import Counter, Part
@@ -26,7 +26,7 @@ from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision, Rules
-from services.rules.world import REPLANNING, received_at
+from services.rules.world import replans, rules_of
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row
@@ -113,8 +113,8 @@ class Folder:
         position = await store.take_over(self._pool, self.partition, generation)
         position = await self._check_log(position)
         self._rulebook = Rulebook(self._library)
-        for body in await store.enacted(self._pool, self.partition):
-            self._rulebook.enact(decode_event(body))
+        for sequence, body in await store.enacted(self._pool, self.partition):
+            self._rulebook.enact(decode_event(body), sequence)
         self.next_at = await store.next_instant(self._pool, self.partition)
         self.position = position
         self._on_commit()
@@ -206,13 +206,15 @@ class Folder:
         The position moves with the last slice. A crash before it folds the slices again, which changes nothing that
         stands already; the rows of the slices done are the same, so their numbers are, too.
         """
-        enacts = self._rulebook.enact(event)
+        enacts = self._rulebook.enact(event, entry.sequence)
+        if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.partition:
+            await self._open_home(entry, event)
         last_case = ""
         while True:
             before = self._standing_position()
             async with self._pool.acquire() as connection, connection.transaction():
                 cases: list[Case] = []
-                if event.type in REPLANNING:
+                if enacts and replans(event):
                     cases = await store.open_cases(connection, self.partition, event.tenant, last_case, SLICE_CASES)
                 cause = fact_of(event, entry.sequence)
                 changed, rows = self._refold(cases, cause, before.clock, entry.sequence)
@@ -226,6 +228,22 @@ class Folder:
             if finished:
                 return
             last_case = cases[-1].id
+
+    async def _open_home(self, entry: Entry, event: Event) -> None:
+        """The tenant's own case, in which its duties run whether or not it ever reports on them.
+
+        Written before the slices, the position unmoved: folded again after a crash it holds the fact already.
+        """
+        before, key = self._standing_position(), (event.tenant, event.tenant)
+        async with self._pool.acquire() as connection, connection.transaction():
+            case = (await store.load(connection, [key])).get(key) or Case(*key)
+            fact = fact_of(event, entry.sequence)
+            rules = self._rules(case, fact)
+            folded, decisions = fold(case, fact, before.clock, rules)
+            rows = self._rows(before.decisions, folded, rules, fact, entry.sequence, decisions)
+            after = before._replace(decisions=before.decisions + len(rows))
+            self.next_at = await store.save(connection, before, after, [folded], rows)
+        self._committed(after, [], rows)
 
     def _refold(
         self, cases: Sequence[Case], cause: Fact | None, clock: Instant, sequence: int
@@ -241,7 +259,7 @@ class Folder:
         return changed, rows
 
     def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return self._rulebook.rules_for(case.tenant, received_at(case, fact))
+        return rules_of(self._rulebook, case, fact)
 
     def _rows(
         self,

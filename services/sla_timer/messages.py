@@ -48,7 +48,7 @@ def decision_message(
         "code": decision.code,
         "about": _reference(decision.about),
         "cause": _reference(cause.key) if cause is not None else None,
-        "charter": rules.charter.label,
+        "charter": case.charter or rules.charter.label,
         "calendar": office.version,
         "rules": rules.revision,
     }

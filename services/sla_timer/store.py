@@ -63,10 +63,12 @@ async def take_over(pool: asyncpg.Pool, partition: int, generation: int) -> Posi
     return Position(**row)
 
 
-async def enacted(pool: asyncpg.Pool, partition: int) -> list[bytes]:
-    """The enacting events folded so far, in order."""
-    rows = await pool.fetch("select body from sla_timer.enacted where partition = $1 order by sequence", partition)
-    return [row["body"] for row in rows]
+async def enacted(pool: asyncpg.Pool, partition: int) -> list[tuple[int, bytes]]:
+    """(sequence, body) of the enacting events folded so far, in order."""
+    rows = await pool.fetch(
+        "select sequence, body from sla_timer.enacted where partition = $1 order by sequence", partition
+    )
+    return [(row["sequence"], row["body"]) for row in rows]
 
 
 async def load(connection: Connection, keys: Sequence[CaseKey]) -> dict[CaseKey, Case]:

@@ -96,7 +96,7 @@ def complaint(id: str, subject: str | None, source: str = "web", **data: Any) ->
         "channel": "web",
         "kind": "inquiry",
         "title": "가로등",
-        "applicant": {"name": "홍길동", "mobile": "010-0000-0001"},
+        "applicant": {"name": "홍길동", "address": "서울시 중구 1", "mobile": "010-0000-0001"},
     }
     return event(id, "complaint.received", subject, source, **(given | data))
 
@@ -293,9 +293,14 @@ async def test_details_that_change_get_a_reference_of_their_own(
     after = await pool.fetchval("select subject_ref from read.subject_refs")
     vault = Vault(settings("test").vault_key_file.read_bytes())  # type: ignore[union-attr]
     async with pool.acquire() as conn:
-        assert await vault.read_person(conn, "seoul", after, "test", "t") == {"name": "홍길동", "email": "a@b.example"}
+        assert await vault.read_person(conn, "seoul", after, "test", "t") == {
+            "name": "홍길동",
+            "address": "서울시 중구 1",
+            "email": "a@b.example",
+        }
         assert await vault.read_person(conn, "seoul", before, "test", "t") == {
             "name": "홍길동",
+            "address": "서울시 중구 1",
             "mobile": "010-0000-0001",
         }
         assert await vault.verify_access_chain(conn, "seoul") is None

@@ -83,7 +83,7 @@ def play(*events: Event, until: str | None = None, world: World | None = None) -
 def lines(decided: Iterable[Decided], *about: str) -> list[str]:
     """Decisions as lines such as `11-02 11:00 deadline.breached seoul-phone-callback due 11-02 11:00`.
 
-    With `about` only those on a promise, remedy, task or kind of that name.
+    With `about` only those on a promise, remedy, task or kind of that name; without, no messages asked for.
     """
     found = []
     for row in decided:
@@ -91,6 +91,8 @@ def lines(decided: Iterable[Decided], *about: str) -> list[str]:
         names = [name for name in (one.promise, one.remedy, one.task) if name]
         if about and not {*names, one.kind} & set(about):
             continue
+        if not about and (one.task == "hand_over_unasked" or one.kind == "notice.requested"):
+            continue  # these have stories of their own
         words = [_short(one.at), one.kind, *names]
         if one.due is not None:
             words += ["due", _short(one.due)]

@@ -78,6 +78,9 @@ def matches(promise: dict[str, Any]) -> Iterator[dict[str, Any]]:
         *promise.get("start", []),
         *promise.get("until", []),
         *promise.get("until_each", []),
+        *promise.get("until_all", []),
+        *promise.get("noted", []),
+        *(match for year in promise.get("each_year", []) for match in year["until"]),
         *(ends if isinstance(ends, list) else []),
     ):
         if "on" in entry:
@@ -180,11 +183,15 @@ def test_promises_name_only_events_and_fields_of_the_contract(path: Path) -> Non
             for field in match.get("where", {}):
                 assert known(match["on"], field), f"{promise['id']}: {match['on']} has no {field}"
         if promise["kind"] == "measure":
-            assert has_field(stored_model(promise["on"]), promise["field"]), promise["id"]
+            field = promise.get("field") or promise.get("since")
+            if isinstance(field, str):
+                assert has_field(stored_model(promise["on"]), field), promise["id"]
             continue
         within = promise.get("within", {})
-        for field in {within[key] for key in ("or_at", "before", "by") if key in within}:
-            events = [entry["on"] for entry in promise["start"] if "on" in entry]
+        for field in {within[key] for key in ("or_at", "at", "before", "by") if key in within}:
+            if field.startswith("policy."):
+                continue
+            events = [entry["on"] for entry in promise.get("start", []) if "on" in entry]
             assert all(has_field(stored_model(event), field) for event in events), f"{promise['id']}: {field}"
 
 
@@ -216,6 +223,21 @@ def test_lunch_stops_no_working_hour_in_mapo() -> None:
     assert {name for name, kind in hours.items() if kind == "staffed"} == staffed
 
 
+@pytest.mark.parametrize("path", CHARTERS, ids=lambda path: path.stem)
+def test_clauses_name_only_events_and_fields_of_the_contract(path: Path) -> None:
+    charter = content(path)
+    calendar = content(CONTRACTS / "calendars" / f"{charter['calendar']}.yaml")
+    hours = {*calendar["hours"], *charter.get("hours", {})}
+    for clause in charter.get("clauses", []):
+        assert set(clause.get("steps", [])) <= set(FACTS), clause["id"]
+        for match in (*clause.get("on", []), *clause.get("desks", [])):
+            assert match["on"] in FACTS, f"{clause['id']}: no event {match['on']}"
+            for field in match.get("where", {}):
+                assert known(match["on"], field), f"{clause['id']}: {match['on']} has no {field}"
+            assert match.get("outside", "office") in hours, clause["id"]
+        assert {clause.get("outside", "office"), clause.get("hours", "office")} <= hours, clause["id"]
+
+
 # The five documents, clause by clause, where the list of clauses is at hand.
 
 
@@ -229,8 +251,19 @@ def clauses() -> Clauses:
 
 
 def in_files() -> dict[str, dict[str, Any]]:
-    rows = [row for path in CHARTERS for row in (*promises(path), *content(path).get("remedies", []))]
+    rows = [
+        row
+        for path in CHARTERS
+        for row in (*promises(path), *content(path).get("remedies", []), *content(path).get("clauses", []))
+    ]
     return {row["id"]: row for row in rows if not row["id"].startswith("boston-")}
+
+
+def test_every_clause_stands_in_its_charter_with_its_kind_and_section(clauses: Clauses) -> None:
+    ours = in_files()
+    kinds = {name: (row.get("clause") or row.get("kind", "remedy"), row["section"]) for name, row in ours.items()}
+    assert kinds == {name: (clause["kind"], clause["section"]) for name, clause in clauses.items()}
+    assert len(kinds) == 125
 
 
 def test_every_timed_clause_is_promised(clauses: Clauses) -> None:
@@ -269,7 +302,7 @@ def test_spans_are_those_of_the_clauses(clauses: Clauses) -> None:
 
 def test_remedies_pay_what_the_clauses_say(clauses: Clauses) -> None:
     ours = in_files()
-    # How a remedy is handed over is no remedy of its own.
+    # How a remedy is handed over pays nothing of its own.
     for name, clause in clauses.items():
         if clause["kind"] == "remedy" and name != "anseong-remedy-unasked":
             assert ours[name].get("amount", "none") == clause.get("amount", "none"), name

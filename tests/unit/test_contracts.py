@@ -61,6 +61,7 @@ WITH_PERSONAL_DATA = {
     "complaint.reopened",
     "complaint.returned",
     "complaint.supplement_requested",
+    "objection.extended",
     "complaint.transferred",
     "delay.explained",
     "disclosure.decided",

@@ -43,6 +43,42 @@ PROMISES: list[tuple[str, list[Event], str, tuple[str, dict[str, Any]]]] = [
     ("statutory-period", [received()], "11-11 00:00", ("complaint.completed", {})),
     ("statutory-period", [received(kind="other")], "11-02 14:00", ("complaint.rejected", {})),
     ("statutory-progress", [received(**MONTHS)], "12-04 00:00", ("complaint.progress_notified", {"by": "phone"})),
+    (
+        "statutory-objection-decision",
+        [
+            received(**HALF | {"kind": "statutory"}),
+            event("complaint.rejected", "11-04 10:00"),
+            event("objection.received", "11-05 10:00"),
+        ],
+        "11-17 00:00",  # ten dates from the 6th end on Sunday the 15th, which hands on to Monday
+        ("objection.decided", {"outcome": "upheld"}),
+    ),
+    (
+        "statutory-disclosure-objection-decision",
+        [
+            received(kind="disclosure"),
+            event("disclosure.decided", "11-03 10:00", decision="closed"),
+            event("objection.received", "11-05 10:00"),
+        ],
+        "11-14 00:00",  # 5, 6, 9, 10, 11, 12, 13
+        ("objection.decided", {"outcome": "upheld"}),
+    ),
+    (
+        "statutory-disclosed",
+        [received(kind="disclosure"), event("disclosure.decided", "11-03 10:00", decision="open")],
+        "11-14 00:00",
+        ("disclosure.disclosed", {}),
+    ),
+    (
+        "statutory-disclosed-after-fee",
+        [
+            received(kind="disclosure"),
+            event("disclosure.decided", "11-03 10:00", decision="open"),
+            event("disclosure.fee_paid", "11-16 10:00"),
+        ],
+        "11-24 00:00",  # 17 to 21 November, a Saturday
+        ("disclosure.disclosed", {}),
+    ),
     ("seoul-phone-callback", [callback("seoul", "phone")], "11-02 11:00", ("callback.made", {"reached": True})),
     ("seoul-statutory-period", [received(tenant="seoul")], "11-11 00:00", ("complaint.completed", {})),
     (
@@ -149,7 +185,7 @@ def test_every_timed_promise_of_the_five_charters_is_told_above() -> None:
         for tenant in ("anseong", "seoul", "mapo", "yeonje", "miryang")
         for _, charter in library.charters_of(tenant)
         for promise in charter.promises.values()
-        if promise.kind != "measure"
+        if promise.kind in ("deadline", "recurring") and promise.owed_by == "office"
     }
     assert timed == told
 
@@ -557,10 +593,11 @@ def test_rounds_go_on_during_a_suspension_and_end_with_the_case() -> None:
     told = play(
         received(**HALF), *supplement("11-04 10:00"), event("complaint.withdrawn", "11-11 10:00"), until="12-31 00:00"
     )
-    assert lines(told, "anseong-progress", "deadline.voided")[-4:] == [
+    assert lines(told, "anseong-progress", "deadline.voided")[-5:] == [
         "11-10 00:00 deadline.started anseong-progress due 11-17 00:00",
         "11-11 10:00 deadline.voided statutory-period",
         "11-11 10:00 deadline.voided anseong-progress due 11-17 00:00",
+        "11-11 10:00 deadline.voided statutory-supplement due 11-21 00:00",
         "11-11 10:00 deadline.voided statutory-progress due 12-04 00:00",
     ]
 

@@ -57,6 +57,8 @@ class Reader:
             named = (one.promise, one.occurrence, one.due)
             assert named not in self.warned
             self.warned.add(named)
+        elif one.kind == "notice.requested":
+            return  # what was asked for is not called back, and may be asked for again
         elif noun in ("deadline", "breach"):
             getattr(self, f"_{verb}")(one, (one.promise, one.occurrence))
         elif verb in ("proposed", "breached", "created", "refused"):
@@ -126,7 +128,9 @@ def _named(one: Decision) -> tuple[str, ...]:
 def known(case: Case) -> tuple[dict[tuple[str, str], tuple[str, int | None]], set[tuple[str, ...]]]:
     """The standing of a case in the words of the reader; what is void is as good as absent."""
     runs: dict[tuple[str, str], tuple[str, int | None]] = {
-        deadline.key: (deadline.state, deadline.due) for deadline in case.deadlines if deadline.state != "void"
+        deadline.key: (deadline.state, deadline.due)
+        for deadline in case.deadlines
+        if deadline.state not in ("void", "lapsed")
     }
     findings: set[tuple[str, ...]] = set()
     for one in case.findings:
@@ -134,7 +138,7 @@ def known(case: Case) -> tuple[dict[tuple[str, str], tuple[str, int | None]], se
             findings.add(("event", one.key.removeprefix("refused:")))
         elif one.kind == "measure.breached":
             findings.add(("measure", one.promise, one.occurrence))
-        else:
+        elif one.kind != "notice.requested":
             who = (one.remedy, one.incident) if one.remedy else (one.promise, one.occurrence)
             findings.add((one.kind.split(".")[0], *who, one.task))
     return runs, findings
@@ -148,7 +152,7 @@ def read_standing(reader: Reader) -> tuple[dict[tuple[str, str], tuple[str, int 
 
 KINDS = ["inquiry", "grievance", "service_grievance", "suggestion", "handling_grievance", "disclosure", "other"]
 PERIODS = [None, Period(5, "days"), Period(15, "days"), Period(1, "months"), Period(3, "hours")]
-GROUNDS = ["hearing", "outage"]
+GROUNDS = ["hearing", "outage", "site_visit"]
 RECEIPT = st.builds(
     lambda kind, channel, period, compound: (
         "complaint.received",
@@ -178,13 +182,20 @@ HAPPENINGS = st.one_of(
     _of("complaint.reply_date_notified"),
     _of("complaint.assigned", officer=["o1", None]),
     _of("complaint.extended", amount=[3, 7], unit=["days"], ground=["fact_check", "surge"], consent=[None, True]),
-    _of("complaint.supplement_requested"),
+    _of("complaint.supplement_requested", respond_by=[None, "2026-11-06", "2026-11-14"]),
+    _of("complaint.supplement_extended", respond_by=["2026-11-20"]),
+    _of("complaint.rejected"),
+    _of("complaint.returned"),
+    _of("objection.received", by=[None, "third_party"]),
+    _of("objection.extended"),
+    _of("objection.decided"),
     _of("complaint.supplement_received"),
     _of("complaint.suspended", ground=GROUNDS),
     _of("complaint.resumed", ground=GROUNDS),
     _of("guardian.requested"),
     _of("delay.explained", by_head=[None, True]),
-    _of("disclosure.decided"),
+    _of("disclosure.decided", decision=["open"], over_objection=[None, True]),
+    _of("disclosure.disclosed"),
     _of("callback.requested", via=["visit", "phone"], memo=[Memo(reply_wanted=True)]),
     _of("callback.rescheduled", wanted_at=[local(at("11-12 10:00"), SEOUL), local(at("11-05 16:00"), SEOUL)]),
     _of("callback.made", reached=[True, False]),
@@ -213,7 +224,7 @@ def histories(draw: st.DrawFn, voids: bool = True) -> list[Fact]:
     for number, ((type, data), quarter) in enumerate(zip(stated, quarters, strict=True)):
         time = START + quarter * 15 * MINUTE
         if type in MOMENT_FIELDS and draw(st.booleans()):
-            earlier = local(time, SEOUL) - timedelta(hours=draw(st.integers(-30, 60)))
+            earlier = local(time, SEOUL) - timedelta(hours=draw(st.integers(-60, 60)))
             fields = {name: getattr(data, name) for name in data.__struct_fields__}
             data = Data(**(fields | {MOMENT_FIELDS[type]: earlier}))
         facts.append(Fact(0, "desk", f"f{number}", type, time, data))
@@ -234,11 +245,15 @@ def rules_of(tenant: str) -> Rules:
 
 
 def told(
-    tenant: str, arrivals: Sequence[Fact], clocks: Sequence[int] = (), end: int = END
+    tenant: str,
+    arrivals: Sequence[Fact],
+    clocks: Sequence[int] = (),
+    end: int = END,
+    rules: Rules | None = None,
 ) -> tuple[Case, list[Decision], Reader]:
     """Folds arrivals in order, a tick before each for which there is a clock, and a tick to `end` at last. Checks at
     every step that a reader of the decisions knows the standing, and that the next instant was told truly."""
-    rules, case, reader, decided = rules_of(tenant), Case(tenant, "c1"), Reader(), []
+    rules, case, reader, decided = rules or rules_of(tenant), Case(tenant, "c1"), Reader(), []
     steps: list[tuple[Fact | None, int]] = []
     clock = 0
     for number, fact in enumerate(arrivals):

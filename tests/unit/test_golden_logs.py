@@ -38,7 +38,7 @@ def test_a_log_is_folded_to_the_same_bytes_as_ever(log: str, revision: str) -> N
     assert decided == (LOGS / f"{log}.decisions.jsonl").read_text(encoding="utf-8")
 
 
-def test_the_log_tells_of_every_kind_of_decision_but_notices() -> None:
+def test_the_log_tells_of_every_kind_of_decision() -> None:
     kinds = {json.loads(row)["kind"] for row in (LOGS / "week-1.decisions.jsonl").read_text("utf-8").splitlines()}
     assert kinds == {
         *(
@@ -52,6 +52,7 @@ def test_the_log_tells_of_every_kind_of_decision_but_notices() -> None:
             "remedy.withdrawn",
             "task.created",
             "event.refused",
+            "notice.requested",
         ),
         *("event.accepted", "measure.retracted", "task.withdrawn"),
     }

@@ -43,7 +43,7 @@ COMPLAINT: dict[str, Any] = {
         "channel": "web",
         "kind": "inquiry",
         "title": "가로등이 꺼졌습니다",
-        "applicant": {"name": "홍길동", "mobile": "010-0000-0001"},
+        "applicant": {"name": "홍길동", "address": "서울시 중구 1", "mobile": "010-0000-0001"},
     },
 }
 OUTAGE: dict[str, Any] = {

@@ -1,0 +1,79 @@
+"""`gihan explain`: why a deadline is when it is, from a file of events or from the running system.
+
+The one rule: it asks the same core by the same facts and rules as the fold; it decides nothing of its own.
+"""
+
+import json
+from typing import NamedTuple
+
+from contracts.streams import partition
+from services.chassis import postgres
+from services.chassis.settings import Settings
+from services.cli.simulate import new_world, simulate
+from services.intake.explain import Explainer
+from services.rules.explain import Explanation, of_case
+from services.rules.explain_text import Language, as_json, in_words
+from services.rules.facts import Event
+from services.rules.instants import Instant
+
+
+class Asked(NamedTuple):
+    """A case, and a promise where one alone is asked for."""
+
+    tenant: str
+    case: str
+    promise: str
+
+
+def asked(name: str, promise: str) -> Asked:
+    """TENANT/CASE as typed. Raises ValueError."""
+    tenant, slash, case = name.partition("/")
+    if not slash or not tenant or not case:
+        raise ValueError("name the case as TENANT/CASE, such as anseong/m-2026-000123")
+    return Asked(tenant, case.lower(), promise)
+
+
+def language(name: str) -> Language:
+    """ko or en. Raises ValueError."""
+    if name == "ko":
+        return "ko"
+    if name == "en":
+        return "en"
+    raise ValueError("--lang is ko or en")
+
+
+def from_events(events: list[Event], asked: Asked, at: Instant | None) -> tuple[Explanation, ...]:
+    """The explanations of a case in a file of events, as known at `at`, else when the last event was recorded.
+    Raises ValueError where there is nothing to explain."""
+    world = new_world()
+    for _ in simulate([event for event in events if at is None or event.recorded <= at], at, world=world):
+        pass
+    place = world.partitions[partition(asked.tenant, asked.case)]
+    case = place.cases.get((asked.tenant, asked.case))
+    clock = place.clock if at is None else max(at, place.clock)
+    return _found(None if case is None else of_case(case, clock, place.rulebook, asked.promise))
+
+
+async def from_system(asked: Asked, at: Instant | None) -> tuple[Explanation, ...]:
+    """The explanations of a case of the running system, whose address is in the environment, as folded; with `at`
+    by what had happened then. Raises ValueError where there is nothing to explain, SettingsError and DatabaseError."""
+    pool = await postgres.connect_pool(Settings.from_env("cli"), max_size=1)
+    try:
+        return _found(await Explainer(pool).explain(*asked, at))
+    finally:
+        await pool.close()
+
+
+def as_text(found: tuple[Explanation, ...], language: Language, in_json: bool) -> str:
+    """What is printed: sentences, or a JSON object a line."""
+    if in_json:
+        return "".join(json.dumps(as_json(one), ensure_ascii=False) + "\n" for one in found)
+    return "\n".join(in_words(one, language) for one in found)
+
+
+def _found(explanations: tuple[Explanation, ...] | None) -> tuple[Explanation, ...]:
+    if explanations is None:
+        raise ValueError("nothing is known of this case by then")
+    if not explanations:
+        raise ValueError("the case has no such deadline by then")
+    return explanations

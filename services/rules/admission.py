@@ -1,0 +1,46 @@
+"""Admission: whether what comes in is let in, what is still asked for, and how it is marked.
+
+The one rule: only what a charter's own words refuse is refused; whatever merely asks lets the petition in.
+"""
+
+from typing import NamedTuple
+
+from services.rules.charter import Charter, Petition
+from services.rules.facts import Data, Fact
+
+
+class Judgement(NamedTuple):
+    """What a charter says to something that comes in.
+
+    `clause` and `refused` name who refuses it, and the code; empty where it is let in. `asks` are the details to ask
+    for, `marks` how the case is to be marked.
+    """
+
+    clause: str = ""
+    refused: str = ""
+    asks: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+
+
+def judge(charter: Charter, type: str, data: Data) -> Judgement:
+    """What the charter says to an event of a type by its data alone, whose `has_` flags say which details are there.
+
+    A flag that is absent is not known, and nothing is refused or asked for on its account.
+    """
+    asks: list[str] = []
+    marks: list[str] = []
+    for clause in charter.listening.get(type, ()):
+        if clause.kind != "admission":
+            continue
+        if not any(match.type == type and match.holds(data, Petition(data)) for match in clause.on):
+            continue
+        asks += clause.asks
+        if clause.refuse:
+            return Judgement(clause.id, clause.refuse, clause.asks)
+        marks += [clause.mark] if clause.mark else []
+    return Judgement("", "", tuple(dict.fromkeys(asks)), tuple(dict.fromkeys(marks)))
+
+
+def refusal(charter: Charter, fact: Fact) -> str:
+    """The code with which the charter refuses a fact, or nothing."""
+    return judge(charter, fact.type, fact.data).refused if fact.type in charter.listening else ""

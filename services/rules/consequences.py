@@ -1,0 +1,74 @@
+"""Consequences: what a charter's clauses other than clocks and numbers want when something happens.
+
+The one rule: a task or a message follows from one fact and the petition it is about; repeated findings about an
+officer are counted in the officer's own case, where no citizen's promise runs.
+"""
+
+from collections.abc import Iterator
+
+from services.rules.charter import Charter, Clause, Match, Petition, Remedy
+from services.rules.facts import Data, Fact, in_effect
+from services.rules.state import Finding, Rules, Standing
+
+TRY_AGAIN = "try_again"
+"""The task that a call in time brings which reached nobody."""
+
+
+def of_fact(fact: Fact, petition: Petition, rules: Rules) -> Iterator[Finding]:
+    """The tasks and messages that the charter's clauses want at a fact."""
+    data = petition.data if fact.type == "complaint.received" else fact.data
+    for clause in rules.charter.listening.get(fact.type, ()):
+        for match, outside, task in clause.desks:
+            if _fits(match, fact, data, petition) and _closed(outside, fact, rules):
+                yield from _tasks(clause, fact, task)
+                break
+        if not any(_fits(match, fact, data, petition) for match in clause.on) or not _closed(
+            clause.outside, fact, rules
+        ):
+            continue
+        yield from _tasks(clause, fact, *clause.tasks)
+        if clause.notice:
+            key = f"notice:{clause.id}:{fact.key}"
+            yield Finding("notice.requested", key, fact.time, clause.id, fact.key, code=clause.notice)
+
+
+def _fits(match: Match, fact: Fact, data: Data, petition: Petition) -> bool:
+    return match.type == fact.type and match.holds(data, petition)
+
+
+def _closed(hours: str, fact: Fact, rules: Rules) -> bool:
+    """Whether the named weekly hours are closed at the fact; no name, no demand."""
+    return not hours or rules.calendar(hours).opening(fact.time) != fact.time
+
+
+def _tasks(clause: Clause, fact: Fact, *tasks: str) -> Iterator[Finding]:
+    occurrence = "case" if clause.once else fact.key
+    for task in tasks:
+        key = f"task:{clause.id}:{occurrence}:{task}"
+        yield Finding("task.created", key, fact.time, clause.id, occurrence, task=task)
+
+
+def of_officer(facts: tuple[Fact, ...], charter: Charter) -> Standing:
+    """What follows from the findings confirmed about one officer, in whatever cases: what a remedy wants from the
+    n-th on. There is no window of time. The incident names the case whose finding filled the count."""
+    findings: dict[str, Finding] = {}
+    for remedy in charter.remedies:
+        if not remedy.repeated:
+            continue
+        counted: dict[tuple[str, str], Fact] = {}
+        for fact in in_effect(facts):
+            if _brings(remedy, fact):
+                counted.setdefault((fact.origin, fact.data.about or fact.key), fact)
+        for fact in list(counted.values())[remedy.repeated - 1 :]:
+            incident = f"{fact.origin}/{fact.key}"
+            for task in remedy.repeated_tasks:
+                key = f"task:{remedy.id}:{incident}:{task}"
+                findings[key] = Finding("task.created", key, fact.time, remedy=remedy.id, incident=incident, task=task)
+    return Standing({}, findings, False, None)
+
+
+def _brings(remedy: Remedy, fact: Fact) -> bool:
+    return fact.type == "fault.confirmed" and any(
+        fact.data.ground in trigger.fault and all(condition.holds(fact.data, Petition()) for condition in trigger.where)
+        for trigger in remedy.triggers
+    )

@@ -1,0 +1,66 @@
+"""Law: what stops a clock, how a demand for more papers runs, and what may close a case unanswered.
+
+The one rule: grounds, numbers and dates stand in the law's file; here is only what they mean.
+
+Sources: Civil Petitions Treatment Act art. 21 to 23, its Decree art. 17, 20, 24 and 25.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import msgspec
+
+from services.rules.counting import Span
+
+
+class SuspensionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Time on one ground that does not count.
+
+    `exact`: to the minute, where other grounds take whole dates. `kinds` and `not_kinds` say for which petitions the
+    ground is good, `begins_from` from which day on. `at_most_days` are calendar days, the first included: what goes
+    beyond them counts. `once_more_days` may follow them once.
+    """
+
+    exact: bool = False
+    kinds: frozenset[str] | None = None
+    not_kinds: frozenset[str] = frozenset()
+    begins_from: date | None = None
+    at_most_days: int | None = None
+    once_more_days: int = 0
+
+    def allows(self, kind: str | None, begin: date) -> bool:
+        """Whether the ground stops the clock of a petition of a kind from a date on."""
+        if self.kinds is not None and kind not in self.kinds:
+            return False
+        return kind not in self.not_kinds and (self.begins_from is None or begin >= self.begins_from)
+
+
+class SupplementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often the petitioner may ask for more time, and the longest the last demand may give."""
+
+    extensions: int
+    last_demand: Span
+
+
+_OUTAGE_ALONE: Mapping[str, SuspensionRule] = {"outage": SuspensionRule(exact=True)}
+
+
+class LawRules(msgspec.Struct, frozen=True):
+    """The part of a law that judges facts: by ground of suspension, for supplements, by ground of closing."""
+
+    suspension: Mapping[str, SuspensionRule] = msgspec.field(default_factory=lambda: _OUTAGE_ALONE)
+    supplement: SupplementRules | None = None
+    closing_not_for: Mapping[str, frozenset[str]] = {}
+
+    def suspension_by(self, ground: str) -> SuspensionRule:
+        """The rule of a ground; one that the law does not single out takes whole dates and has no limit."""
+        return self.suspension.get(ground, SuspensionRule())
+
+
+def parse_law_rules(content: Mapping[str, object]) -> LawRules:
+    """The rules from a law file. Raises ValueError that names what is at fault."""
+    fields = ("suspension", "supplement", "closing_not_for")
+    try:
+        return msgspec.convert({name: content[name] for name in fields if name in content}, LawRules)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"law file: {error}") from error

@@ -1,0 +1,217 @@
+"""`gihan charter lint` and `gihan charter diff`: each fault found where it is, each change said in words."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from contracts import files
+from services.cli.charters import lint
+from services.cli.main import app
+
+SHELF = files.read()
+MAPO = SHELF["charters/mapo-1.yaml"]
+
+
+def gihan(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def base(**changes: Any) -> dict[str, Any]:
+    """A charter without a fault."""
+    words = {"ko": "약속", "en": "A promise."}
+    start, until = [{"on": "complaint.received"}], [{"on": "complaint.completed"}]
+    answer = {"id": "answer", "section": "1", "kind": "deadline", "says": words, "start": start, "until": until}
+    answer |= {"within": {"amount": 3, "unit": "statutory_days"}, "suspends": "dates"}
+    answer["warn"] = {"amount": 240, "unit": "working_minutes"}
+    voucher = {"id": "voucher", "section": "2", "says": words, "on": [{"breach": ["answer"]}], "amount": 5000}
+    content = {"tenant": "haneul", "version": "1", "name": words, "in_force": "x", "calendar": "kr", "currency": "KRW"}
+    return content | {"promises": [answer], "remedies": [voucher]} | changes
+
+
+def text(content: dict[str, Any]) -> bytes:
+    return yaml.safe_dump(content, allow_unicode=True).replace("in_force: x", "in_force: 2026-01-01").encode()
+
+
+def found(content: dict[str, Any], clauses: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
+    return [row[:3] for row in lint(text(content), SHELF, clauses)]
+
+
+def with_promise(**changes: Any) -> dict[str, Any]:
+    content = base()
+    content["promises"][0] |= changes
+    return content
+
+
+def with_remedy(**changes: Any) -> dict[str, Any]:
+    content = base()
+    content["remedies"][0] |= changes
+    return content
+
+
+def two(**changes: Any) -> dict[str, Any]:
+    content = base()
+    content["promises"].append(content["promises"][0] | {"id": "other"} | changes)
+    return content
+
+
+SEVEN = {"amount": 7, "unit": "statutory_days"}
+KIND = "complaint.received"
+
+
+def test_a_charter_without_a_fault_has_none() -> None:
+    assert found(base()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (with_promise(untill=[]), ("error", "unknown_field", "answer")),
+        (base(colour="blue"), ("error", "unknown_field", "file")),
+        (with_remedy(sum=3), ("error", "unknown_field", "voucher")),
+        (two(within=SEVEN), ("error", "contradiction", "answer")),
+        (two(within=SEVEN, start=[{"on": KIND, "where": {"kind": "inquiry"}}]), ("warning", "overlap", "answer")),
+        (with_promise(conflicts=[{"section": "4", "within": SEVEN}]), ("warning", "contradiction", "answer")),
+        (
+            with_promise(conflicts=[{"section": "4", "within": {"amount": 1, "unit": "statutory_days"}}]),
+            ("error", "contradiction", "answer"),
+        ),
+        (with_promise(start=[{"on": "complaint.recieved"}]), ("error", "never_starts", "answer")),
+        (with_promise(start=[{"on": KIND, "where": {"colour": "blue"}}]), ("error", "never_starts", "answer")),
+        (with_promise(start=[{"on": KIND, "where": {"kind": "wish"}}]), ("error", "never_starts", "answer")),
+        (with_promise(start=[{"breach": "nothing"}]), ("error", "never_starts", "answer")),
+        (with_promise(start=[]), ("error", "never_starts", "answer")),
+        (with_promise(until=[]), ("error", "never_met", "answer")),
+        (with_promise(until=[{"on": "complaint.done"}]), ("error", "never_met", "answer")),
+        (
+            with_promise(until=[{"on": "complaint.progress_notified", "where": {"by": "pigeon"}}]),
+            ("error", "never_met", "answer"),
+        ),
+        (
+            with_promise(within={"by": "class", "table": {"simple": SEVEN}}),
+            ("warning", "gap", "answer"),
+        ),
+        (
+            with_promise(within={"by": "class", "table": {"simpel": SEVEN}, "otherwise": SEVEN}),
+            ("error", "gap", "answer"),
+        ),
+        (with_promise(warn={"amount": 1440, "unit": "working_minutes"}), ("warning", "warns_too_early", "answer")),
+        (with_promise(hours="night"), ("error", "no_hours", "answer")),
+        (with_remedy(amount=None), ("error", "no_amount", "voucher")),
+        (with_remedy(on=[{"breach": ["nothing"]}]), ("error", "never_starts", "voucher")),
+        (with_remedy(on=[{"breach": ["answer"], "needs": ["amount"]}]), ("warning", "amount_twice", "voucher")),
+        (with_remedy(id="answer"), ("error", "same_id", "answer")),
+        (base(calendar="mars"), ("error", "no_calendar", "file")),
+        (base(tenant="seoul"), ("error", "overlap", "file")),
+        (base(document={"clauses": ["answer", "voucher", "greeting"]}), ("error", "no_rule", "greeting")),
+    ],
+)
+def test_each_fault_is_named_where_it_is(content: dict[str, Any], expected: tuple[str, str, str]) -> None:
+    assert found(content) == [expected]
+
+
+def test_cases_that_cannot_meet_do_not_overlap() -> None:
+    apart = two(within=SEVEN, start=[{"on": KIND, "where": {"kind": "inquiry"}}])
+    apart["promises"][0]["start"] = [{"on": KIND, "where": {"kind": {"not": ["inquiry", "other"]}}}]
+    assert found(apart) == []
+
+
+def test_a_clause_that_is_conduct_needs_no_rule() -> None:
+    assert found(base(), {"answer": "deadline", "politeness": "conduct"}) == []
+    assert found(base(), {"politeness": "notice"}) == [("error", "no_rule", "politeness")]
+
+
+def test_what_is_no_charter_is_said() -> None:
+    (only,) = lint(b"tenant: [", SHELF)
+    assert (only.severity, only.code) == ("error", "unreadable")
+    (only,) = lint(text({"tenant": "x"}), SHELF)
+    assert (only.severity, only.code) == ("error", "unreadable")
+
+
+def test_our_charters_have_no_error_and_mapo_s_document_contradicts_itself() -> None:
+    result = gihan("charter", "lint", "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.output)
+    assert {row["severity"] for row in rows} == {"warning"}
+    (mapo,) = (row for row in rows if row["where"] == "mapo-opinion")
+    assert (mapo["code"], mapo["says"]) == (
+        "contradiction",
+        "The document says 7 statutory days in 시정 and 3 statutory days elsewhere; kept is 3 statutory days, "
+        "the stricter.",
+    )
+
+
+def test_lint_of_one_file_ends_with_one_where_it_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "haneul-1.yaml"
+    path.write_bytes(text(with_remedy(amount=None)))
+    result = gihan("charter", "lint", path)
+    assert result.exit_code == 1
+    assert "1 charters, 1 errors, 0 warnings" in result.output
+    assert "no amount is named" in result.output
+    path.write_bytes(text(base()))
+    listed = tmp_path / "clauses.yaml"
+    listed.write_text("[answer, voucher, greeting]", encoding="utf-8")
+    assert gihan("charter", "lint", path).exit_code == 0
+    assert "greeting (no_rule)" in gihan("charter", "lint", path, "--clauses", listed).output
+    assert gihan("charter", "lint", tmp_path / "none.yaml").exit_code == 2
+
+
+# -- diff -----------------------------------------------------------------------------------------------------
+
+
+def differs(tmp_path: Path, old: dict[str, Any], new: dict[str, Any], *options: str) -> str:
+    (tmp_path / "old.yaml").write_bytes(text(old))
+    (tmp_path / "new.yaml").write_bytes(text(new))
+    result = gihan("charter", "diff", tmp_path / "old.yaml", tmp_path / "new.yaml", *options)
+    assert result.exit_code == 0, result.output
+    return result.output.strip()
+
+
+WORD = base()["promises"][0] | {"id": "word", "says": {"ko": "연락드립니다.", "en": "You hear from us."}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (base(), base(), "Nothing changes for citizens."),
+        (
+            base(),
+            with_promise(within={"amount": 2, "unit": "statutory_days"}),
+            "Sooner: A promise. 2 statutory days now, 3 statutory days before. (answer)",
+        ),
+        (
+            base(),
+            with_promise(within={"amount": 1, "unit": "months"}),
+            "Counted otherwise: A promise. 1 month now, 3 statutory days before. (answer)",
+        ),
+        (
+            base(),
+            with_promise(within=SEVEN),
+            "Later: A promise. 7 statutory days now, 3 statutory days before. (answer)",
+        ),
+        (base(), base(promises=[*base()["promises"], WORD]), "New: You hear from us. (word)"),
+        (base(promises=[*base()["promises"], WORD]), base(), "No longer promised: You hear from us. (word)"),
+        (base(), with_remedy(amount=9000), "A promise. 9,000 KRW now, 5,000 KRW before. (voucher)"),
+        (base(), base(remedies=[]), "No longer promised: A promise. (voucher)"),
+        (
+            base(),
+            with_promise(until=[{"on": "complaint.completed"}, {"on": "complaint.rejected"}]),
+            "A promise. What starts or keeps it changes (no longer: none; new: complaint.rejected). (answer)",
+        ),
+    ],
+)
+def test_a_change_is_said_in_words(tmp_path: Path, old: dict[str, Any], new: dict[str, Any], said: str) -> None:
+    assert differs(tmp_path, old, new) == said
+
+
+def test_changes_in_korean_and_as_json(tmp_path: Path) -> None:
+    new = with_promise(within={"amount": 2, "unit": "statutory_days"})
+    assert differs(tmp_path, base(), new, "--lang", "ko") == (
+        "빨라집니다: 약속 전에는 3일(처리기간), 이제는 2일(처리기간). (answer)"
+    )
+    (row,) = json.loads(differs(tmp_path, base(), new, "--json"))
+    assert (row["kind"], row["where"], set(row["says"])) == ("sooner", "answer", {"ko", "en"})
+    assert gihan("charter", "diff", tmp_path / "old.yaml", tmp_path / "new.yaml", "--lang", "fr").exit_code == 2
