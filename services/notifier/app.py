@@ -86,7 +86,6 @@ class Notifier:
         async with self._pool.acquire() as connection, connection.transaction():
             # A wrong master key shows here, before it could look as if nobody could be written to.
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
-        await ledger.recover(await self._clock.now())
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
         async with asyncio.TaskGroup() as group:
             group.create_task(_watch(lease))

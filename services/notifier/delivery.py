@@ -61,7 +61,10 @@ class Courier:
         self._pauses: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Delivers until cancelled."""
+        """Delivers until cancelled. Begins with the attempts that an earlier run left in the middle: the process may
+        have died, or only this part have failed between an attempt and its result.
+        """
+        await self._ledger.recover(await self._clock.now(), self._gateway.means)
         failures = 0
         while True:
             changed = self._ledger.changed

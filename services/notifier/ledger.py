@@ -89,11 +89,14 @@ class Ledger:
         assert row is not None
         return Position(*row)
 
-    async def recover(self, now: Instant) -> int:
-        """Attempts that a dead notifier left without a result become unknown; returns how many."""
+    async def recover(self, now: Instant, means: str) -> int:
+        """Attempts by some means that were left without a result become unknown; returns how many. For the one who
+        sends by these means, before anything is sent.
+        """
         async with self.writing(now) as work:
             rows = await work.connection.fetch(
-                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' RETURNING *"
+                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' AND means = $1 RETURNING *",
+                means,
             )
             for row in rows:
                 await work.end_attempt(row, "unanswered", "interrupted")
