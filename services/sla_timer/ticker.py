@@ -25,6 +25,10 @@ SKEW_SECONDS = 2
 """How far our clock may be from PostgreSQL's and NATS's before no tick is written."""
 
 
+LOOK_AGAIN = SECOND // 10
+"""After so long a tick that was written and is not folded yet is looked at again."""
+
+
 class ClocksDiffer(logs.OperatorError):
     """Our time is not that of PostgreSQL or NATS: no tick, and an alarm, until it is set right."""
 
@@ -66,7 +70,7 @@ class Ticker:
                 logs.get_logger().error("tick_failed", error=logs.error_code(error))
                 await asyncio.sleep(0.5)
                 continue
-            await self._wait()
+            await self._wait(now)
 
     def _wants_tick(self, folder: Folder, now: Instant) -> bool:
         return folder.position is not None and folder.next_at is not None and folder.next_at < now - self._settle
@@ -76,6 +80,8 @@ class Ticker:
         position = folder.position
         if position is None or await last_tick(self._nc, folder.partition) > position.tick_sequence:
             return
+        if to <= position.clock:
+            return  # we were held up, and another has ticked since
         body = tick_message(folder.partition, position.ticks + 1, to)
         headers = {"Nats-Expected-Last-Subject-Sequence": str(position.tick_sequence)}
         reply = await self._nc.request(clock_subject(folder.partition), body, timeout=5, headers=headers)
@@ -98,10 +104,15 @@ class Ticker:
     async def _was_folded(self) -> None:
         await self._changed.wait()
 
-    async def _wait(self) -> None:
-        """Until the clock reaches the next instant, was moved, or something was folded."""
-        instants = [folder.next_at for folder in self._folders if folder.next_at is not None]
+    async def _wait(self, now: Instant) -> None:
+        """Until the clock reaches the next instant, was moved, or something was folded. An instant that has passed
+        already waits for the fold of its tick, which wakes us: without a pause that would be a busy loop.
+        """
+        ours = [folder for folder in self._folders if folder.position is not None]
+        instants = [folder.next_at for folder in ours if folder.next_at is not None]
         until = min(instants) + self._settle + 1 if instants else None
+        if until is not None and until <= now:
+            until = now + LOOK_AGAIN
         moved = asyncio.ensure_future(self._clock.wait(until))
         folded = asyncio.ensure_future(self._was_folded())
         try:
