@@ -9,7 +9,7 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit integration system contracts lock clean
+.PHONY: help demo test test-all check unit simulation integration system contracts lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,7 +39,10 @@ check: $(DEV_STAMP) ## style, types, layers, drift of generated files
 	$(BIN)/python -m contracts.generate --check
 
 unit: $(DEV_STAMP) ## the pure core, without any server
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit tests/simulation
+
+simulation: $(DEV_STAMP) ## two thousand seeded histories of the shell in a simulated world (SEED=n for the first, SEEDS=n)
+	PYTHONHASHSEED=0 PYTHONPATH=. $(BIN)/python tests/simulation/run.py --seed $(or $(SEED),1) --seeds $(or $(SEEDS),2000)
 
 integration: $(DEV_STAMP) ## each service on real servers
 	$(BIN)/pytest tests/integration

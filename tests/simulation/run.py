@@ -1,0 +1,57 @@
+"""`make simulation [SEED=n] [SEEDS=n]`: simulated histories, one a seed.
+
+The one rule: a seed that fails is printed with the command that repeats it, step for step.
+"""
+
+import argparse
+import logging
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import structlog
+from simulated_city import simulate
+
+
+def of_seed(seed: int) -> tuple[int, list[str], int, Counter[str]]:
+    """(seed, violations, facts published, faults by name)."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            city = simulate(seed, Path(folder))
+        except Exception as error:
+            return seed, [f"{type(error).__name__}: {error}"], 0, Counter()
+    return seed, city.violations, city.events, city.faults
+
+
+def main() -> int:
+    """Runs the seeds on all cores; 1 where one failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    failed, events, faults = 0, 0, Counter[str]()
+    with ProcessPoolExecutor() as pool:
+        for seed, violations, published, met in pool.map(
+            of_seed, range(asked.seed, asked.seed + asked.seeds), chunksize=10
+        ):
+            events += published
+            faults += met
+            if violations:
+                failed += 1
+                sys.stdout.write(f"seed {seed}: {'; '.join(violations)}\n")
+                sys.stdout.write(f"  again: make simulation SEED={seed} SEEDS=1\n")
+    sys.stdout.write(
+        f"{asked.seeds} histories, {events} facts, {faults.total()} faults "
+        f"({', '.join(f'{name} {times}' for name, times in sorted(faults.items()))}), {failed} failed, "
+        f"{time.monotonic() - began:.0f} s\n"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,373 @@
+"""PostgreSQL in memory: the shell's own statements and migrations, run by SQLite behind the face of asyncpg.
+
+The one rule: every statement that the shell sends is executed, none is answered by hand but for advisory locks. What
+SQLite says otherwise is rewritten by a few rules; a statement that they do not cover fails loudly. A transaction reads
+what is committed, and from its first write or lock on it is alone, which is one of the orders that PostgreSQL may
+choose.
+"""
+
+import asyncio
+import json
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import asyncpg
+from simulated_process import CURRENT, Process
+
+MIGRATIONS = Path(__file__).parents[2] / "deploy" / "migrations"
+SCHEMAS = "chassis|sla_timer|notifier|read"
+IDLE_SECONDS = 5.0
+IDLE_IN_TRANSACTION_SECONDS = 10.0
+"""When the server ends a session that has fallen silent, outside a transaction and inside."""
+
+ARRAY = "\x00"
+"""What begins a text that stands for an array."""
+STUBS = (
+    "create table chassis__leases (name text primary key, generation integer not null)",
+    'create table read__subject_refs (tenant text, "case" text, receipt text)',
+)
+
+
+class Record(tuple[Any, ...]):
+    """A row, by name and by place."""
+
+    names: tuple[str, ...]
+
+    def __new__(cls, names: tuple[str, ...], values: Sequence[Any]) -> "Record":
+        made = super().__new__(cls, values)
+        made.names = names
+        return made
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
+        return json.loads(found[1:]) if isinstance(found, str) and found.startswith(ARRAY) else found
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return self.names
+
+
+class Database:
+    """The server. While `down` it refuses everybody; `close_sessions` ends what a process has open."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.down = False
+        self.lost_commit = 0.0
+        self.uncovered = ""
+        self.sessions: list[Connection] = []
+        self.locks: dict[Any, Connection] = {}
+        self.turn = asyncio.Lock()
+        self.engine = sqlite3.connect(":memory:", isolation_level=None)
+        self.engine.executescript(_SCHEMA)
+
+    def close_sessions(self, of: Process | None = None, *, idle: bool = False) -> None:
+        """Ends sessions: of one process or of all; with `idle` only those outside a transaction."""
+        for session in list(self.sessions):
+            if of in (None, session.process) and not (idle and session.in_transaction):
+                session.end()
+
+
+class Connection:
+    """A session, with the part of asyncpg's that the shell uses."""
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self.process = process
+        self.ended = False
+        self._database = database
+        self.in_transaction = False
+        self._writing = False
+        database.sessions.append(self)
+
+    # -- statements
+
+    async def execute(self, sql: str, *args: Any, timeout: float | None = None) -> str:
+        """Runs a statement; returns its tag, as far as it is looked at."""
+        if sql.startswith("SET "):
+            return "SET"
+        async with self._statement(sql):
+            cursor = self._run(sql, args)
+            cursor.fetchall()
+            return f"{sql.split()[0].upper()} {cursor.rowcount}"
+
+    async def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Runs a statement once for each row."""
+        async with self._statement(sql):
+            for row in rows:
+                self._run(sql, row)
+
+    async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> list[Record]:
+        """All rows."""
+        async with self._statement(sql):
+            cursor = self._run(sql, args)
+            rows = cursor.fetchall()
+            names = tuple(column[0] for column in cursor.description or ())
+            return [Record(names, row) for row in rows]
+
+    async def fetchrow(self, sql: str, *args: Any, timeout: float | None = None) -> Record | None:
+        """The first row."""
+        return next(iter(await self.fetch(sql, *args)), None)
+
+    async def fetchval(self, sql: str, *args: Any, timeout: float | None = None) -> Any:
+        """The first value of the first row."""
+        if "pg_try_advisory_lock" in sql:
+            await self._reach()
+            return self._database.locks.setdefault(args, self) is self
+        if "clock_timestamp" in sql:
+            await self._reach()
+            return SIMULATED_TIME[0]()
+        row = await self.fetchrow(sql, *args)
+        return None if row is None else row[0]
+
+    async def cursor(self, sql: str, *args: Any) -> AsyncIterator[Record]:
+        """The rows, one by one."""
+        for row in await self.fetch(sql, *args):
+            yield row
+
+    def _run(self, sql: str, args: Sequence[Any]) -> sqlite3.Cursor:
+        text, values = translated(self._without_old(sql, args), args)
+        try:
+            return self._database.engine.execute(text, values)
+        except sqlite3.IntegrityError as error:
+            raise asyncpg.UniqueViolationError(str(error)) from None
+        except sqlite3.Error as error:
+            self._database.uncovered = f"{error}: {text}"
+            raise AssertionError(self._database.uncovered) from None
+
+    def _without_old(self, sql: str, args: Sequence[Any]) -> str:
+        """SQLite knows no `old` in an upsert's RETURNING: looked up before, by the key, which is the first value."""
+        named = re.search(r"\bold\.(\w+)", sql)
+        if named is None:
+            return sql
+        table = re.search(r"insert into ([\w.]+)", sql, re.IGNORECASE)
+        assert table is not None
+        found = self._database.engine.execute(
+            f"select {named[1]} from {_words(table[1])} where key = ?",
+            (args[0],),
+        ).fetchone()
+        return sql.replace(named[0], "null" if found is None else repr(found[0]))
+
+    # -- sessions and transactions
+
+    async def _reach(self) -> None:
+        await self.process.gate()
+        if self._database.down:
+            self.end()
+        if self.ended:
+            raise asyncpg.InterfaceError("connection is closed")
+
+    @asynccontextmanager
+    async def _statement(self, sql: str) -> AsyncIterator[None]:
+        await self._reach()
+        if self._writing:
+            yield
+            return
+        turn = self._database.turn
+        await turn.acquire()
+        try:
+            if self.ended:
+                raise asyncpg.InterfaceError("connection is closed")
+            if self.in_transaction and _WRITES.search(sql):
+                self._database.engine.execute("begin")
+                self._writing = True
+            yield
+        finally:
+            if not self._writing:
+                turn.release()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All or nothing; whether a commit whose answer is lost stood, nobody knows."""
+        await self._reach()
+        self.in_transaction = True
+        try:
+            yield
+            await self._reach()
+            luck = self._database.random.random()
+            if luck < self._database.lost_commit:
+                self._finish("commit" if luck < self._database.lost_commit / 2 else "rollback")
+                self.end()
+                raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+            self._finish("commit")
+        except BaseException:
+            self._finish("rollback")
+            raise
+
+    def _finish(self, how: str) -> None:
+        """Ends the transaction, if it has not ended, and lets the next one write."""
+        self.in_transaction = False
+        if self._writing:
+            self._writing = False
+            self._database.engine.execute(how)
+            self._database.turn.release()
+
+    def end(self) -> None:
+        """The server closes the session: an open transaction is undone, its locks are free."""
+        self.ended = True
+        self._finish("rollback")
+        if self in self._database.sessions:
+            self._database.sessions.remove(self)
+        for key in [key for key, holder in self._database.locks.items() if holder is self]:
+            del self._database.locks[key]
+
+    terminate = end
+
+
+class Pool:
+    """A pool without a limit."""
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self._database = database
+        self._process = process
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """A session for as long as the block."""
+        await self._process.gate()
+        if self._database.down:
+            raise ConnectionRefusedError
+        connection = Connection(self._database, self._process)
+        try:
+            yield connection
+        finally:
+            connection.end()
+
+    async def fetch(self, sql: str, *args: Any) -> list[Record]:
+        """All rows."""
+        async with self.acquire() as connection:
+            return await connection.fetch(sql, *args)
+
+    async def fetchrow(self, sql: str, *args: Any) -> Record | None:
+        """The first row."""
+        async with self.acquire() as connection:
+            return await connection.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """The first value of the first row."""
+        async with self.acquire() as connection:
+            return await connection.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: Any) -> str:
+        """Runs a statement."""
+        async with self.acquire() as connection:
+            return await connection.execute(sql, *args)
+
+
+async def connect(database: Database) -> Connection:
+    """A session of its own for the running process."""
+    process = CURRENT.get()
+    await process.gate()
+    if database.down:
+        raise ConnectionRefusedError
+    return Connection(database, process)
+
+
+SIMULATED_TIME: list[Any] = []
+"""What the server's clock says: a function that gives an aware datetime."""
+
+
+# -- from PostgreSQL's words to SQLite's -----------------------------------------------------------------------
+
+_UNNEST = re.compile(r"unnest\(((?:\$\d+,? ?)+)\)( (?:as )?(\w+) \(([\w, ]+)\))?", re.IGNORECASE)
+
+_VALUES = re.compile(rf"{_UNNEST.pattern}|(?:= any|<> all)\(\$(?P<array>\d+)\)|\$(?P<plain>\d+)", re.IGNORECASE)
+
+
+def translated(sql: str, args: Sequence[Any]) -> tuple[str, list[Any]]:
+    """A statement and its values as SQLite takes them."""
+    text = _words(sql)
+    values: list[Any] = []
+
+    def rows(match: re.Match[str]) -> str:
+        arrays = [args[int(number) - 1] for number in re.findall(r"\d+", match[1])]
+        names = (match[4] or ", ".join(f"c{place}" for place in range(len(arrays)))).split(", ")
+        lines = list(zip(*arrays, strict=True))
+        columns = ", ".join(f"column{place} as {name}" for place, name in enumerate(names, 1))
+        if not lines:
+            empty = ", ".join(f"null as {name}" for name in names)
+            return f"(select {empty} where 0) as {match[3] or 'u'}"
+        values.extend(value for line in lines for value in line)
+        shape = ", ".join("(" + ", ".join("?" * len(names)) + ")" for _ in lines)
+        return f"(select {columns} from (values {shape})) as {match[3] or 'u'}"
+
+    def one(match: re.Match[str]) -> str:
+        if match[0].lower().startswith("unnest"):
+            return rows(_matched(_UNNEST, match[0]))
+        array, plain = match["array"], match["plain"]
+        if array:
+            found = list(args[int(array) - 1])
+            values.extend(found)
+            return ("in (" if "any" in match[0].lower() else "not in (") + ", ".join("?" * len(found)) + ")"
+        values.append(_plain(args[int(plain) - 1]))
+        return "?"
+
+    return _VALUES.sub(one, text), values
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    found = pattern.match(text)
+    assert found is not None
+    return found
+
+
+_WRITES = re.compile(r"^\s*(insert|update|delete)|for (share|update)", re.IGNORECASE)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    return ARRAY + json.dumps(value) if isinstance(value, (list, tuple)) else value
+
+
+@cache
+def _words(sql: str) -> str:
+    text = re.sub(rf"\b({SCHEMAS})\.(\w+)", r"\1__\2", sql)
+    text = re.sub(r"::\w+(\[\])?", "", text)
+    text = re.sub(r'collate "C"', "", text, flags=re.IGNORECASE)
+    text = re.sub(r" for (share|update)( skip locked)?", "", text, flags=re.IGNORECASE)
+    if re.search(r"insert into .* select ", text, re.IGNORECASE | re.DOTALL):
+        # Without it SQLite reads ON CONFLICT as the condition of a join.
+        text = re.sub(r" on conflict", " where true on conflict", text, flags=re.IGNORECASE)
+    return text
+
+
+def _statements() -> Iterator[str]:
+    for name in ("004_sla_timer.sql", "005_notifier.sql"):
+        text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
+        text = re.sub(r"comment on [^']*'(?:[^']|'')*';", "", text, flags=re.IGNORECASE)
+        for statement in text.split(";"):
+            words = statement.split()
+            if len(words) > 1 and words[1].lower() != "schema":
+                yield statement
+
+
+def _schema() -> str:
+    made = [*STUBS]
+    for statement in _statements():
+        text = _words(statement)
+        if "generate_series" in text:
+            made += [f"insert into sla_timer__partitions (partition) values ({number})" for number in range(16)]
+            continue
+        # An identity column is SQLite's only as the primary key.
+        if re.search(r"generated always as identity", text, re.IGNORECASE):
+            text = re.sub(r"(\w+)( +)text +primary key", r"\1 text unique", text, flags=re.IGNORECASE)
+            text = re.sub(
+                r"number +bigint +(primary key|not null) +generated always as identity",
+                "number integer primary key autoincrement",
+                text,
+                flags=re.IGNORECASE,
+            )
+        text = re.sub(r"references \w+ \(\w+\)", "", text, flags=re.IGNORECASE)
+        text = re.sub(r"default '\{\}'", "default ''", text, flags=re.IGNORECASE)
+        text = re.sub(r"(text|bytea)\[\]", r"\1", text)
+        made.append(re.sub(r"convert_from\((\w+), 'UTF8'\)", r"\1", text))
+    return ";\n".join(made) + ";"
+
+
+_SCHEMA = _schema()
