@@ -5,6 +5,7 @@ no value.
 """
 
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -22,8 +23,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis.failpoints import arm
 from services.chassis.health import Health
-from services.chassis.logs import OperatorError, get_logger
+from services.chassis.logs import OperatorError, configure, get_logger
 from services.chassis.settings import Settings
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -238,6 +240,21 @@ class _Shell:
                 get_logger().error("request_failed", exc_info=True)
                 if not answering:
                     await _UNEXPECTED.response()(scope, receive, send_with_headers)
+
+
+def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
+    """Runs a service as a process: its settings, its log, its failpoints, and then `build(settings)` over HTTP.
+
+    What the environment has wrong is said in a sentence, and ends the process with 2.
+    """
+    try:
+        settings = Settings.from_env(service)
+        configure(service, settings.log_level)
+        arm(settings)
+    except OperatorError as error:
+        sys.stderr.write(f"{service}: {error}\n")
+        sys.exit(2)
+    serve(build(settings), settings)
 
 
 def serve(app: FastAPI, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from typing import Self
 import asyncpg
 
 from services.chassis import postgres
+from services.chassis.failpoints import failpoint
 from services.chassis.settings import Settings
 
 PING_SECONDS = 1.0
@@ -40,6 +41,7 @@ class Lease:
             # Not pg_advisory_lock: a wait inside the server could not be pinged.
             while not await connection.fetchval("SELECT pg_try_advisory_lock(7140, $1)", key - 2**31):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
+            await failpoint("lease.after_lock")
             self.generation = await connection.fetchval(
                 "INSERT INTO chassis.leases (name, generation) VALUES ($1, 1) "
                 "ON CONFLICT (name) DO UPDATE SET generation = chassis.leases.generation + 1 RETURNING generation",

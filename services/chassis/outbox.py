@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
 from services.chassis import broker
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -75,6 +76,7 @@ class Outbox:
         for lane in self._lanes:
             await self._settle(nc, pool, lane)
         while True:
+            await failpoint("relay.before_pass")
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
             if not busy:
@@ -83,6 +85,7 @@ class Outbox:
                 self._waiting_since = time.monotonic()
             for lane in busy:
                 await self._publish(nc, pool, lane)
+                await failpoint("relay.after_lane")
             part.beat()
             if not busy:
                 try:
@@ -123,6 +126,7 @@ class Outbox:
         except (broker.BatchRefused, broker.BatchUnknown):
             await self._settle(nc, pool, lane)
             return
+        await failpoint("relay.after_publish")
         await self._sent(pool, lane, rows[-1]["number"], chain, sequence)
 
     async def _settle(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
@@ -163,6 +167,7 @@ class Outbox:
                 f"{self._stream} lane {lane}: the log holds other messages up to {last} than this outbox; "
                 "find out which of the two belongs here before starting again"
             )
+        await failpoint("relay.before_settle")
         await self._sent(pool, lane, last, chain, sequence)
 
     async def _state(self, pool: asyncpg.Pool, lane: int) -> asyncpg.Record:

@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from contracts.envelope import Accepted, Refused
 from contracts.streams import dead_subject
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import canonical, error_code, get_logger
 from services.chassis.vault import Vault
 from services.intake.append import Appender, tell
@@ -99,12 +100,14 @@ class Inbox:
         try:
             try:
                 answer: Answer = await self._take(letter.data, f"{noun}.{verb}", publisher, now)
+                await failpoint("inbox.after_accept")
             except Refusal as refusal:
                 if refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                     await letter.nak(delay=_AGAIN_SECONDS)
                     return
                 answer = await self._bury(letter, publisher, refusal, now)
             await tell(self._nc, tenant, source, answer, f"inbox-{letter.metadata.sequence.stream}")
+            await failpoint("inbox.after_receipt")
             await letter.ack()
             self.handled += 1
         except Exception as error:  # one letter's trouble must not reach the others
@@ -125,6 +128,7 @@ class Inbox:
         name = f"l{secrets.token_hex(12)}"
         async with self._pool.acquire() as conn:
             sealed = await self._vault.seal_letter(conn, publisher.tenant, name, letter.data[:_LETTER_BYTES])
+        await failpoint("inbox.after_letter_key")
         body = {
             "letter": name,
             "tenant": publisher.tenant,
@@ -141,4 +145,5 @@ class Inbox:
             stream="DEAD",
             headers={"Nats-Msg-Id": f"inbox-{letter.metadata.sequence.stream}"},
         )
+        await failpoint("inbox.after_dead")
         return answer

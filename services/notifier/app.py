@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from nats.aio.client import Client
 
 from contracts.streams import PARTITIONS, STREAMS, notices_mark
-from services.chassis import broker, logs, postgres
+from services.chassis import broker, postgres
 from services.chassis.clock import Clock, open_clock
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Health, Part
-from services.chassis.http import create_app, serve
+from services.chassis.http import create_app
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
@@ -86,7 +87,9 @@ class Notifier:
         async with self._pool.acquire() as connection, connection.transaction():
             # A wrong master key shows here, before it could look as if nobody could be written to.
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
+        await failpoint("notifier.after_lease")
         await ledger.recover(await self._clock.now())
+        await failpoint("notifier.after_recovery")
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
         async with asyncio.TaskGroup() as group:
             group.create_task(_watch(lease))
@@ -129,6 +132,7 @@ class Notifier:
             due = await ledger.next_release()
             if due is not None and due <= now:
                 due = await ledger.release(now)
+                await failpoint("release.after_commit")
             part.beat()
             await self._until(due, changed)
 
@@ -154,6 +158,8 @@ class Notifier:
                     group.create_task(
                         stream.publish(row["subject"], row["body"], stream="RECEIPTS", headers=headers, timeout=5)
                     )
+            if rows:
+                await failpoint("receipts.after_publish")
             await ledger.told([row["number"] for row in rows])
             part.beat()
             if not rows:
@@ -218,10 +224,3 @@ def make_app(settings: Settings) -> FastAPI:
                 await pool.close()
 
     return create_app("Gihan notifier", VERSION, lifespan, health)
-
-
-def main() -> None:
-    """Runs the service with the settings of the environment."""
-    settings = Settings.from_env("notifier")
-    logs.configure("notifier", settings.log_level)
-    serve(make_app(settings), settings)

@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 
 from contracts.streams import notices_subject, partition
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.chassis.outbox import Outbox
 from services.notifier import texts
@@ -112,6 +113,7 @@ class Ledger:
             views = await work.views({(row["tenant"], row["case_id"]) for row in notices})
             for row in notices:
                 await work.plan(row, views[row["tenant"], row["case_id"]])
+            await failpoint("release.after_messages")
             tasks = await work.connection.fetch(
                 "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 "
                 "WHERE state = 'held' AND release_at <= $1 RETURNING *",
@@ -154,10 +156,12 @@ class Work:
 
     async def close(self, outbox: Outbox) -> None:
         """Writes what was gathered. Lanes in order."""
+        await failpoint("ledger.after_states")
         if self._tellings:
             await self.connection.executemany(
                 "INSERT INTO notifier.tellings (key, subject, body) VALUES ($1, $2, $3)", self._tellings
             )
+            await failpoint("ledger.after_tellings")
         for lane in sorted(self._events):
             await outbox.append(self.connection, lane, self._events[lane])
 
@@ -381,6 +385,7 @@ class Work:
             self.now,
         )
         assert row is not None
+        await failpoint("compensation.after_task")
         if row["newly_assigned"]:
             self.tell_assigned(row)
         if task.notice is not None and row["state"] in ("held", "assigned"):
@@ -393,6 +398,7 @@ class Work:
             "WHERE key = $1 AND state IN ('held', 'assigned', 'issued') RETURNING *",
             withdrawal.key,
         )
+        await failpoint("compensation.after_withdrawal")
         if row is not None and row["state"] == "kept" and row["task"] == COMPENSATION:
             data = {
                 "key": row["key"],
