@@ -126,12 +126,13 @@ def _add_health(app: FastAPI, health: Health) -> None:
     @app.get(
         "/health/ready",
         tags=["health"],
-        summary="Is every part well? 503 with the list of those that are not",
+        summary="Is every part well? 503 with those that are not; `standby` where another instance does the work",
     )
     async def ready() -> JSONResponse:
-        red = health.red()
-        status = "unready" if red else "ready"
-        return JSONResponse({"service": health.service, "status": status, "red": red}, 503 if red else 200)
+        red, standby = health.red(), health.standby()
+        status = "unready" if red else "standby" if standby else "ready"
+        answer = {"service": health.service, "status": status, "red": red, "standby": standby}
+        return JSONResponse(answer, 503 if red else 200)
 
     @app.get("/status", tags=["health"], summary="Positions, lags and what the service stands at")
     async def status() -> JSONResponse:

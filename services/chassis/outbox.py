@@ -137,12 +137,13 @@ class Outbox:
             lane,
             b"",
         )
+        # Read before the marker: another instance's relay may write both in between, and then the marker is ahead.
+        state = await self._state(pool, lane)
         found = await broker.last_message(nc, self._stream, self._mark(lane))
         if found is None:
             return
         sequence, body = found
         marker = json.loads(body)
-        state = await self._state(pool, lane)
         if marker["last"] < state["sent"]:
             raise ChainBroken(
                 f"{self._stream} lane {lane}: the log ends at {marker['last']}, but {state['sent']} was sent: "
@@ -177,7 +178,8 @@ class Outbox:
 
     async def _sent(self, pool: asyncpg.Pool, lane: int, last: int, chain: bytes, sequence: int) -> None:
         await pool.execute(
-            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 WHERE lane = $1",  # noqa: S608
+            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 "  # noqa: S608
+            "WHERE lane = $1 AND sent <= $2",  # another instance's relay may have gone on meanwhile
             lane,
             last,
             chain,

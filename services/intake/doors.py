@@ -89,8 +89,6 @@ class Inbox:
         self._pool = pool
         self._nc = nc
         self._vault = vault
-        self.handled = 0
-        """How many letters were dealt with, by this process."""
 
     async def handle(self, letter: Msg) -> None:
         """Deals with one letter; what cannot be dealt with now stays in INBOX."""
@@ -109,7 +107,6 @@ class Inbox:
             await tell(self._nc, tenant, source, answer, f"inbox-{letter.metadata.sequence.stream}")
             await failpoint("inbox.after_receipt")
             await letter.ack()
-            self.handled += 1
         except Exception as error:  # one letter's trouble must not reach the others
             get_logger().warning("letter_left", tenant=tenant, source=source, error=error_code(error))
             await letter.nak(delay=_AGAIN_SECONDS)

@@ -500,6 +500,10 @@ class Process:
 
 @pytest.fixture
 async def process(world: World, settings: Callable[..., Settings]) -> AsyncIterator[Process]:
+    # The services that it watches do not run here.
+    await world.pool.execute(
+        "INSERT INTO chassis.signs_of_life VALUES ('sla_timer', 'infinity'), ('intake', 'infinity')"
+    )
     process = Process(settings("notifier"), world.gateway)
     yield process
     await process.end(signal.SIGKILL)
