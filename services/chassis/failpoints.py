@@ -57,8 +57,7 @@ FAILPOINTS: Mapping[str, str] = {
     "ticker.before_pass": "The ticker comes round; no tick is written.",
     "ticker.after_tick": "A tick stands in the log; the ticker does not know.",
     # Notifier: the ledger, the gateways, tasks and remedies
-    "notifier.after_lease": "The lease is taken; attempts that a dead notifier left open are still open.",
-    "notifier.after_recovery": "Attempts left open are `unknown`; nothing is folded yet.",
+    "notifier.after_lease": "The lease is taken; nothing is folded, and attempts left open are still open.",
     "notifier.after_cases": "Facts are folded into the ledger; decisions that wait for them are not.",
     "notifier.after_sla": "Decisions are folded into the ledger; nobody was woken to deliver.",
     "ledger.after_states": "States are written, the events and receipts that tell of them are not; one transaction.",
@@ -67,6 +66,7 @@ FAILPOINTS: Mapping[str, str] = {
     "release.after_commit": "What was held is let go; nothing of it is delivered.",
     "compensation.after_task": "A task or remedy is written, its notice is not; one transaction.",
     "compensation.after_withdrawal": "A task or remedy is withdrawn, a remedy kept is not told; one transaction.",
+    "delivery.after_recovery": "Attempts left open are `unknown`; the gateway was not asked after them.",
     "delivery.after_attempt": "An attempt stands in the ledger; the gateway was not called.",
     "delivery.after_gateway": "The gateway has answered; the ledger holds no result.",
     "delivery.after_result": "The result of an attempt is in the ledger; NOTICES does not tell of it.",
@@ -76,7 +76,7 @@ FAILPOINTS: Mapping[str, str] = {
 }
 """Every failpoint: what is durable when a process dies there, and what is not yet."""
 
-ACTIONS = ("kill", "raise", "sleep")
+ACTIONS = ("kill", "raise", "sleep", "stop")
 
 
 class Struck(OperatorError):
@@ -120,7 +120,8 @@ _armed: _Armed | None = None
 async def failpoint(name: str) -> None:
     """A place of that name in `FAILPOINTS`. Returns at once, unless something was ordered for it.
 
-    Kills the process, raises Struck or returns after SLEEP_SECONDS, as ordered.
+    As ordered it kills the process, raises Struck, returns after SLEEP_SECONDS, or stops the process (SIGSTOP) until
+    somebody lets it go on.
     """
     if _armed is not None and (action := _armed.order(name)) is not None:
         await _strike(name, action)
@@ -178,5 +179,7 @@ async def _strike(name: str, action: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":
             raise Struck(f"The failpoint {name} was ordered to fail.")
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         case _:
             await asyncio.sleep(SLEEP_SECONDS)

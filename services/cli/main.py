@@ -87,7 +87,7 @@ async def _provision(data: Path) -> dict[str, list[str]]:
 
 @app.command("failpoints")
 def failpoints_command(as_json: AsJson = False) -> None:
-    """The places at which a test can make a service die, fail or stall: GIHAN_FAILPOINTS=name:kill|raise|sleep[:p]."""
+    """Where tests can make a service die, fail or stall: GIHAN_FAILPOINTS=name:kill|raise|sleep|stop[:p]."""
     if as_json:
         typer.echo(json.dumps([{"name": name, "at": at} for name, at in FAILPOINTS.items()]))
         return

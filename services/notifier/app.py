@@ -98,8 +98,6 @@ class Notifier:
             # A wrong master key shows here, before it could look as if nobody could be written to.
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
         await failpoint("notifier.after_lease")
-        await ledger.recover(await self._clock.now())
-        await failpoint("notifier.after_recovery")
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
         async with asyncio.TaskGroup() as group:
             group.create_task(_watch(lease))

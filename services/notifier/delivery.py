@@ -62,7 +62,9 @@ class Courier:
         self._pauses: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Delivers until cancelled."""
+        """Delivers until cancelled. First what was left in the middle, by a dead notifier or by trouble in this one."""
+        await self._ledger.recover(await self._clock.now(), self._gateway.means)
+        await failpoint("delivery.after_recovery")
         failures = 0
         while True:
             changed = self._ledger.changed
@@ -87,6 +89,7 @@ class Courier:
         attempts, settled = await self._begin(limit)
         if attempts:
             await failpoint("delivery.after_attempt")
+            await self._ledger.check_turn()
         answers = await asyncio.gather(*(self._gateway.send(attempt.letter) for attempt in attempts))
         if attempts:
             await failpoint("delivery.after_gateway")

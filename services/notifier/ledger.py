@@ -18,7 +18,7 @@ import msgspec
 from contracts.streams import notices_subject, partition
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
-from services.chassis.outbox import Outbox
+from services.chassis.outbox import Connection, Outbox
 from services.notifier import texts
 from services.notifier.notices import (
     COMPENSATION,
@@ -69,13 +69,7 @@ class Ledger:
     async def writing(self, now: Instant) -> AsyncIterator["Work"]:
         """A transaction; `now` dates what it tells. Raises Fenced where another notifier has taken over."""
         async with self._turn, self.pool.acquire() as connection, connection.transaction():
-            held = await connection.fetchval(
-                "SELECT 1 FROM chassis.leases WHERE name = $1 AND generation = $2 FOR SHARE",
-                LEASE,
-                self._generation,
-            )
-            if held is None:
-                raise Fenced("Another notifier has taken over; this one has stopped and waits for its turn.")
+            await self._check_turn(connection, "FOR SHARE")
             # The pool's proxy is a connection in all but its type.
             work = Work(cast(asyncpg.Connection, connection), self.tenants, now)
             yield work
@@ -84,17 +78,31 @@ class Ledger:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    async def check_turn(self) -> None:
+        """Raises Fenced where another notifier has taken over: one that slept must not call a gateway any more."""
+        await self._check_turn(self.pool)
+
+    async def _check_turn(self, connection: Connection | asyncpg.Pool, lock: str = "") -> None:
+        held = await connection.fetchval(
+            f"SELECT 1 FROM chassis.leases WHERE name = $1 AND generation = $2 {lock}",  # noqa: S608 - a constant
+            LEASE,
+            self._generation,
+        )
+        if held is None:
+            raise Fenced("Another notifier has taken over; this one has stopped and waits for its turn.")
+
     async def position(self, log: str) -> Position:
         """How far a log is folded."""
         row = await self.pool.fetchrow("SELECT sequence, stream_id, digest FROM notifier.position WHERE log = $1", log)
         assert row is not None
         return Position(*row)
 
-    async def recover(self, now: Instant) -> int:
-        """Attempts that a dead notifier left without a result become unknown; returns how many."""
+    async def recover(self, now: Instant, means: str) -> int:
+        """Attempts by a means that were left without a result become unknown; returns how many."""
         async with self.writing(now) as work:
             rows = await work.connection.fetch(
-                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' RETURNING *"
+                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' AND means = $1 RETURNING *",
+                means,
             )
             for row in rows:
                 await work.end_attempt(row, "unanswered", "interrupted")

@@ -81,8 +81,8 @@ def test_orders_are_read() -> None:
     ("orders", "words"),
     [
         ("relay.nowhere:kill", "no failpoint relay.nowhere"),
-        ("relay.after_publish", "must be one of kill, raise, sleep"),
-        ("relay.after_publish:explode", "must be one of kill, raise, sleep"),
+        ("relay.after_publish", "must be one of kill, raise, sleep, stop"),
+        ("relay.after_publish:explode", "must be one of kill, raise, sleep, stop"),
         ("relay.after_publish:kill:2", "above 0 and up to 1"),
         ("relay.after_publish:kill:0", "above 0 and up to 1"),
         ("relay.after_publish:kill:often", "above 0 and up to 1"),
