@@ -126,6 +126,8 @@ def promised_is_kept(evidence: Evidence, book: Book) -> Iterator[Violation]:
         stored[told.event["tenant"], told.event["source"], told.event["id"]].append(told)
     kept = {(row["tenant"], row["source"], row["id"]): row for row in evidence.reservations}
     buried = {(one.event["tenant"], one.event["source"], one.event.get("id")) for one in evidence.dead}
+    # An event refused for what was not known yet may be sent again, and taken then.
+    taken = {(one["tenant"], one["source"], one["id"]) for one in book.promised if one["status"] != "refused"}
     answers: dict[tuple[str, str, str], tuple[str, str]] = {}
     for said in book.promised:
         key = (said["tenant"], said["source"], said["id"])
@@ -144,7 +146,7 @@ def promised_is_kept(evidence: Evidence, book: Book) -> Iterator[Violation]:
                 yield Violation("I1", f"an accepted event stands {len(home)} times in the log", name)
             elif not _says_the_same(said["body"], home[0].event):
                 yield Violation("I1", "the log says other than was published", name)
-        if status == "refused" and stored[key]:
+        if status == "refused" and stored[key] and key not in taken:
             yield Violation("I1", "a refused event stands in the log", name)
         if status == "left" and row is None and key not in buried and not evidence.after.inbox:
             yield Violation("I1", "a letter left in INBOX was lost", name)
@@ -332,7 +334,9 @@ class _Runs:
                     yield Violation("I4", "a run started twice", name)
                 self._state[key], self._due[key], self._began[key] = "open", due, instant(event["time"])
             case "deadline.moved" | "deadline.resumed":
-                self._state[key], self._due[key] = "open", due
+                self._due[key] = due
+                if state != "over" or data.get("reason") == "reopened":
+                    self._state[key] = "open"
             case "deadline.suspended":
                 self._state[key], self._due[key] = "suspended", None
             case "deadline.met" | "deadline.voided":
