@@ -50,6 +50,7 @@ class Part:
         """Says that the part is well and waits for its turn: another instance holds the lease on its work."""
         self.beat()
         self.standby = True
+        self._task = None  # that of its last turn
 
     def runs(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         """Names the task in which the part runs, which nothing should end but the end of the service."""
