@@ -65,7 +65,7 @@ class Notifier:
         ended_by = ""
         while True:
             try:
-                async with Lease(self._settings, LEASE) as lease:
+                async with Lease(self._settings, LEASE, self._stand_by) as lease:
                     await self._work(lease)
             except* Exception as trouble:
                 code = error_code(trouble.exceptions[0])
@@ -73,6 +73,11 @@ class Notifier:
                     get_logger().error("turn_ended", exc_info=trouble.exceptions[0])
                 ended_by = code
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _stand_by(self) -> None:
+        """Another notifier works: this one is well as long as it waits for its turn."""
+        for part in self._parts.values():
+            part.beat()
 
     async def _work(self, lease: Lease) -> None:
         outbox = Outbox(

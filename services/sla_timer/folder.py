@@ -83,7 +83,7 @@ class Folder:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
         while True:
             try:
-                async with Lease(self._settings, f"sla_timer/{self.partition}") as lease:
+                async with Lease(self._settings, f"sla_timer/{self.partition}", self._part.beat) as lease:
                     await self._fold_while_held(lease)
             except asyncio.CancelledError:
                 raise

@@ -28,6 +28,7 @@ from tests.faults.world import World
 CANARY = "canary-{seed}-plover-{number}"
 """Stands in every name and text, and must stand nowhere in clear."""
 ZONE = ZoneInfo("Asia/Seoul")
+MILLISECOND = SECOND // 1000
 RETRY_SECONDS = 0.2
 ANSWER_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
@@ -56,7 +57,7 @@ class Parcel:
             "source": self.source,
             "type": self.type,
             "subject": self.case,
-            "time": text(began + int((self.after - self.late) * SECOND), ZONE),
+            "time": text(began + round((self.after - self.late) * 1000) * MILLISECOND, ZONE),
             "tenant": self.tenant,
             "data": dict(self.data),
         }
