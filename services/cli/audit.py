@@ -631,8 +631,8 @@ def reading_changed_nothing(evidence: Evidence, book: Book) -> Iterator[Violatio
 
 
 def letters_buried(evidence: Evidence, book: Book) -> Iterator[Violation]:
-    """I9. Each letter of INBOX that cannot be taken in lies in DEAD once, with its reason, and was told to its
-    source; and none lies there that could have been."""
+    """I9. Each letter of INBOX that cannot be taken in lies in DEAD, with its reason, no more often than it was sent, and
+    was told to its source; and none lies there that could have been taken in."""
     buried = Counter((one.event["tenant"], one.event["source"], one.event.get("id")) for one in evidence.dead)
     for told in evidence.dead:
         if not told.event.get("code") or not told.event.get("letter"):
@@ -644,9 +644,12 @@ def letters_buried(evidence: Evidence, book: Book) -> Iterator[Violation]:
         for one in evidence.receipts
         if one.event.get("status") == "refused"
     }
-    poison = {(said["tenant"], said["source"], said["id"]) for said in book.promised if said.get("poison")}
-    for key in sorted(poison):
-        if buried[key] != 1:
+    poison: Counter[tuple[str, str, str]] = Counter()
+    for said in book.promised:
+        if said.get("poison"):
+            poison[said["tenant"], said["source"], said["id"]] += said.get("sendings", 1)
+    for key, sendings in sorted(poison.items()):
+        if not 1 <= buried[key] <= sendings:
             yield Violation("I9", f"a refused letter lies in DEAD {buried[key]} times", "/".join(key))
         if key not in refused:
             yield Violation("I9", "the source of a refused letter was never told", "/".join(key))

@@ -237,8 +237,10 @@ class _Doors:
         content = json.dumps(body).encode()
         hand_over: Callable[[Parcel, bytes], Awaitable[dict[str, Any]]]
         hand_over = {"http": self._post, "door": self._ask, "inbox": self._leave}[parcel.door]
+        sendings = 0
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
+                sendings += 1
                 try:
                     answer = await hand_over(parcel, content)
                     break
@@ -248,7 +250,7 @@ class _Doors:
         self._workload.sent += 1
         self._workload.book.promised.append(
             {"tenant": parcel.tenant, "source": parcel.source, "id": parcel.id, "type": parcel.type}
-            | {"door": parcel.door, "poison": parcel.poison, "body": body, "case": parcel.case}
+            | {"door": parcel.door, "poison": parcel.poison, "sendings": sendings, "body": body, "case": parcel.case}
             | {name: answer[name] for name in ("status", "case", "receipt", "code") if name in answer}
         )
 
