@@ -631,8 +631,8 @@ def reading_changed_nothing(evidence: Evidence, book: Book) -> Iterator[Violatio
 
 
 def letters_buried(evidence: Evidence, book: Book) -> Iterator[Violation]:
-    """I9. Each letter of INBOX that cannot be taken in lies in DEAD, with its reason, no more often than it was sent, and
-    was told to its source; and none lies there that could have been taken in."""
+    """I9. Each letter of INBOX that cannot be taken in lies in DEAD, with its reason, no more often than it was sent,
+    and was told to its source; and none lies there that could have been taken in."""
     buried = Counter((one.event["tenant"], one.event["source"], one.event.get("id")) for one in evidence.dead)
     for told in evidence.dead:
         if not told.event.get("code") or not told.event.get("letter"):
