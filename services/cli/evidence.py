@@ -74,9 +74,9 @@ class Book:
 
     promised: an event and the answer it got: {tenant, source, id, type, door, status, case, receipt, body}; body is
     the CloudEvent as published, status the first word of the answer (accepted, waiting, refused; left: left in INBOX);
-    `poison` where it cannot be taken in. canary: a text that must stand nowhere in clear. outage: {name, begins, ends}
-    (microseconds). position: {partition, sequence, decisions}, as seen one after the other. measured: {invariant, what,
-    value, limit}. erased: {tenant, subject_ref}.
+    `sendings` says how often it was sent, `poison` that it cannot be taken in. canary: a text that must stand nowhere
+    in clear. outage: {name, begins, ends} (microseconds). position: {partition, sequence, decisions}, as seen one
+    after the other. measured: {invariant, what, value, limit}. erased: {tenant, subject_ref}.
     """
 
     promised: list[Row] = field(default_factory=list)

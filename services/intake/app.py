@@ -39,7 +39,7 @@ from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch
 from services.intake.append import Appender
-from services.intake.doors import Doors, Inbox
+from services.intake.doors import HOLD_SECONDS, Doors, Inbox
 from services.intake.explain import Explainer
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
 from services.intake.reserve import refused_answer
@@ -57,8 +57,8 @@ _KEY_SECONDS = 10.0
 _DOOR_WORKERS = 64
 _INBOX_WORKERS = 250
 """Letters dealt with at a time; they share the batches of the append loop."""
-_ACK_WAIT_SECONDS = 20
-"""A letter that a dead process held comes again after this; longer than any answer takes."""
+_ACK_WAIT_SECONDS = 4 * HOLD_SECONDS
+"""A letter that a dead process held comes again after this."""
 
 
 class Fate(BaseModel):

@@ -35,6 +35,8 @@ Answer = Accepted | Refused
 _LETTER_BYTES = 512 * 1024
 """How much of a refused letter is kept: sealed and encoded it must still fit into one NATS message."""
 _AGAIN_SECONDS = 2.0
+HOLD_SECONDS = 2.0
+"""How often INBOX is told that a letter is still being dealt with."""
 _UTC = ZoneInfo("UTC")
 
 
@@ -92,6 +94,13 @@ class Inbox:
 
     async def handle(self, letter: Msg) -> None:
         """Deals with one letter; what cannot be dealt with now stays in INBOX."""
+        holding = asyncio.create_task(_hold(letter), name="hold letter")
+        try:
+            await self._handle(letter)
+        finally:
+            holding.cancel()
+
+    async def _handle(self, letter: Msg) -> None:
         now = await self._clock.now()
         _, tenant, source, noun, verb = letter.subject.split(".")
         publisher = Publisher(tenant, source)
@@ -144,3 +153,10 @@ class Inbox:
         )
         await failpoint("inbox.after_dead")
         return answer
+
+
+async def _hold(letter: Msg) -> None:
+    """Says that a letter is being dealt with, so that it comes again soon only where whoever had it died."""
+    while True:
+        await asyncio.sleep(HOLD_SECONDS)
+        await letter.in_progress()
