@@ -121,7 +121,8 @@ def explain(
     period ends beyond the calendar, and DoesNotAddUp.
     """
     found = courses(facts, clock, rules)
-    by_key = {fact.key: fact for fact in in_effect(facts)}
+    said = [fact for one in rules.declared for fact in (one.declared_by, one.lifted_by) if fact is not None]
+    by_key = {fact.key: fact for fact in (*said, *in_effect(facts))}
     explained = []
     for key, course in sorted(found.items(), key=lambda item: (item[1].deadline.start, item[0])):
         if promise in ("", key[0]):

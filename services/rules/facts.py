@@ -56,6 +56,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     ground: str | None = None
     from_: Moment | None = None
     until: Moment | None = None
+    system: str | None = None
     at: Moment | None = None
     amount: int | None = None
     unit: str | None = None

@@ -15,6 +15,7 @@ import yaml
 from services.rules import calendar as calendars
 from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, WeekHours
 from services.rules.charter import Charter, parse_charter
+from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.facts import Data, Event, Fact, fact_of, in_effect
 from services.rules.fold import REVISION
 from services.rules.instants import Instant, local, midnight, of_datetime
@@ -130,7 +131,8 @@ class TenantRules(NamedTuple):
     """What holds for one tenant, and what held: a case may be judged by what was known when it began or closed.
 
     `calendars` are (place in the log from which it holds, file with its exceptions), oldest first; `base` is the
-    enacted file without exceptions, and `exceptions` are these and what takes them back.
+    enacted file without exceptions, and `exceptions` are these and what takes them back; `declared` are the facts that
+    declare time that does not count, and what takes them back.
     """
 
     charters: tuple[Enacted, ...]
@@ -138,6 +140,7 @@ class TenantRules(NamedTuple):
     exceptions: tuple[Fact, ...]
     calendars: tuple[tuple[int, CalendarFile], ...]
     revision: str
+    declared: tuple[Fact, ...] = ()
 
 
 class Rulebook:
@@ -152,8 +155,9 @@ class Rulebook:
     def enact(self, event: Event, sequence: int) -> bool:
         """Takes an enacting event over, which stands at `sequence` in the log, or says that it is none (False).
 
-        charter.enacted, calendar.enacted, calendar.exception and rules.enacted enact, and the fact.voided that takes
-        an exception back; one that was taken over already does no more. Raises NotEnacted.
+        charter.enacted, calendar.enacted, calendar.exception, rules.enacted and declarations enact, and the
+        fact.voided that takes an exception or a declaration back; one that was taken over already does no more.
+        Raises NotEnacted.
         """
         named = (event.tenant, event.source, event.id)
         if named in self._seen or not self._enact(event, sequence):
@@ -174,7 +178,10 @@ class Rulebook:
             if str(data.revision) != REVISION:
                 raise NotEnacted(f"the log enacts revision {data.revision} of the rules; this program is {REVISION}")
             self._set(tenant, self._of(tenant)._replace(revision=str(data.revision)))
-        elif event.type == "calendar.exception" or self._takes_back(event):
+        elif event.type in DECLARING or self._takes_back(event, self._of(tenant).declared):
+            held = self._of(tenant)
+            self._set(tenant, held._replace(declared=(*held.declared, fact_of(event, sequence))))
+        elif event.type == "calendar.exception" or self._takes_back(event, self._of(tenant).exceptions):
             held = self._of(tenant)
             if data.local and not held.charters[-1].charter.policy.local_holiday_excluded:
                 return True  # a day off of this city's own, which its charter does not take out
@@ -193,7 +200,7 @@ class Rulebook:
         nothing that was settled by then. Raises NotEnacted for a tenant without a charter.
         """
         held = self._of(tenant)
-        files = _files(held, lives)
+        files, declared = _files(held, lives), known_to(held.declared, lives)
         own = _own(held.charters, local(received, files[0][1].zone).date(), began)
         later = [row for row in held.charters if row.applies in OPEN_CASES and row.at >= received and row is not own]
         again = [Enacted(own.charter, at=until) for (until, file), (_, then) in pairwise(files) if then is not file]
@@ -203,19 +210,22 @@ class Rulebook:
             own.charter.version,
             tuple(row.sequence for row in later),
             *(id(file) for _, file in files),
+            declared,
         )
         if again or key not in chosen:
             charter, stages = own.charter, list[Stage]()
             for row in sorted([*later, *again], key=lambda row: (row.at, row.sequence)):
                 charter = row.charter if row.sequence else charter
-                rules = self._rules(charter, _file_at(files, row.at), held.revision)
+                rules = self._rules(charter, _file_at(files, row.at), held.revision, declared)
                 stages.append(Stage(rules, row.at, row.waits, row.applies == RETROACTIVE))
-            chosen[key] = self._rules(own.charter, files[0][1], held.revision)._replace(stages=tuple(stages))
+            first = self._rules(own.charter, files[0][1], held.revision, declared)
+            chosen[key] = first._replace(stages=tuple(stages))
         return chosen[key]
 
-    def _rules(self, charter: Charter, file: CalendarFile, revision: str) -> Rules:
+    def _rules(self, charter: Charter, file: CalendarFile, revision: str, declared: tuple[Declared, ...] = ()) -> Rules:
         hours = {**file.hours, **charter.hours}
-        return Rules(charter, {name: self.library.compiled(file, week) for name, week in hours.items()}, revision)
+        compiled = {name: self.library.compiled(file, week) for name, week in hours.items()}
+        return Rules(charter, compiled, revision, declared=declared)
 
     def _version(self, event: Event, sequence: int) -> Enacted:
         charter = self.library.charter(event.data.sha256 or "")
@@ -223,12 +233,11 @@ class Rulebook:
         in_force = midnight(charter.in_force, self._of(event.tenant).base.zone)
         return Enacted(charter, sequence, event.data.applies or NEW_CASES, max(now, in_force), in_force > now)
 
-    def _takes_back(self, event: Event) -> bool:
-        """Whether an event takes back an exception of the calendar, or such a taking back."""
+    def _takes_back(self, event: Event, facts: Sequence[Fact]) -> bool:
+        """Whether an event takes back one of these facts, or such a taking back among them."""
         if event.type != "fact.voided" or event.case_id != ALL:
             return False
-        known = {fact.key for fact in self._of(event.tenant).exceptions}
-        return f"{event.data.source}/{event.data.id}" in known
+        return f"{event.data.source}/{event.data.id}" in {fact.key for fact in facts}
 
     def _of(self, tenant: str) -> TenantRules:
         """What is enacted, or, for what nothing enacted yet, the files by their dates."""

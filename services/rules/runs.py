@@ -113,27 +113,32 @@ class Run:
 
 class Pause:
     """Time that does not count, from `begin` on. `cap` is when it counts again at the latest, whatever is said;
-    `begun_by` and `ended_by` are keys of facts."""
+    `begun_by` and `ended_by` are keys of facts. `declared`: for every case of the tenant, and over at `cap`."""
 
-    __slots__ = ("begin", "begun_by", "cap", "end", "ended_by", "ground")
+    __slots__ = ("begin", "begun_by", "cap", "declared", "end", "ended_by", "ground")
 
-    def __init__(self, ground: str, begin: Instant, begun_by: str, cap: Instant | None = None) -> None:
+    def __init__(
+        self, ground: str, begin: Instant, begun_by: str, cap: Instant | None = None, declared: bool = False
+    ) -> None:
         self.ground = ground
         self.begin = begin
         self.begun_by = begun_by
         self.end: Instant | None = None
         self.ended_by = ""
         self.cap = cap
+        self.declared = declared
 
     def finish(self, end: Instant, by: Fact) -> None:
         """Ends it, as a fact says."""
         self.end, self.ended_by = end, by.key
 
     def end_at(self, now: Instant) -> Instant | None:
-        """Where it ends, as far as that is known at an instant. A cap ends the date before it."""
+        """Where it ends, as far as that is known at an instant. A cap of days ends the date before it."""
         if self.cap is None or (self.end is not None and self.end < self.cap):
             return self.end
-        return self.cap - 1 if self.end is not None or now >= self.cap else None
+        if self.end is None and now < self.cap:
+            return None
+        return self.cap if self.declared else self.cap - 1
 
 
 class Round:

@@ -52,6 +52,7 @@ class Scan:
         )
         info = self.info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
+        self.forget_pauses()
 
     def info(self) -> Data:
         """The data of the receipt, as later classified."""
@@ -70,7 +71,8 @@ class Scan:
 
     def open_pause(self, ground: str) -> Pause | None:
         """The pause on a ground that nothing has ended yet."""
-        return next((pause for pause in self.pauses if pause.ground == ground and pause.end is None), None)
+        ours = (pause for pause in self.pauses if not pause.declared)
+        return next((pause for pause in ours if pause.ground == ground and pause.end is None), None)
 
     def is_demand(self, run: Run) -> bool:
         """Whether a run is the petitioner's time to supplement."""
@@ -87,6 +89,19 @@ class Scan:
         """Stops the clocks that stop on a ground."""
         self.pauses.append(Pause(ground, begin, fact.key, cap))
         self.turns += [at for at in (begin, cap) if at is not None and at > self.moment]
+
+    def forget_pauses(self) -> None:
+        """No clock of this case stands still but for what its tenant declared for all."""
+        self.pauses, self.turns = [], []
+        for one in self.rules.declared:
+            rule = self.law.suspension_by(one.ground)
+            if one.ground == "force_majeure" and self.charter.policy.force_majeure == "extends":
+                continue
+            if rule.allows(self.petition.data.kind, self.rules.date_of(one.begin)):
+                pause = Pause(one.ground, one.begin, one.declared_by.key, one.end, declared=True)
+                pause.ended_by = one.lifted_by.key if one.lifted_by else ""
+                self.pauses.append(pause)
+                self.turns += [at for at in (one.begin, one.end) if at > self.moment]
 
     def days_on(self, begin: Instant, days: int) -> Instant:
         """When so many dates are over, that of `begin` the first."""
@@ -151,7 +166,7 @@ class Scan:
         for pause in self.pauses:
             if pause.begin <= self.moment:
                 end = pause.end_at(self.moment)
-                ended_by = pause.ended_by if end is not None and end == pause.end else ""
+                ended_by = pause.ended_by if pause.declared or (end is not None and end == pause.end) else ""
                 if end is None and resumed is not None:
                     end = max(pause.begin, resumed)
                 gap = Gap(pause.begin, end, dates and not self.law.suspension_by(pause.ground).exact)

@@ -11,6 +11,7 @@ import msgspec
 
 from services.rules.calendar import Calendar
 from services.rules.charter import Charter
+from services.rules.declared import Declared
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 
@@ -166,13 +167,15 @@ class Decision(NamedTuple):
 class Rules(NamedTuple):
     """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
 
-    `stages` are later versions of the charter that were said to reach cases already open, in order.
+    `stages` are later versions of the charter that were said to reach cases already open, in order; `declared` is the
+    time that the tenant declared not to count.
     """
 
     charter: Charter
     calendars: Mapping[str, Calendar]
     revision: str
     stages: tuple["Stage", ...] = ()
+    declared: tuple[Declared, ...] = ()
 
     def calendar(self, hours: str) -> Calendar:
         """The calendar with the named weekly hours."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.streams import PARTITIONS, partition
+from services.rules.declared import DECLARING
 from services.rules.facts import Event, Fact, fact_of, in_effect
 from services.rules.fold import fold, refold
 from services.rules.governing import closings
@@ -18,7 +19,7 @@ from services.rules.routing import ALL, route
 from services.rules.rulebook import OPEN_CASES, Rulebook
 from services.rules.state import Case, Decision, Rules
 
-REPLANNING = frozenset({"calendar.enacted", "calendar.exception", "fact.voided"})
+REPLANNING = frozenset({"calendar.enacted", "calendar.exception", "fact.voided", *DECLARING})
 """Enacting events that move the deadlines of cases already open; a charter does where it says so."""
 
 CaseKey = tuple[str, str]
