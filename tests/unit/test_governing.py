@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from stories import at, event, lines, play, received, voided
 
+from contracts import files as contracts
 from contracts.streams import PARTITIONS
 from services.rules.facts import Event
 from services.rules.rulebook import Library, Rulebook
@@ -63,6 +64,7 @@ def calendar(version: str = "1", horizon: str = "2026-12-31", closures: str = ""
     return CALENDAR.format(version=version, horizon=horizon, closures=closures).encode()
 
 
+LAW = contracts.read()["law/kr.yaml"]
 ANSWER = charter("1", "2026-01-01", promise("answer", 10))
 
 
@@ -84,6 +86,7 @@ def unopened(first: bytes, **later: bytes) -> World:
     files: Mapping[str, bytes] = {
         "charters/haneul-1.yaml": first,
         "calendars/haneul-1.yaml": calendar(),
+        "law/kr.yaml": LAW,
         **{f"{name.split('_')[0]}s/haneul-{name.split('_')[1]}.yaml": content for name, content in later.items()},
     }
     library = _library(tuple(files.items()))
@@ -869,6 +872,15 @@ def test_in_the_first_year_a_date_that_was_over_is_not_promised(
     assert lines(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("in_force", "more"), [("2026-12-10", {}), ("2026-01-01", {"go_live": "2026-12-05T00:00:00+09:00"})]
+)
+def test_no_duty_begins_before_its_charter_is_in_force_and_the_city_live(in_force: str, more: dict[str, str]) -> None:
+    first = charter("1", in_force, survey("11-30", "12-20"))
+    begun = enacted("11-20 09:00", first, "1", "new_cases", **more)
+    assert play(begun, world=unopened(first), until="12-05 00:00") == []
+
+
 # -- what is taken back ---------------------------------------------------------------------------------------
 
 
@@ -920,6 +932,20 @@ def test_the_duties_of_a_charter_taken_back_are_those_before() -> None:
     ]
 
 
+def test_a_city_opened_by_mistake_and_opened_again_begins_with_the_second_time() -> None:
+    first = charter("1", "2026-01-01", survey("11-30", "12-20"))
+    mistake = enacted("11-20 09:00", first, "1", "new_cases")
+    again = msgspec.structs.replace(enacted("12-05 09:00", first, "1", "new_cases"), id="charter-1-again")
+    found = play(mistake, back("11-21 09:00", mistake), again, world=unopened(first), until="12-20 00:00")
+    assert lines(found) == [
+        "11-20 09:00 deadline.started survey due 12-01 00:00",
+        "11-20 09:00 deadline.started survey due 12-21 00:00",
+        "11-21 09:00 deadline.voided survey due 12-01 00:00",
+        "11-21 09:00 deadline.voided survey due 12-21 00:00",
+        "12-05 09:00 deadline.started survey due 12-21 00:00",
+    ]
+
+
 def test_an_enactment_of_rules_taken_back_changes_nothing() -> None:
     rules = of_city("rules.enacted", "11-03 09:00", id="rules", revision="1", applies="new_cases")
     found = play(petition("11-02 10:00"), rules, back("11-04 09:00", rules), world=world())
@@ -941,6 +967,22 @@ def test_a_closing_that_the_law_refuses_is_no_end_for_the_calendar_either() -> N
         "11-02 10:00 deadline.started statutory-period due 11-14 00:00",
         "11-03 10:00 event.refused closing_ground_not_allowed",
         "11-04 09:00 deadline.moved statutory-period due 11-17 00:00 calendar",
+    ]
+
+
+def test_what_closed_a_case_is_not_judged_again_by_a_version_that_came_later() -> None:
+    """By the law of the later version a statutory petition is not closed as a repeat; this one was, before that."""
+    lawful = charter("2", "2026-11-10", promise("answer", 5)).replace(b"currency: KRW", b"currency: KRW\nlaw: kr")
+    found = play(
+        petition("11-02 10:00", kind="statutory"),
+        event("complaint.closed_without_answer", "11-05 10:00", tenant="haneul", ground="repeat"),
+        enacted("11-10 09:00", lawful, "2", "retroactive"),
+        told("11-12 10:00"),
+        world=world(charter_2=lawful),
+    )
+    assert lines(found) == [
+        "11-02 10:00 deadline.started answer due 11-16 10:00",
+        "11-05 10:00 deadline.voided answer due 11-16 10:00",
     ]
 
 
