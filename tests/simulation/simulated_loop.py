@@ -36,14 +36,28 @@ class _NoSelector(BaseSelector):
         return {}
 
 
+class NumberedTask(asyncio.Task[Any]):
+    """A task whose hash is its number: sets of tasks, of which asyncio has many, keep one order in every run."""
+
+    def __init__(self, *args: Any, loop: "SimulatedLoop", **more: Any) -> None:
+        loop.tasks += 1
+        self.number = loop.tasks
+        super().__init__(*args, loop=loop, **more)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """`passed` is the simulated time in seconds since the loop was made."""
 
     def __init__(self) -> None:
         self.passed = 0.0
+        self.tasks = 0
         selector = _NoSelector()
         super().__init__(selector)
         selector.loop = self
+        self.set_task_factory(lambda _, coro, **more: NumberedTask(coro, loop=self, **more))
 
     def time(self) -> float:
         return self.passed
