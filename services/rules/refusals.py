@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from services.rules import counting
 from services.rules.facts import ANSWERING, VOIDING, Fact
-from services.rules.scan import SUPPLEMENT, Scan, instant_of
+from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
 
 OF_AN_OPEN_CASE = frozenset(
     {
@@ -111,8 +111,18 @@ def _of_supplement(scan: Scan, fact: Fact) -> str:
 
 
 def _of_closing(scan: Scan, fact: Fact) -> str:
-    not_for = scan.law.closing_not_for.get(fact.data.ground or "", frozenset())
-    return "closing_ground_not_allowed" if scan.petition.data.kind in not_for else ""
+    """Of closing without an answer. A repeat is one after so many answers to the same; who names them is counted on
+    them, and who names none says so of its own knowledge: a case knows no other."""
+    ground = fact.data.ground or ""
+    if scan.petition.data.kind in scan.law.closing_not_for.get(ground, frozenset()):
+        return "closing_ground_not_allowed"
+    named = fact.data.repeats or scan.petition.data.repeats
+    few = ground == "repeat" and named is not None and len(set(named)) < scan.law.repeat_after_answers
+    return "repeated_too_seldom" if few else ""
+
+
+def _of_fee(scan: Scan, fact: Fact) -> str:
+    return "fee_asked_already" if scan.open_pause(FEE) else ""
 
 
 def _of_longer_objection(scan: Scan, fact: Fact) -> str:
@@ -139,4 +149,5 @@ _JUDGES: Mapping[str, Callable[[Scan, Fact], str]] = {
     "complaint.supplement_received": _of_supplement,
     "complaint.closed_without_answer": _of_closing,
     "objection.extended": _of_longer_objection,
+    "disclosure.fee_asked": _of_fee,
 }
