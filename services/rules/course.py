@@ -8,19 +8,21 @@ import msgspec
 from services.rules.charter import Promise
 from services.rules.counting import Span
 from services.rules.facts import Fact
+from services.rules.governing import scan_of
 from services.rules.instants import Instant, of_datetime
 from services.rules.runs import Move, Run, Stop
-from services.rules.scan import Scan
 from services.rules.standing import of_scan
 from services.rules.state import Deadline, Rules
 
 
 class Course(msgspec.Struct, frozen=True):
     """A run with what its due instant is counted from. `at` is a due instant named by the citizen, or counted back
-    from `ahead_of`; `extensions` are amounts with the facts (by key) that brought them."""
+    from `ahead_of`; `extensions` are amounts with the facts (by key) that brought them, `rules` those by which it is
+    judged."""
 
     deadline: Deadline
     promise: Promise
+    rules: Rules
     span: Span | None
     at: Instant | None
     ahead_of: Instant | None
@@ -31,21 +33,22 @@ class Course(msgspec.Struct, frozen=True):
     moves: tuple[Move, ...]
 
 
-def courses(facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> dict[tuple[str, str], Course]:
+def courses(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool = False) -> dict[tuple[str, str], Course]:
     """The runs of a case as `work_out` finds them, each with what it is counted from.
 
     Raises OutOfCalendar where a period ends beyond the calendar.
     """
-    scan = Scan(facts, clock, rules)
+    scan = scan_of(facts, clock, rules, home)
     deadlines = of_scan(scan).deadlines
-    return {key: _course(run, deadlines[key]) for key, run in scan.runs.items()}
+    return {key: _course(run, deadlines[key], rules) for key, run in scan.runs.items()}
 
 
-def _course(run: Run, deadline: Deadline) -> Course:
+def _course(run: Run, deadline: Deadline, rules: Rules) -> Course:
     ahead_of = getattr(run.data, run.promise.within.before_at) if run.promise.within.before_at else None
     return Course(
         deadline,
         run.promise,
+        run.rules or rules,
         run.span,
         run.at,
         None if ahead_of is None else of_datetime(ahead_of),

@@ -18,8 +18,6 @@ DECLARING = {
 }
 """What declares such a time or takes it back, with the ground on which the law stops a clock."""
 
-_ALWAYS: Instant = 2**63
-
 
 class Declared(NamedTuple):
     """A stretch of time that a fact declared, and the one that lifted it, if one did."""
@@ -51,23 +49,15 @@ def stretches(facts: Iterable[Fact]) -> list[Declared]:
     return [one for one in found if one.begin < one.end]
 
 
-def known_to(facts: Sequence[Fact], lives: Sequence[tuple[int, Instant | None]]) -> tuple[Declared, ...]:
-    """The declared times that count in a case: in each of its lives those known when that ended.
-
-    `lives` are, for each time the case was closed, the place in the log of what closed it and the instant at which it
-    was opened again, if it was.
-    """
-    if not facts:
-        return ()
+def known_to(lives: Sequence[tuple[Instant, Sequence[Fact]]]) -> tuple[Declared, ...]:
+    """The declared times that count in a case: in each of its lives, given with the instant up to which it lasts, those
+    that were known when it ended."""
     found, since = list[Declared](), 0
-    for closed, again in (*lives, (_ALWAYS, None)):
-        until = _ALWAYS if again is None else again
-        known = stretches(fact for fact in facts if fact.sequence < closed)
-        found += [one._replace(begin=max(one.begin, since), end=min(one.end, until)) for one in known]
-        if again is None:
-            break
+    for until, facts in lives:
+        cut = [one._replace(begin=max(one.begin, since), end=min(one.end, until)) for one in stretches(facts)]
+        found += [one for one in cut if one.begin < one.end]
         since = until
-    return tuple(one for one in found if one.begin < one.end)
+    return tuple(found)
 
 
 def _span(fact: Fact) -> tuple[Instant, Instant]:

@@ -14,7 +14,6 @@ from services.rules.charter import Promise
 from services.rules.counting import WORKING, Span
 from services.rules.course import Course, courses
 from services.rules.facts import Fact, in_effect
-from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.runs import Stop
@@ -126,7 +125,7 @@ def explain(
     explained = []
     for key, course in sorted(found.items(), key=lambda item: (item[1].deadline.start, item[0])):
         if promise in ("", key[0]):
-            explanation = _explanation(course, found, by_key, rules, (told or {}).get(key))
+            explanation = _explanation(course, found, by_key, course.rules, (told or {}).get(key))
             if not adds_up(explanation):
                 raise DoesNotAddUp(f"{key[0]}: the steps do not lead to the due instant")
             explained.append(explanation)
@@ -137,15 +136,7 @@ def of_case(case: Case, clock: Instant, rulebook: Rulebook, promise: str = "") -
     """The same for a case as the fold keeps it, by the rules that the log enacted."""
     rules = rules_of(rulebook, case, None)
     told = {deadline.key: deadline.first_due for deadline in case.deadlines}
-    decided = work_out(case.facts, clock, rules).deadlines
-    found: dict[Key, Explanation] = {}
-    # Each run is explained by the version of the charter that dated it: the earliest by which it stands as it does.
-    for version in (rules, *(stage.rules for stage in rules.stages)):
-        for one in explain(case.facts, clock, version, promise, told):
-            run = decided.get((one.promise, one.occurrence))
-            if run is not None and (run.due, run.state) == (one.due, one.state):
-                found.setdefault(run.key, one)
-    return tuple(sorted(found.values(), key=lambda one: (one.start, one.promise, one.occurrence)))
+    return explain(case.facts, clock, rules, promise, told)
 
 
 def adds_up(one: Explanation) -> bool:

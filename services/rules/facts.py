@@ -102,6 +102,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     sha256: str | None = None
     in_force: str | None = None
     applies: str | None = None
+    go_live: Moment | None = None
     calendar: str | None = None
     revision: str | int | None = None
     date: str | None = None

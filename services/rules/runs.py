@@ -9,6 +9,7 @@ from services.rules.charter import Match, Petition, Promise, Yearly
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
+from services.rules.state import Rules
 
 
 class Stop(NamedTuple):
@@ -35,10 +36,13 @@ class Run:
     """A deadline while the scan is on: the same as Deadline, with what its due instant is counted from.
 
     `extensions` are amounts with the key of the fact that brought each; `stops` is the time that did not count when it
-    was last counted, `moves` what changed its due instant since it began.
+    was last counted, `moves` what changed its due instant since it began. `rules` are those by which it is judged, also
+    where a later version governs what begins. `ahead`: by how much the number of a round is ahead of its `rounds`,
+    where a later version took over with a rhythm of its own.
     """
 
     __slots__ = (
+        "ahead",
         "at",
         "began",
         "data",
@@ -51,6 +55,7 @@ class Run:
         "occurrence",
         "promise",
         "rounds",
+        "rules",
         "seen",
         "span",
         "start",
@@ -78,6 +83,8 @@ class Run:
         self.span = span
         self.started_by = started_by
         self.rounds = rounds
+        self.ahead = 0
+        self.rules: Rules | None = None
         self.at: Instant | None = None
         self.began: Instant | None = None
         self.extensions: list[tuple[int, str]] = []

@@ -31,13 +31,24 @@ CLOSING_TO_MIDNIGHT = Span(6, "calendar_hours")
 
 class Scan:
     """The case as far as it has been read: `moment` is where the scan stands, `cause` the fact being taken, None for
-    time."""
+    time.
 
-    def __init__(self, facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> None:
+    `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
+    Time is let pass up to `until`. `awaits` is when a later version comes to govern, where that is ahead.
+    """
+
+    def __init__(
+        self, facts: tuple[Fact, ...], clock: Instant, rules: Rules, verdicts: Mapping[str, str] | None = None
+    ) -> None:
         self.rules = rules
         self.charter: Charter = rules.charter
         self.clock = clock
         self.facts = in_effect(facts)
+        self.taken = 0
+        self.verdicts = dict(verdicts or {})
+        self.until = max([clock, *(fact.time for fact in self.facts)])
+        self.awaits: Instant | None = None
+        self.lives: list[tuple[Instant, Instant | None]] = []
         self.runs: dict[tuple[str, str], Run] = {}
         self.rounds: list[Round] = []
         self.ends_of_days: list[Instant] = []
@@ -51,12 +62,15 @@ class Scan:
         self.asked_longer = 0
         self.opened: Instant = 0
         self.closed = False
-        self.receipt = next(
-            (f for f in self.facts if f.type == "complaint.received" and not admission.refusal(self.charter, f)), None
-        )
+        self.receipt = next((f for f in self.facts if f.type == "complaint.received" and not self.barred(f)), None)
         info = self.info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
         self.forget_pauses()
+
+    def barred(self, fact: Fact) -> str:
+        """The code with which the fact is not let in, or nothing: as judged before, where it was."""
+        known = self.verdicts.get(fact.key)
+        return admission.refusal(self.charter, fact) if known is None else known
 
     def info(self) -> Data:
         """The data of the receipt, as later classified."""
@@ -123,6 +137,7 @@ class Scan:
 
     def begin(self, run: Run) -> None:
         """Counts a run for the first time."""
+        run.rules = run.rules or self.rules
         run.due = self.due(run)
         run.state = "suspended" if run.due is None else "open"
 
@@ -137,11 +152,11 @@ class Scan:
         """The due instant; None while suspended. `resumed` ends the suspensions that are still open."""
         if run.at is not None:
             return run.at
-        promise, span = run.promise, run.span
+        promise, span, rules = run.promise, run.span, run.rules or self.rules
         if span is None:
             return None
-        calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
-        policy, start = self.charter.policy, run.start
+        calendar = rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+        policy, start = rules.charter.policy, run.start
         if run.rounds:
             passed = Span(span.amount * run.rounds, span.unit)
             if not promise.grace:
@@ -195,7 +210,7 @@ class Scan:
             self.findings[finding.key] = finding
 
     def frozen(self, run: Run) -> Deadline:
-        calendar = self.rules.calendar(run.promise.hours)
+        calendar = (run.rules or self.rules).calendar(run.promise.hours)
         warn_at = None
         for span in run.promise.warn if run.due is not None else ():
             if span.unit in counting.WORKING and not calendar.reaches(run.due or 0):
@@ -223,6 +238,7 @@ class Scan:
 
     def next_at(self, deadlines: Mapping[tuple[str, str], Deadline]) -> Instant | None:
         instants = [round.at for round in self.rounds] + self.ends_of_days
+        instants += [] if self.awaits is None else [self.awaits]
         if any(run.live for run in self.runs.values()):
             instants += self.turns
         for deadline in deadlines.values():

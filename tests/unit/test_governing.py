@@ -139,20 +139,23 @@ def test_a_new_charter_for_new_cases_leaves_every_other_as_it_was() -> None:
     ]
 
 
-def test_a_charter_enacted_late_changes_no_case_that_is_known() -> None:
+def test_a_charter_enacted_late_changes_no_case_received_before_that() -> None:
+    """Nobody could know it on the 3rd, whenever that receipt becomes known."""
     back_dated = charter("2", "2026-11-01", promise("answer", 5))
     found = play(
         petition("11-02 10:00"),
         enacted("11-04 09:00", back_dated, "2", "new_cases"),
         told("11-05 10:00"),
         petition("11-03 10:00", "c2", recorded="11-05 11:00"),
+        petition("11-05 11:30", "c3"),
         world=world(charter_2=back_dated),
         until="11-13 00:00",
     )
     assert lines(found) == [
         "11-02 10:00 deadline.started answer due 11-16 10:00",
-        "11-03 10:00 deadline.started answer due 11-10 10:00",
-        "11-10 10:00 deadline.breached answer due 11-10 10:00",
+        "11-03 10:00 deadline.started answer due 11-17 10:00",
+        "11-05 11:30 deadline.started answer due 11-12 11:30",
+        "11-12 11:30 deadline.breached answer due 11-12 11:30",
     ]
 
 

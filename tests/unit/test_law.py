@@ -14,7 +14,9 @@ from stories import at, event, lines, new_world, play, received, voided
 
 from contracts import files
 from contracts.streams import PARTITIONS
+from services.rules import explain, explain_text
 from services.rules.charter import parse_charter, parse_law
+from services.rules.explain import Explanation
 from services.rules.facts import Event
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
@@ -639,6 +641,37 @@ def test_a_demand_for_a_fee_that_became_known_late_takes_the_breach_back() -> No
         "11-05 10:00 deadline.suspended statutory-disclosed",
         "11-05 10:00 breach.retracted statutory-disclosed due 11-17 00:00",
     ]
+
+
+# -- why the date is the date ---------------------------------------------------------------------------------
+
+
+def told_of(promise: str, until: str, *facts: Event) -> Explanation:
+    """The explanation of one promise in the case c1."""
+    world = new_world()
+    play(*facts, until=until, world=world)
+    place = next(each for each in world.partitions if ("anseong", "c1") in each.cases)
+    (one,) = explain.of_case(place.cases["anseong", "c1"], at(until), place.rulebook, promise)
+    return one
+
+
+def test_an_explanation_names_the_outage_and_the_fee_and_adds_up() -> None:
+    lifted = outage("11-02 13:30", "11-02T10:30", "11-02T13:30", "lifted")
+    declared = outage("11-02 10:30", "11-02T10:30", "11-02T15:00")
+    one = told_of("statutory-period", "11-02 14:00", received(**THREE_HOURS), declared, lifted)
+    (stop,) = one.suspensions
+    assert (stop.ground, stop.start, stop.end) == ("outage", at("11-02 10:30"), at("11-02 13:30"))
+    assert stop.ended_by is not None
+    assert (stop.cause.type, stop.ended_by.type) == ("outage.declared", "outage.lifted")
+    # Half an hour before it, two and a half after.
+    assert one.due == at("11-02 16:00")
+    fee = told_of("statutory-disclosed", "11-06 10:00", *OPENED, ASKED)
+    assert [row.ground for row in fee.suspensions] == ["fee"]
+    assert fee.due is None
+    assert "수수료 납부 대기" in explain_text.in_words(fee, "ko")
+    assert "a failure of the system" in explain_text.in_words(one, "en")
+    paid = told_of("statutory-disclosed", "11-11 10:00", *OPENED, ASKED, event("disclosure.fee_paid", "11-10 10:00"))
+    assert (paid.due, paid.suspensions) == (at("11-17 00:00"), ())
 
 
 # -- policy ---------------------------------------------------------------------------------------------------
