@@ -364,6 +364,30 @@ class ComplaintExtended(Contract):
     consent: Flag | None = Field(default=None, description="The petitioner agreed to a second extension.")
 
 
+@fact("consultation.requested")
+class ConsultationRequested(Contract):
+    """Another department or agency was asked to say something about the petition by a day."""
+
+    consultation: Id = Field(description="Names it in the case.")
+    department: Label = Field(description="Whoever was asked, also of another agency.")
+    respond_by: DateOrTime
+
+
+@fact("consultation.extended")
+class ConsultationExtended(Contract):
+    """Whoever was asked gets longer, once; told before the day was over."""
+
+    consultation: Id
+    respond_by: DateOrTime
+
+
+@fact("consultation.answered")
+class ConsultationAnswered(Contract):
+    """Whoever was asked replied."""
+
+    consultation: Id
+
+
 @fact("complaint.completed")
 class ComplaintCompleted(Contract):
     """The petition was answered or granted: the case is closed."""

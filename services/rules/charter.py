@@ -40,10 +40,11 @@ class Petition(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One demand on a field: one of `values` (or none of them), at least a number, or merely present."""
+    """One demand on a field: one of `values` (or none of them), at least a number, merely present, or the same as in
+    the event that began the run which this one is to meet."""
 
     path: tuple[str, ...]
-    test: Literal["any_of", "none_of", "at_least", "present", "includes"]
+    test: Literal["any_of", "none_of", "at_least", "present", "includes", "same"]
     values: tuple[Any, ...]
 
     def holds(self, data: Data, petition: "Petition") -> bool:
@@ -55,6 +56,8 @@ class Condition(msgspec.Struct, frozen=True):
             return value not in self.values
         if self.test == "present":
             return (value is not None) is bool(self.values[0])
+        if self.test == "same":
+            return value is not None
         if self.test == "includes":
             return value is not None and self.values[0] in value
         return value is not None and bool(value >= self.values[0])
@@ -69,6 +72,10 @@ class Match(msgspec.Struct, frozen=True):
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
         return all(condition.holds(data, petition) for condition in self.where)
+
+    def answers(self, data: Data, begun: Data) -> bool:
+        """Whether the data name the same as those of the event that began a run, where they must."""
+        return all(_walk(one.path, data) == _walk(one.path, begun) for one in self.where if one.test == "same")
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -143,7 +150,7 @@ class Promise(msgspec.Struct, frozen=True):
     measured: Match | None = None
     field: tuple[str, ...] = ()
     limit: tuple[str, int] | None = None
-    owed_by: Literal["office", "citizen", "third_party", "nobody"] = "office"
+    owed_by: Literal["office", "citizen", "third_party", "consulted", "nobody"] = "office"
     extended_by: str = ""
     timing: Timing | None = None
     after_lapses: tuple[str, int] | None = None
@@ -541,7 +548,7 @@ def _condition(path: str, demand: Any) -> Condition:
         ((test, value),) = demand.items()
         if test == "not":
             return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present", "includes"):
+        if test in ("at_least", "present", "includes", "same"):
             return Condition(names, test, (value,))
         raise ValueError(f"demand {test!r} on {path}")
     return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))

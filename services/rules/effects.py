@@ -84,6 +84,12 @@ def _extend_objection(scan: Scan, fact: Fact) -> None:
     scan.recount()
 
 
+def _extend_consultation(scan: Scan, fact: Fact) -> None:
+    for run in scan.consultations(fact):
+        run.at = scan.named(fact.data.respond_by)
+    scan.recount()
+
+
 def _extend(scan: Scan, fact: Fact) -> None:
     scan.extensions += 1
     for run in scan.runs.values():
@@ -125,6 +131,7 @@ EFFECTS: Mapping[str, Callable[[Scan, Fact], None]] = {
     "complaint.resumed": _resume,
     "complaint.extended": _extend,
     "objection.extended": _extend_objection,
+    "consultation.extended": _extend_consultation,
     "complaint.reopened": _reopen,
     "callback.rescheduled": _reschedule,
     "disclosure.fee_asked": _ask_fee,

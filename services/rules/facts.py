@@ -47,6 +47,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     office: str | None = None
     about: str | None = None
     repeats: tuple[str, ...] | None = None
+    consultation: str | None = None
     tracking_announced: bool | None = None
     distant: bool | None = None
     department: str | None = None

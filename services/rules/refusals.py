@@ -21,9 +21,14 @@ OF_AN_OPEN_CASE = frozenset(
         "complaint.suspended",
         "complaint.supplement_requested",
         "complaint.supplement_extended",
+        "consultation.requested",
+        "consultation.extended",
     }
 )
-WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.")
+PERIOD = "statutory-period"
+"""The promise of the law inside whose period others are consulted."""
+
+WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.", "consultation.")
 """What means nothing without a petition, by the beginning of its type."""
 
 
@@ -134,6 +139,23 @@ def _of_longer_objection(scan: Scan, fact: Fact) -> str:
     return "" if any(run.live for run in runs) else "extension_too_late"
 
 
+def _of_consultation(scan: Scan, fact: Fact) -> str:
+    """Of a day for others to reply: it lies inside the handling period (Act art. 20(2))."""
+    until = scan.named(fact.data.respond_by)
+    periods = [run.due for run in scan.runs.values() if run.live and run.promise.id == PERIOD]
+    beyond = any(until is not None and due is not None and until > due for due in periods)
+    return "consultation_beyond_period" if beyond else ""
+
+
+def _of_longer_consultation(scan: Scan, fact: Fact) -> str:
+    """Of more time to reply: once, and told before the day is over (Act art. 20(3))."""
+    before = [other for other in scan.facts[: scan.taken] if other.type == fact.type]
+    named = [other for other in before if other.data.consultation == fact.data.consultation]
+    if any(not scan.verdicts.get(other.key) for other in named):
+        return "consultation_extended_already"
+    return _of_consultation(scan, fact) if scan.consultations(fact) else "consultation_not_open"
+
+
 def _of_report(scan: Scan, fact: Fact) -> str:
     known = scan.charter.knows(fact.data.promise) if fact.data.promise else True
     return "" if known else "unknown_promise"
@@ -150,4 +172,6 @@ _JUDGES: Mapping[str, Callable[[Scan, Fact], str]] = {
     "complaint.closed_without_answer": _of_closing,
     "objection.extended": _of_longer_objection,
     "disclosure.fee_asked": _of_fee,
+    "consultation.requested": _of_consultation,
+    "consultation.extended": _of_longer_consultation,
 }

@@ -96,6 +96,14 @@ class Scan:
         """Whether a run is the petitioner's time to supplement."""
         return run.promise.owed_by == "citizen" and run.started_by == "complaint.supplement_requested"
 
+    def consultations(self, fact: Fact) -> list[Run]:
+        """The open runs of the consultation that a fact names."""
+        return [
+            run
+            for run in self.runs.values()
+            if run.live and run.promise.owed_by == "consulted" and run.data.consultation == fact.data.consultation
+        ]
+
     def lapsed_demands(self) -> int:
         """How many demands for more papers ran out unanswered since the case was opened."""
         return sum(

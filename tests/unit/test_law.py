@@ -589,6 +589,53 @@ def test_the_wrong_department_passes_a_petition_on_in_three_hours(got: str, when
     assert lines(play(received(), here, *again), "statutory-reroute") == []
 
 
+def asked(when: str, name: str, respond_by: str) -> Event:
+    return event("consultation.requested", when, consultation=name, department="fire", respond_by=respond_by)
+
+
+def test_others_reply_by_their_day_each_for_themselves_and_get_longer_once() -> None:
+    told = play(
+        received(**STATUTORY),
+        asked("11-02 11:00", "fire", "2026-11-05"),
+        asked("11-02 12:00", "water", "2026-11-06"),
+        event("consultation.extended", "11-04 10:00", consultation="fire", respond_by="2026-11-09"),
+        event("consultation.answered", "11-06 10:00", consultation="fire"),
+        event("consultation.extended", "11-07 10:00", consultation="water", respond_by="2026-11-10"),
+        until="11-12 00:00",
+    )
+    assert lines(told, "statutory-consultation", "event.refused") == [
+        "11-02 11:00 deadline.started statutory-consultation due 11-06 00:00",
+        "11-02 12:00 deadline.started statutory-consultation due 11-07 00:00",
+        "11-04 10:00 deadline.moved statutory-consultation due 11-10 00:00 extended",
+        "11-06 10:00 deadline.met statutory-consultation due 11-10 00:00",
+        "11-07 00:00 deadline.voided statutory-consultation due 11-07 00:00 lapsed",
+        "11-07 10:00 event.refused consultation_not_open",
+    ]
+    # Consulting others stops no clock.
+    assert lines(told, "statutory-period")[0] == "11-02 10:00 deadline.started statutory-period due 11-14 00:00"
+    assert lines(told, "deadline.suspended") == []
+
+
+@pytest.mark.parametrize(
+    ("respond_by", "longer_by", "refused"),
+    [
+        ("2026-11-13", "", []),  # the last of the ten dates
+        ("2026-11-14", "", ["consultation_beyond_period"]),  # a Saturday, so Monday the 16th
+        ("2026-11-05", "2026-11-13", []),
+        ("2026-11-05", "2026-11-16", ["consultation_beyond_period"]),
+        ("2026-11-05", "2026-11-06 2026-11-09", ["consultation_extended_already"]),
+        # What was refused was no extension.
+        ("2026-11-05", "2026-11-16 2026-11-09", ["consultation_beyond_period"]),
+    ],
+)
+def test_the_day_to_reply_lies_inside_the_handling_period(respond_by: str, longer_by: str, refused: list[str]) -> None:
+    more = [
+        event("consultation.extended", f"11-04 1{number}:00", consultation="fire", respond_by=day)
+        for number, day in enumerate(longer_by.split())
+    ]
+    assert codes(play(received(**STATUTORY), asked("11-02 11:00", "fire", respond_by), *more)) == refused
+
+
 OPENED = [received(kind="disclosure"), event("disclosure.decided", "11-04 10:00", decision="open")]
 ASKED = event("disclosure.fee_asked", "11-05 10:00")
 
