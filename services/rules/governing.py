@@ -120,18 +120,29 @@ def _follow_rounds(old: Scan, new: Scan, at: Instant) -> None:
     known, kept = _last_rounds(old), dict[Key, Run]()
     for group, last in _last_rounds(new).items():
         before = known.get(group)
-        first = last.rounds + _over(last, at)
-        if before is not None:
-            last.ahead = before.rounds + before.ahead + _over(before, at) - first
-        if first == last.rounds:
-            last.occurrence = f"{group[1]}#{first + last.ahead}"
+        if before is None:
+            kept |= {} if _over(last, at) else {(last.promise.id, last.occurrence): last}
+            continue
+        # By the new rhythm the word for these days was given, or is still to come by a date told for the days before.
+        given = _over(last, at) or (last.due or at) <= _told_for_days_before(old, before, at)
+        open_now = not _over(before, at)
+        last.ahead = before.rounds + before.ahead + (not open_now) - last.rounds - given
+        if not given:
+            last.occurrence = f"{group[1]}#{last.rounds + last.ahead}"
             kept[last.promise.id, last.occurrence] = last
-        elif before is not None and not _over(before, at):
-            # By the new rhythm the word for these days was given; the open round waits for the one after.
+        elif open_now:
             new.rounds = [round for round in new.rounds if round.run is not last]
-            promises.open_round(new, last, first)
-            kept |= {key: run for key, run in new.runs.items() if run.rounds == first and key[0] == last.promise.id}
+            named = (last.promise.id, promises.open_round(new, last, last.rounds + 1).occurrence)
+            kept[named] = new.runs[named]
     new.runs = {key: run for key, run in new.runs.items() if not run.rounds} | kept
+
+
+def _told_for_days_before(old: Scan, last: Run, at: Instant) -> Instant:
+    """The latest date told for a round whose time is over and whose last date rolled on; 0 where there is none."""
+    origin = last.occurrence.rpartition("#")[0]
+    open_rounds = [run for run in old.runs.values() if run.rounds and run is not last and not _over(run, at)]
+    ours = [run for run in open_rounds if run.promise.id == last.promise.id and run.occurrence.startswith(f"{origin}#")]
+    return max((run.due or 0 for run in ours), default=0)
 
 
 def _last_rounds(scan: Scan) -> dict[Key, Run]:
@@ -149,14 +160,13 @@ def _settle(old: Scan, new: Scan, at: Instant) -> set[Key]:
     """Joins the runs: what was settled stays as it is. Returns those that the version tells of, or no longer does."""
     told: set[Key] = set()
     runs = dict(old.runs)
-    recurring = {round.run.promise.id for round in new.rounds}
     for key, run in old.runs.items():
         anew = new.runs.get(key)
         if _over(run, at) or anew is run:
             continue
-        if anew is None and run.rounds and run.promise.id in recurring:
-            continue  # the time of this round is over, and only its last date rolled on
-        if anew is not None and anew.state in ("broken", "lapsed"):
+        if anew is None and _goes_on(new, run):
+            continue
+        if anew is not None and (anew.state in ("broken", "lapsed") or (anew.live and _over(anew, at))):
             continue  # past by the new terms
         told.add(key)
         if anew is None:
@@ -171,6 +181,15 @@ def _settle(old: Scan, new: Scan, at: Instant) -> set[Key]:
             run.began = None if run.began is None else max(run.began, at)
     new.runs = runs
     return told
+
+
+def _goes_on(new: Scan, run: Run) -> bool:
+    """Whether a run that the version does not tell of stays all the same: a round whose time is over and whose last
+    date only rolled on, or the duty of a year in which its new date was over before the version came into force."""
+    return any(
+        round.run.promise.id == run.promise.id and (run.rounds or round.run.occurrence == run.occurrence)
+        for round in new.rounds
+    )
 
 
 def _keep_findings(old: Scan, new: Scan, told: set[Key]) -> None:

@@ -129,6 +129,10 @@ def open_duties(scan: Scan) -> None:
     if first is None:
         return
     since = first.time if first.data.go_live is None else of_datetime(first.data.go_live)
+    begins = max(since, midnight(scan.charter.in_force, scan.rules.calendar("office").zone))
+    if begins > scan.until:
+        scan.awaits = begins
+        return
     for promise in scan.charter.promises.values():
         for yearly in promise.yearly:
             open_year(scan, promise, scan.rules.date_of(since).year, yearly, since)
@@ -158,7 +162,7 @@ def _name_of_year(promise: Promise, year: int, yearly: Yearly) -> str:
     return f"{year} {yearly.until[0].type}" + (f" {number + 1}" if number else "")
 
 
-def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = None) -> None:
+def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = None) -> Run:
     """Opens a round of a recurring promise; the one after it follows when its counted time is over."""
     promise, span = parent.promise, parent.span
     assert span is not None
@@ -174,3 +178,4 @@ def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = Non
     over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
     assert over is not None
     scan.rounds.append(Round(over, run))
+    return run

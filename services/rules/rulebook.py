@@ -303,10 +303,11 @@ def _eras(held: Sequence[Known], lives: Lives, began: int | None) -> Eras:
 
 
 def _at(held: Sequence[Known], moment: Instant, began: int | None) -> Known:
-    """What was known at an instant; of a case that began later in the log, at least what was known there then."""
-    return next(
-        known for known in reversed(held) if known.since < moment or (began is not None and known.sequence <= began)
-    )
+    """What was known at an instant. What a log enacts first counts from ever for the cases that begin after it."""
+    log = held[1:]
+    if not log or (began is not None and began < log[0].sequence):
+        return next(known for known in reversed(held) if known.since < moment)
+    return next(known for known in reversed(log) if known.since < moment or known.since == log[0].since)
 
 
 def _is_open(lives: Lives, at: Instant) -> bool:
