@@ -132,6 +132,8 @@ FaultGround = Literal[
     "standard",
 ]
 FaultVia = Literal["phone", "visit", "other"]
+Repeats = Annotated[list[Id], Field(min_length=1, max_length=20)]
+"""Earlier cases of the same petitioner about the same matter that were answered."""
 Applies = Literal["new_cases", "open_from_today", "retroactive"]
 Place = Literal["homepage", "newsletter", "gazette"]
 Amount = Annotated[StrictInt, Field(ge=1, le=10_000)]
@@ -218,6 +220,22 @@ class ComplaintReceived(Contract):
     notify_by: NotifyBy | None = None
     language: Language | None = None
     about: Id | None = Field(default=None, description="The case complained of.")
+    repeats: Repeats | None = Field(
+        default=None, description="Earlier cases of the same petitioner about the same matter that were answered."
+    )
+    tracking_announced: Flag | None = Field(
+        default=None, description="The petitioner was told that progress can be followed online."
+    )
+
+
+@fact("complaint.handed_over")
+class ComplaintHandedOver(Contract):
+    """The window that registered the petition gave it to the department that handles it."""
+
+    department: Label
+    distant: Flag | None = Field(
+        default=None, description="The department is far away, or another special reason: three hours, not one."
+    )
 
 
 @fact("complaint.assigned")
@@ -346,6 +364,30 @@ class ComplaintExtended(Contract):
     consent: Flag | None = Field(default=None, description="The petitioner agreed to a second extension.")
 
 
+@fact("consultation.requested")
+class ConsultationRequested(Contract):
+    """Another department or agency was asked to say something about the petition by a day."""
+
+    consultation: Id = Field(description="Names it in the case.")
+    department: Label = Field(description="Whoever was asked, also of another agency.")
+    respond_by: DateOrTime
+
+
+@fact("consultation.extended")
+class ConsultationExtended(Contract):
+    """Whoever was asked gets longer, once; told before the day was over."""
+
+    consultation: Id
+    respond_by: DateOrTime
+
+
+@fact("consultation.answered")
+class ConsultationAnswered(Contract):
+    """Whoever was asked replied."""
+
+    consultation: Id
+
+
 @fact("complaint.completed")
 class ComplaintCompleted(Contract):
     """The petition was answered or granted: the case is closed."""
@@ -380,6 +422,7 @@ class ComplaintClosedWithoutAnswer(Contract):
     """The case was closed without an answer (종결)."""
 
     ground: Literal["repeat", "exception", "merged"]
+    repeats: Repeats | None = Field(default=None, description="Of a repeat: the cases that were answered.")
 
 
 @fact("complaint.reopened")
@@ -453,6 +496,11 @@ class DisclosureThirdPartyObjected(Contract):
 @fact("disclosure.notified")
 class DisclosureNotified(Contract):
     """The decision on disclosure was told to the petitioner."""
+
+
+@fact("disclosure.fee_asked")
+class DisclosureFeeAsked(Contract):
+    """A fee for disclosure is owed; until it is paid nothing need be handed over."""
 
 
 @fact("disclosure.fee_paid")

@@ -1,4 +1,5 @@
-"""Scenarios: stories about one clause in files that people can read, told by the same fold as everything else.
+"""Scenarios: stories about one clause, or of a whole case, in files that people can read, told by the same fold as
+everything else.
 
 The one rule: what is expected was written by hand; nothing here works out what ought to come.
 """
@@ -20,12 +21,15 @@ from services.rules.world import Decided
 
 FOLDER = Path(__file__).parents[2] / "tests" / "scenarios"
 ZONE = ZoneInfo("Asia/Seoul")
+WHOLE = "whole-cases"
+"""The file of a tenant's stories in which every decision about a citizen's case is expected."""
 
 
 class Scenario(NamedTuple):
     """A story: what is given, until when time passes, and the lines expected about the clause.
 
-    The clause is the name of the file, the tenant its folder. Times are local. `about` names what else to look at.
+    The clause is the name of the file (or `whole-cases`), the tenant its folder. Times are local. `about` names what
+    else to look at.
     """
 
     clause: str
@@ -39,7 +43,7 @@ class Scenario(NamedTuple):
     @property
     def id(self) -> str:
         """How the test of this story is called."""
-        return f"{self.clause}: {self.name}"
+        return f"{self.tenant}: {self.name}" if self.clause == WHOLE else f"{self.clause}: {self.name}"
 
 
 def read(folder: Path = FOLDER) -> list[Scenario]:
@@ -68,6 +72,8 @@ def told(scenario: Scenario, library: Library | None = None) -> list[str]:
 
 
 def _is_about(scenario: Scenario, row: Decided) -> bool:
+    if scenario.clause == WHOLE:
+        return row.case != scenario.tenant  # the city's own duties run in every story
     one = row.decision
     named = {one.promise, one.remedy, one.task}
     return one.kind == "event.refused" or (one.kind != "deadline.warned" and bool(named & scenario.about))

@@ -40,10 +40,11 @@ class Petition(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One demand on a field: one of `values` (or none of them), at least a number, or merely present."""
+    """One demand on a field: one of `values` (or none of them), at least a number, merely present, or the same as in
+    the event that began the run which this one is to meet."""
 
     path: tuple[str, ...]
-    test: Literal["any_of", "none_of", "at_least", "present", "includes"]
+    test: Literal["any_of", "none_of", "at_least", "present", "includes", "same"]
     values: tuple[Any, ...]
 
     def holds(self, data: Data, petition: "Petition") -> bool:
@@ -55,6 +56,8 @@ class Condition(msgspec.Struct, frozen=True):
             return value not in self.values
         if self.test == "present":
             return (value is not None) is bool(self.values[0])
+        if self.test == "same":
+            return value is not None
         if self.test == "includes":
             return value is not None and self.values[0] in value
         return value is not None and bool(value >= self.values[0])
@@ -69,6 +72,10 @@ class Match(msgspec.Struct, frozen=True):
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
         return all(condition.holds(data, petition) for condition in self.where)
+
+    def answers(self, data: Data, begun: Data) -> bool:
+        """Whether the data name the same as those of the event that began a run, where they must."""
+        return all(_walk(one.path, data) == _walk(one.path, begun) for one in self.where if one.test == "same")
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -97,11 +104,12 @@ class Within(msgspec.Struct, frozen=True):
 class Timing(msgspec.Struct, frozen=True):
     """When one event must come: within a span of an earlier instant, or not before it is over.
 
-    The instant is that of the latest event that `since` matches, or the one that the event itself names in `field`.
+    The instant is that of the latest event that one of `since` matches, or the one that the event itself names in
+    `field`.
     With `first` only the first event of its type is judged, and none after an event of the type `unless`.
     """
 
-    since: Match | None = None
+    since: tuple[Match, ...] = ()
     field: str = ""
     within: Span | None = None
     not_before: Span | None = None
@@ -133,7 +141,7 @@ class Promise(msgspec.Struct, frozen=True):
     until: tuple[Match, ...] = ()
     ends_with_case: bool = False
     ends: tuple[Match, ...] = ()
-    suspends: Literal["dates", "exact", "none"] = "none"
+    suspends: Literal["dates", "exact", "fee", "none"] = "none"
     extends: bool = False
     warn: tuple[Span, ...] = ()
     tasks: tuple[str, ...] = ()
@@ -142,7 +150,7 @@ class Promise(msgspec.Struct, frozen=True):
     measured: Match | None = None
     field: tuple[str, ...] = ()
     limit: tuple[str, int] | None = None
-    owed_by: Literal["office", "citizen", "third_party", "nobody"] = "office"
+    owed_by: Literal["office", "citizen", "third_party", "consulted", "nobody"] = "office"
     extended_by: str = ""
     timing: Timing | None = None
     after_lapses: tuple[str, int] | None = None
@@ -153,6 +161,7 @@ class Promise(msgspec.Struct, frozen=True):
     until_all: bool = False
     first_of_year: bool = False
     clause: str = ""
+    workflow: "Workflow | None" = None
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -172,6 +181,18 @@ class Promise(msgspec.Struct, frozen=True):
         if test == "at_most":
             return value > bound
         return value >= bound if test == "below" else value < bound
+
+
+class Workflow(msgspec.Struct, frozen=True):
+    """Steps that a case of one kind walks through: the first says which kind; those not `optional` are all taken."""
+
+    id: str
+    steps: tuple[Match, ...]
+    optional: frozenset[str] = frozenset()
+
+    def place(self, type: str) -> int:
+        """Which of the steps an event of a type is."""
+        return next(place for place, step in enumerate(self.steps) if step.type == type)
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -204,7 +225,7 @@ class Clause(msgspec.Struct, frozen=True):
 
     `outside` names weekly hours: it applies only when they are closed. `refuse`, `mark` and `asks` are for what comes
     in: refused with a code, or let in with a mark, and the details asked for. `desks` are (match, closed hours, task):
-    the first that fits takes it in. `steps` are the events of a workflow.
+    the first that fits takes it in.
     `still` names what other than rules and events is missing yet.
     """
 
@@ -221,7 +242,7 @@ class Clause(msgspec.Struct, frozen=True):
     mark: str = ""
     asks: tuple[str, ...] = ()
     desks: tuple[tuple[Match, str, str], ...] = ()
-    steps: tuple[str, ...] = ()
+    workflow: Workflow | None = None
     still: str = ""
 
 
@@ -283,6 +304,7 @@ class Charter(msgspec.Struct, frozen=True):
     services: Mapping[str, Service] = {}
     clauses: Mapping[str, Clause] = {}
     listening: Mapping[str, tuple[Clause, ...]] = {}
+    walking: Mapping[str, tuple[Workflow, ...]] = {}
 
     @property
     def label(self) -> str:
@@ -388,7 +410,13 @@ def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> 
     for clause in clauses.values():
         for type in dict.fromkeys(match.type for match in (*clause.on, *(desk[0] for desk in clause.desks))):
             listening.setdefault(type, []).append(clause)
+    walking: dict[str, list[Workflow]] = {}
+    rows: tuple[Promise | Clause, ...] = (*promises.values(), *clauses.values())
+    for workflow in [row.workflow for row in rows if row.workflow]:
+        for step in workflow.steps[1:]:
+            walking.setdefault(step.type, []).append(workflow)
     return {
+        "walking": {type: tuple(rows) for type, rows in walking.items()},
         "starting": {type: tuple(rows) for type, rows in starting.items()},
         "starting_at_breach": {name: tuple(rows) for name, rows in at_breach.items()},
         "measuring": {type: tuple(rows) for type, rows in measuring.items()},
@@ -437,12 +465,19 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             until_all="until_all" in row,
             first_of_year=row.get("first_of_year", False),
             clause=row.get("clause", ""),
+            workflow=_workflow(row),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
         if any(True in entry for entry in entries):
             raise ValueError(f'promise {row.get("id", "?")}: YAML reads a bare on: as true; write "on":') from error
         raise ValueError(f"promise {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _workflow(row: dict[str, Any]) -> Workflow | None:
+    """A step is the name of an event, or one with demands on its data."""
+    steps = [{"on": step} if isinstance(step, str) else step for step in row.get("steps") or ()]
+    return Workflow(row["id"], tuple(map(_match, steps)), frozenset(row.get("optional") or ())) if steps else None
 
 
 def _timing(row: dict[str, Any]) -> Timing | None:
@@ -452,7 +487,7 @@ def _timing(row: dict[str, Any]) -> Timing | None:
         return None
     named = isinstance(since, str)
     return Timing(
-        since=None if named else _match(since),
+        since=() if named else tuple(_match(entry) for entry in (since if isinstance(since, list) else [since])),
         field=since if named else "",
         within=_span(row["within"]) if "within" in row else None,
         not_before=_span(row["not_before"]) if "not_before" in row else None,
@@ -513,7 +548,7 @@ def _condition(path: str, demand: Any) -> Condition:
         ((test, value),) = demand.items()
         if test == "not":
             return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present", "includes"):
+        if test in ("at_least", "present", "includes", "same"):
             return Condition(names, test, (value,))
         raise ValueError(f"demand {test!r} on {path}")
     return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
@@ -576,7 +611,7 @@ def _clause(row: dict[str, Any]) -> Clause:
             mark=row.get("mark", ""),
             asks=tuple(row.get("asks") or ()),
             desks=tuple((_match(desk), desk.get("outside", ""), desk["task"]) for desk in row.get("desks") or ()),
-            steps=tuple(row.get("steps") or ()),
+            workflow=_workflow(row),
             still=row.get("still", ""),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:

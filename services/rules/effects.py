@@ -5,8 +5,13 @@ The one rule: an effect notes what happened and has every open run counted anew;
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from services.rules.facts import Fact
-from services.rules.scan import SUPPLEMENT, Scan, instant_of
+from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
+
+DETAILS = ("has_name", "has_address", "has_phone", "has_mobile", "has_email")
+"""What is known of the petitioner without saying it."""
 
 
 def _suspend(scan: Scan, fact: Fact) -> None:
@@ -46,10 +51,42 @@ def _give_longer(scan: Scan, fact: Fact) -> None:
     scan.recount()
 
 
+def _ask_fee(scan: Scan, fact: Fact) -> None:
+    scan.pause(FEE, fact.moment, None, fact)
+    scan.recount()
+
+
+def _take_fee(scan: Scan, fact: Fact) -> None:
+    """Paid in time, the papers are due as before; paid late, what was due by then has lost its object."""
+    pause = scan.open_pause(FEE)
+    if pause is None:
+        return
+    pause.finish(fact.moment, fact)
+    scan.recount()
+    for run in scan.runs.values():
+        if run.live and run.promise.suspends == "fee" and run.due is not None and run.due < fact.moment:
+            run.state = "void"
+
+
+def _update_applicant(scan: Scan, fact: Fact) -> None:
+    """From here on the petitioner's details are those; a detail that is left out stays."""
+    if scan.receipt is None or fact.moment < scan.receipt.moment:
+        return
+    given = {name: getattr(fact.data, name) for name in DETAILS if getattr(fact.data, name) is not None}
+    data = msgspec.structs.replace(scan.petition.data, **given)
+    scan.petition = msgspec.structs.replace(scan.petition, data=data)
+
+
 def _extend_objection(scan: Scan, fact: Fact) -> None:
     for run in scan.runs.values():
         if run.live and run.promise.extended_by == fact.type and run.span is not None:
             run.extensions.append((run.span.amount, fact.key))
+    scan.recount()
+
+
+def _extend_consultation(scan: Scan, fact: Fact) -> None:
+    for run in scan.consultations(fact):
+        run.at = scan.named(fact.data.respond_by)
     scan.recount()
 
 
@@ -94,6 +131,10 @@ EFFECTS: Mapping[str, Callable[[Scan, Fact], None]] = {
     "complaint.resumed": _resume,
     "complaint.extended": _extend,
     "objection.extended": _extend_objection,
+    "consultation.extended": _extend_consultation,
     "complaint.reopened": _reopen,
     "callback.rescheduled": _reschedule,
+    "disclosure.fee_asked": _ask_fee,
+    "disclosure.fee_paid": _take_fee,
+    "applicant.updated": _update_applicant,
 }

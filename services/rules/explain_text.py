@@ -50,6 +50,7 @@ _GROUNDS: Words = {
     "inspection": ("검사·감정", "tests and inspections"),
     "preliminary": ("선행 절차", "a procedure that comes first"),
     "outage": ("전산 장애", "a failure of the system"),
+    "fee": ("수수료 납부 대기", "waiting for the fee"),
     "force_majeure": ("불가항력", "force majeure"),
     "site_visit": ("현장 조사", "a visit to the site"),
     "shared_documents": ("공동이용 서류 확인", "papers from another office"),

@@ -28,6 +28,7 @@ class Memo(msgspec.Struct, frozen=True, omit_defaults=True):
 
     reply_wanted: bool | None = None
     taken_by: str | None = None
+    matter_ref: str | None = None
 
 
 class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "from"}):
@@ -45,6 +46,10 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     delivery: str | None = None
     office: str | None = None
     about: str | None = None
+    repeats: tuple[str, ...] | None = None
+    consultation: str | None = None
+    tracking_announced: bool | None = None
+    distant: bool | None = None
     department: str | None = None
     officer: str | None = None
     approver: str | None = None

@@ -26,6 +26,7 @@ REASONS = {
     "complaint.reopened": "reopened",
     "complaint.supplement_extended": "extended",
     "objection.extended": "extended",
+    "consultation.extended": "extended",
     "callback.rescheduled": "rescheduled",
     "fact.voided": "fact_voided",
     "calendar.exception": "calendar",

@@ -49,11 +49,15 @@ _TO_THE_MINUTE: Mapping[str, SuspensionRule] = {
 
 
 class LawRules(msgspec.Struct, frozen=True):
-    """The part of a law that judges facts: by ground of suspension, for supplements, by ground of closing."""
+    """The part of a law that judges facts: by ground of suspension, for supplements, by ground of closing.
+
+    `repeat_after_answers`: so many answers to the same must stand before a petition is closed as a repeat.
+    """
 
     suspension: Mapping[str, SuspensionRule] = msgspec.field(default_factory=lambda: _TO_THE_MINUTE)
     supplement: SupplementRules | None = None
     closing_not_for: Mapping[str, frozenset[str]] = {}
+    repeat_after_answers: int = 0
 
     def suspension_by(self, ground: str) -> SuspensionRule:
         """The rule of a ground; one that the law does not single out takes whole dates and has no limit."""
@@ -62,7 +66,7 @@ class LawRules(msgspec.Struct, frozen=True):
 
 def parse_law_rules(content: Mapping[str, object]) -> LawRules:
     """The rules from a law file. Raises ValueError that names what is at fault."""
-    fields = ("suspension", "supplement", "closing_not_for")
+    fields = ("suspension", "supplement", "closing_not_for", "repeat_after_answers")
     try:
         return msgspec.convert({name: content[name] for name in fields if name in content}, LawRules)
     except msgspec.ValidationError as error:

@@ -70,10 +70,7 @@ def open_run(
     within = promise.within
     if span is None and not within.or_at and not within.at:
         return
-    if start.after_due_of and not any(
-        run.promise.id == start.after_due_of and run.state == "broken" and run.met_at is None
-        for run in scan.runs.values()
-    ):
+    if start.after_due_of and not any(_is_overdue(run, start.after_due_of, moment) for run in scan.runs.values()):
         return
     if promise.kind == "recurring":
         open_round(scan, Run(promise, occurrence, begin, data, span, started_by, 0), 1)
@@ -94,6 +91,12 @@ def open_run(
         key = f"task:{promise.id}:{occurrence}:{task}"
         timely = run.began is not None
         scan.find(Finding("task.created", key, moment, promise.id, occurrence, run.due, task=task, by_time=timely))
+
+
+def _is_overdue(run: Run, promise: str, moment: Instant) -> bool:
+    """Whether what a promise gave is past at a moment and was not done, broken or without its object by then."""
+    past = run.promise.id == promise and run.due is not None and run.due < moment
+    return past and run.state in ("broken", "void") and run.met_at is None
 
 
 def _name_due(scan: Scan, run: Run) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from services.rules import counting
 from services.rules.facts import ANSWERING, VOIDING, Fact
-from services.rules.scan import SUPPLEMENT, Scan, instant_of
+from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
 
 OF_AN_OPEN_CASE = frozenset(
     {
@@ -21,9 +21,14 @@ OF_AN_OPEN_CASE = frozenset(
         "complaint.suspended",
         "complaint.supplement_requested",
         "complaint.supplement_extended",
+        "consultation.requested",
+        "consultation.extended",
     }
 )
-WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.")
+PERIOD = "statutory-period"
+"""The promise of the law inside whose period others are consulted."""
+
+WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.", "consultation.")
 """What means nothing without a petition, by the beginning of its type."""
 
 
@@ -111,8 +116,18 @@ def _of_supplement(scan: Scan, fact: Fact) -> str:
 
 
 def _of_closing(scan: Scan, fact: Fact) -> str:
-    not_for = scan.law.closing_not_for.get(fact.data.ground or "", frozenset())
-    return "closing_ground_not_allowed" if scan.petition.data.kind in not_for else ""
+    """Of closing without an answer. A repeat is one after so many answers to the same; who names them is counted on
+    them, and who names none says so of its own knowledge: a case knows no other."""
+    ground = fact.data.ground or ""
+    if scan.petition.data.kind in scan.law.closing_not_for.get(ground, frozenset()):
+        return "closing_ground_not_allowed"
+    named = fact.data.repeats or scan.petition.data.repeats
+    few = ground == "repeat" and named is not None and len(set(named)) < scan.law.repeat_after_answers
+    return "repeated_too_seldom" if few else ""
+
+
+def _of_fee(scan: Scan, fact: Fact) -> str:
+    return "fee_asked_already" if scan.open_pause(FEE) else ""
 
 
 def _of_longer_objection(scan: Scan, fact: Fact) -> str:
@@ -122,6 +137,23 @@ def _of_longer_objection(scan: Scan, fact: Fact) -> str:
     if any(run.extensions for run in runs):
         return "extension_too_often"
     return "" if any(run.live for run in runs) else "extension_too_late"
+
+
+def _of_consultation(scan: Scan, fact: Fact) -> str:
+    """Of a day for others to reply: it lies inside the handling period (Act art. 20(2))."""
+    until = scan.named(fact.data.respond_by)
+    periods = [run.due for run in scan.runs.values() if run.live and run.promise.id == PERIOD]
+    beyond = any(until is not None and due is not None and until > due for due in periods)
+    return "consultation_beyond_period" if beyond else ""
+
+
+def _of_longer_consultation(scan: Scan, fact: Fact) -> str:
+    """Of more time to reply: once, and told before the day is over (Act art. 20(3))."""
+    before = [other for other in scan.facts[: scan.taken] if other.type == fact.type]
+    named = [other for other in before if other.data.consultation == fact.data.consultation]
+    if any(not scan.verdicts.get(other.key) for other in named):
+        return "consultation_extended_already"
+    return _of_consultation(scan, fact) if scan.consultations(fact) else "consultation_not_open"
 
 
 def _of_report(scan: Scan, fact: Fact) -> str:
@@ -139,4 +171,7 @@ _JUDGES: Mapping[str, Callable[[Scan, Fact], str]] = {
     "complaint.supplement_received": _of_supplement,
     "complaint.closed_without_answer": _of_closing,
     "objection.extended": _of_longer_objection,
+    "disclosure.fee_asked": _of_fee,
+    "consultation.requested": _of_consultation,
+    "consultation.extended": _of_longer_consultation,
 }

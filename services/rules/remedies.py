@@ -85,16 +85,15 @@ def _since(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
     earlier = {other.type for other in scan.facts if other.moment <= fact.moment and other is not fact}
     if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
         return None
-    if since is None:
+    if not since:
         named = getattr(fact.data, promise.timing.field)
         return None if named is None else of_datetime(named)
     moments = [
         other.moment
         for other in scan.facts
-        if other.type == since.type
-        and other.moment <= fact.moment
+        if other.moment <= fact.moment
         and other is not fact
-        and since.holds(other.data, scan.petition)
+        and any(match.type == other.type and match.holds(other.data, scan.petition) for match in since)
     ]
     return max(moments, default=None)
 
@@ -203,6 +202,3 @@ def _unasked(
             for task in clause.tasks:
                 key = f"task:{clause.id}:{named}:{task}"
                 scan.find(Finding("task.created", key, at, "", "", due, clause.id, named, task=task, by_time=by_time))
-
-
-# -- the result -------------------------------------------------------------------------------------------

@@ -108,6 +108,7 @@ class Run:
         if self.yearly is not None and fact.data.year not in (None, self.yearly[0]):
             return False  # it is about another year
         held = [match for match in self.until if match.type == fact.type and match.holds(fact.data, petition)]
+        held = [match for match in held if match.answers(fact.data, self.data)]
         if not self.promise.until_all:
             return bool(held)
         self.seen.update(held)

@@ -20,6 +20,10 @@ from services.rules.state import Deadline, Finding, Rules
 SUPPLEMENT = "supplement"
 """The ground of the time in which the petitioner supplements."""
 
+FEE = "fee"
+"""The ground of the time in which a fee that was asked for is not paid. It adds no time: what waits for it is due as
+before once it is paid."""
+
 DATE_LENGTH = len("2026-11-02")
 CLOSING_TO_MIDNIGHT = Span(6, "calendar_hours")
 """What a period counted in dates loses where the last date is read as over at 18:00."""
@@ -91,6 +95,14 @@ class Scan:
     def is_demand(self, run: Run) -> bool:
         """Whether a run is the petitioner's time to supplement."""
         return run.promise.owed_by == "citizen" and run.started_by == "complaint.supplement_requested"
+
+    def consultations(self, fact: Fact) -> list[Run]:
+        """The open runs of the consultation that a fact names."""
+        return [
+            run
+            for run in self.runs.values()
+            if run.live and run.promise.owed_by == "consulted" and run.data.consultation == fact.data.consultation
+        ]
 
     def lapsed_demands(self) -> int:
         """How many demands for more papers ran out unanswered since the case was opened."""
@@ -179,6 +191,10 @@ class Scan:
         dates = promise.suspends == "dates" and self.charter.policy.pause_mode == "day_inclusive"
         stops = []
         for pause in self.pauses:
+            if (pause.ground == FEE) is not (promise.suspends == "fee"):
+                continue
+            if pause.ground == FEE and (pause.end is not None or resumed is not None):
+                continue
             if pause.begin <= self.moment:
                 end = pause.end_at(self.moment)
                 ended_by = pause.ended_by if pause.declared or (end is not None and end == pause.end) else ""

@@ -8,7 +8,7 @@ judges the fact: an impossible one is refused by name and changes nothing, any o
 classification is read first, since it says what the petition was from the day of its receipt.
 """
 
-from services.rules import consequences, promises, refusals, remedies
+from services.rules import consequences, promises, refusals, remedies, workflows
 from services.rules.effects import EFFECTS, close
 from services.rules.facts import Fact, closes
 from services.rules.instants import Instant
@@ -103,6 +103,7 @@ def _take(scan: Scan, fact: Fact) -> None:
         scan.lives[-1] = (scan.lives[-1][0], fact.moment)
     promises.open_runs(scan, fact)
     remedies.measure(scan, fact)
+    workflows.watch(scan, fact)
     for finding in consequences.of_fact(fact, scan.petition, scan.rules):
         scan.find(finding)
     if fact.type == "fault.confirmed":

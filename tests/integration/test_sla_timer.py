@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from contracts.decisions import DECISIONS
 from contracts.envelope import StoredEnvelope
-from contracts.streams import STREAMS, cases_subject, partition
+from contracts.streams import PARTITIONS, STREAMS, cases_subject, partition
 from deploy import provision
 from services.chassis import broker, clock
 from services.chassis.settings import Settings
@@ -24,6 +24,8 @@ from services.sla_timer.app import build_app
 
 Eventually = Callable[..., Awaitable[Any]]
 MONDAY = "2026-04-06T10:00:00+09:00"
+JUNE = "2026-06-08T10:00:00+09:00"
+"""Also a Monday, when the law already let an outage stop the clock."""
 
 
 @asynccontextmanager
@@ -177,6 +179,68 @@ async def test_replay_of_the_log_gives_the_same_numbered_decisions(
     }
     assert len(live) > 150
     assert live == again
+
+
+async def test_an_outage_stops_open_cases_of_every_partition_also_after_a_restart(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+) -> None:
+    """Declared while cases are open and lifted after a restart: the clocks stand still between, as a replay decides."""
+    await clock.step(pool, instant(JUNE))
+    logs = [Log(nc, pool, "seoul", f"o{number}") for number in range(8)]
+    assert len({log.partition for log in logs}) > 1
+    async with running(settings("sla_timer")):
+        for log in logs:
+            await log.state("complaint.received", JUNE, channel="web", kind="other")
+        await _declare(nc, "outage.declared", JUNE, "2026-06-08T18:00:00+09:00")
+        await clock.step(pool, instant("2026-06-08T11:00:00+09:00"))
+        for log in logs:
+            await eventually(lambda log=log: _contains(log, "deadline.suspended statutory-period"))
+    async with running(settings("sla_timer")):
+        await clock.step(pool, instant("2026-06-08T15:00:00+09:00"))
+        await _declare(nc, "outage.lifted", JUNE, "2026-06-08T15:00:00+09:00")
+        await eventually(lambda: _folded_to_end(nc, pool))
+        await clock.step(pool, instant("2026-06-08T15:00:01+09:00"))
+        for log in logs:
+            await eventually(lambda log=log: _contains(log, "deadline.resumed statutory-period"))
+        # None of the three hours was over; from 15:00 they end at 18:00.
+        await clock.step(pool, instant("2026-06-08T18:00:00+09:00"))
+        assert not [log for log in logs if "deadline.breached statutory-period" in await log.decided()]
+        await clock.step(pool, instant("2026-06-08T18:00:01+09:00"))
+        for log in logs:
+            await eventually(lambda log=log: _contains(log, "deadline.breached statutory-period"))
+        await eventually(lambda: _folded_to_end(nc, pool))
+        await eventually(lambda: _all_sent(pool))
+    live = [
+        (row["partition"], row["number"], row["case"], row["kind"], row["due"])
+        for row in await pool.fetch("select * from read.decisions order by partition, number")
+    ]
+    again = [
+        (line["partition"], line["number"], line["case"], line["decision"], line.get("due"))
+        async for line in refold(settings("replay"))
+    ]
+    assert live == sorted(again)
+
+
+async def _declare(nc: Client, type: str, since: str, until: str) -> None:
+    """Appends a copy for every partition, as intake does."""
+    event = {
+        "specversion": "1.0",
+        "id": type,
+        "source": "administration",
+        "type": type,
+        "subject": "seoul",
+        "case": "_all",
+        "time": until if type == "outage.lifted" else since,
+        "recordedtime": until if type == "outage.lifted" else since,
+        "tenant": "seoul",
+        "data": {"system": "saeol", "from": since, "until": until},
+    }
+    for number in range(PARTITIONS):
+        await nc.jetstream().publish(cases_subject(number, "seoul", type), json.dumps(event).encode())
 
 
 async def test_two_instances_decide_everything_once(

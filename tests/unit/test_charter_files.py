@@ -228,9 +228,11 @@ def test_clauses_name_only_events_and_fields_of_the_contract(path: Path) -> None
     charter = content(path)
     calendar = content(CONTRACTS / "calendars" / f"{charter['calendar']}.yaml")
     hours = {*calendar["hours"], *charter.get("hours", {})}
-    for clause in charter.get("clauses", []):
-        assert set(clause.get("steps", [])) <= set(FACTS), clause["id"]
-        for match in (*clause.get("on", []), *clause.get("desks", [])):
+    for clause in (*charter.get("clauses", []), *charter["promises"]):
+        steps = [{"on": step} if isinstance(step, str) else step for step in clause.get("steps", [])]
+        assert set(clause.get("optional", [])) <= {step["on"] for step in steps}, clause["id"]
+        on = clause.get("on", [])
+        for match in (*steps, *(on if isinstance(on, list) else []), *clause.get("desks", [])):
             assert match["on"] in FACTS, f"{clause['id']}: no event {match['on']}"
             for field in match.get("where", {}):
                 assert known(match["on"], field), f"{clause['id']}: {match['on']} has no {field}"

@@ -14,7 +14,9 @@ from stories import at, event, lines, new_world, play, received, voided
 
 from contracts import files
 from contracts.streams import PARTITIONS
+from services.rules import explain, explain_text
 from services.rules.charter import parse_charter, parse_law
+from services.rules.explain import Explanation
 from services.rules.facts import Event
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
@@ -509,6 +511,214 @@ def test_a_fee_paid_in_time_brings_no_clock_of_its_own() -> None:
     decided = event("disclosure.decided", "11-04 10:00", decision="open")
     told = play(received(kind="disclosure"), decided, event("disclosure.fee_paid", "11-10 10:00"))
     assert lines(told, "statutory-disclosed-after-fee") == []
+
+
+# -- repeats, tracking, handing over, fees ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("received_with", "closed_with", "refused"),
+    [
+        ({"repeats": ["c-2", "c-1"]}, {}, []),
+        ({"repeats": ["c-1"]}, {}, ["repeated_too_seldom"]),
+        ({"repeats": ["c-1", "c-1"]}, {}, ["repeated_too_seldom"]),
+        ({}, {"repeats": ["c-1"]}, ["repeated_too_seldom"]),
+        ({"repeats": ["c-1"]}, {"repeats": ["c-1", "c-2"]}, []),
+        ({}, {}, []),  # the officer's own word
+        ({"kind": "statutory", "repeats": ["c-2", "c-1"]}, {}, ["closing_ground_not_allowed"]),
+    ],
+)
+def test_a_repeat_is_the_third_petition_after_two_answers(
+    received_with: dict[str, Any], closed_with: dict[str, Any], refused: list[str]
+) -> None:
+    told = play(
+        received(**received_with),
+        event("complaint.closed_without_answer", "11-04 10:00", ground="repeat", **closed_with),
+    )
+    assert codes(told) == refused
+    assert bool(lines(told, "deadline.voided")) is not bool(refused)
+
+
+def test_too_few_answers_do_not_keep_a_petition_from_being_merged() -> None:
+    told = play(received(repeats=["c-1"]), event("complaint.closed_without_answer", "11-04 10:00", ground="merged"))
+    assert codes(told) == []
+
+
+def test_who_was_told_of_online_tracking_gets_no_notice_of_thirty_days() -> None:
+    def started(**more: Any) -> list[str]:
+        told = play(received(**STATUTORY, **more), until="12-10 00:00")
+        return lines(told, "statutory-progress")[:1]
+
+    assert started(tracking_announced=True) == []
+    assert started(tracking_announced=False) == ["11-02 10:00 deadline.started statutory-progress due 12-04 00:00"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "when", "distant", "broken"),
+    [
+        ("visit", "11-02 11:00", None, ""),
+        ("visit", "11-02 11:01", None, "statutory-handover"),
+        ("visit", "11-02 14:00", True, ""),  # 10 to 12, 13 to 14
+        ("visit", "11-02 14:01", True, "statutory-handover-distant"),
+        ("post", "11-02 11:01", False, "statutory-handover"),
+        ("web", "11-06 11:01", None, ""),  # without delay, electronically: no hours
+    ],
+)
+def test_a_petition_is_handed_over_in_one_hour_or_three(
+    channel: str, when: str, distant: bool | None, broken: str
+) -> None:
+    more = {} if distant is None else {"distant": distant}
+    over = event("complaint.handed_over", when, department="roads", **more)
+    again = event("complaint.handed_over", "11-04 10:00", department="parks", **more)
+    found = lines(play(received(channel=channel), over, again), "measure.breached")
+    assert found == ([f"{when} measure.breached {broken}"] if broken else [])
+
+
+@pytest.mark.parametrize(
+    ("got", "when", "broken"),
+    [("complaint.handed_over", "11-03 12:00", False), ("complaint.assigned", "11-03 12:01", True)],
+)
+def test_the_wrong_department_passes_a_petition_on_in_three_hours(got: str, when: str, broken: bool) -> None:
+    here = event(got, "11-03 09:00", department="roads", officer="kim01")
+    told = play(received(), here, event("complaint.transferred", when, to_department="parks"))
+    found = [f"{when} measure.breached statutory-reroute"] if broken else []
+    assert lines(told, "statutory-reroute") == found
+    # From the parks it goes on in three hours again, from when it came there.
+    again = [event("complaint.transferred", "11-03 12:00", to_department="parks")]
+    again += [event("complaint.transferred", "11-03 16:00", to_department="trees")]
+    assert lines(play(received(), here, *again), "statutory-reroute") == []
+
+
+def asked(when: str, name: str, respond_by: str) -> Event:
+    return event("consultation.requested", when, consultation=name, department="fire", respond_by=respond_by)
+
+
+def test_others_reply_by_their_day_each_for_themselves_and_get_longer_once() -> None:
+    told = play(
+        received(**STATUTORY),
+        asked("11-02 11:00", "fire", "2026-11-05"),
+        asked("11-02 12:00", "water", "2026-11-06"),
+        event("consultation.extended", "11-04 10:00", consultation="fire", respond_by="2026-11-09"),
+        event("consultation.answered", "11-06 10:00", consultation="fire"),
+        event("consultation.extended", "11-07 10:00", consultation="water", respond_by="2026-11-10"),
+        until="11-12 00:00",
+    )
+    assert lines(told, "statutory-consultation", "event.refused") == [
+        "11-02 11:00 deadline.started statutory-consultation due 11-06 00:00",
+        "11-02 12:00 deadline.started statutory-consultation due 11-07 00:00",
+        "11-04 10:00 deadline.moved statutory-consultation due 11-10 00:00 extended",
+        "11-06 10:00 deadline.met statutory-consultation due 11-10 00:00",
+        "11-07 00:00 deadline.voided statutory-consultation due 11-07 00:00 lapsed",
+        "11-07 10:00 event.refused consultation_not_open",
+    ]
+    # Consulting others stops no clock.
+    assert lines(told, "statutory-period")[0] == "11-02 10:00 deadline.started statutory-period due 11-14 00:00"
+    assert lines(told, "deadline.suspended") == []
+
+
+@pytest.mark.parametrize(
+    ("respond_by", "longer_by", "refused"),
+    [
+        ("2026-11-13", "", []),  # the last of the ten dates
+        ("2026-11-14", "", ["consultation_beyond_period"]),  # a Saturday, so Monday the 16th
+        ("2026-11-05", "2026-11-13", []),
+        ("2026-11-05", "2026-11-16", ["consultation_beyond_period"]),
+        ("2026-11-05", "2026-11-06 2026-11-09", ["consultation_extended_already"]),
+        # What was refused was no extension.
+        ("2026-11-05", "2026-11-16 2026-11-09", ["consultation_beyond_period"]),
+    ],
+)
+def test_the_day_to_reply_lies_inside_the_handling_period(respond_by: str, longer_by: str, refused: list[str]) -> None:
+    more = [
+        event("consultation.extended", f"11-04 1{number}:00", consultation="fire", respond_by=day)
+        for number, day in enumerate(longer_by.split())
+    ]
+    assert codes(play(received(**STATUTORY), asked("11-02 11:00", "fire", respond_by), *more)) == refused
+
+
+OPENED = [received(kind="disclosure"), event("disclosure.decided", "11-04 10:00", decision="open")]
+ASKED = event("disclosure.fee_asked", "11-05 10:00")
+
+
+def test_nothing_is_late_while_a_fee_is_owed_and_a_timely_payment_changes_no_date() -> None:
+    told = play(*OPENED, ASKED, event("disclosure.fee_paid", "11-10 10:00"), until="11-17 00:01")
+    # Ten dates from the 5th: the 14th, a Saturday, so Monday the 16th.
+    assert lines(told, "statutory-disclosed", "statutory-disclosed-after-fee") == [
+        "11-04 10:00 deadline.started statutory-disclosed due 11-17 00:00",
+        "11-05 10:00 deadline.suspended statutory-disclosed",
+        "11-10 10:00 deadline.resumed statutory-disclosed due 11-17 00:00",
+        "11-13 18:00 deadline.warned statutory-disclosed due 11-17 00:00",
+        "11-17 00:00 deadline.breached statutory-disclosed due 11-17 00:00",
+    ]
+
+
+def test_a_late_payment_brings_five_days_in_the_place_of_the_ten() -> None:
+    told = play(*OPENED, ASKED, event("disclosure.fee_paid", "11-20 10:00"), until="11-26 00:01")
+    # Five dates from Saturday the 21st: Wednesday the 25th.
+    assert [
+        line for line in lines(told, "statutory-disclosed", "statutory-disclosed-after-fee") if "warned" not in line
+    ] == [
+        "11-04 10:00 deadline.started statutory-disclosed due 11-17 00:00",
+        "11-05 10:00 deadline.suspended statutory-disclosed",
+        "11-20 10:00 deadline.voided statutory-disclosed due 11-17 00:00",
+        "11-20 10:00 deadline.started statutory-disclosed-after-fee due 11-26 00:00",
+        "11-26 00:00 deadline.breached statutory-disclosed-after-fee due 11-26 00:00",
+    ]
+
+
+def test_papers_handed_over_before_the_fee_is_paid_are_in_time_and_a_second_demand_for_it_is_refused() -> None:
+    told = play(
+        *OPENED, ASKED, event("disclosure.fee_asked", "11-06 10:00"), event("disclosure.disclosed", "11-30 10:00")
+    )
+    assert codes(told) == ["fee_asked_already"]
+    assert lines(told, "statutory-disclosed")[-1] == "11-30 10:00 deadline.met statutory-disclosed due 11-17 00:00"
+
+
+def test_a_fee_that_nobody_asked_for_still_brings_five_days_after_the_ten() -> None:
+    told = play(*OPENED, event("disclosure.fee_paid", "11-20 10:00"))
+    assert lines(told, "statutory-disclosed-after-fee") == [
+        "11-20 10:00 deadline.started statutory-disclosed-after-fee due 11-26 00:00"
+    ]
+    assert "11-17 00:00 deadline.breached statutory-disclosed due 11-17 00:00" in lines(told)
+
+
+def test_a_demand_for_a_fee_that_became_known_late_takes_the_breach_back() -> None:
+    asked = event("disclosure.fee_asked", "11-05 10:00", recorded="11-18 10:00")
+    assert lines(play(*OPENED, asked), "statutory-disclosed")[-2:] == [
+        "11-05 10:00 deadline.suspended statutory-disclosed",
+        "11-05 10:00 breach.retracted statutory-disclosed due 11-17 00:00",
+    ]
+
+
+# -- why the date is the date ---------------------------------------------------------------------------------
+
+
+def told_of(promise: str, until: str, *facts: Event) -> Explanation:
+    """The explanation of one promise in the case c1."""
+    world = new_world()
+    play(*facts, until=until, world=world)
+    place = next(each for each in world.partitions if ("anseong", "c1") in each.cases)
+    (one,) = explain.of_case(place.cases["anseong", "c1"], at(until), place.rulebook, promise)
+    return one
+
+
+def test_an_explanation_names_the_outage_and_the_fee_and_adds_up() -> None:
+    lifted = outage("11-02 13:30", "11-02T10:30", "11-02T13:30", "lifted")
+    declared = outage("11-02 10:30", "11-02T10:30", "11-02T15:00")
+    one = told_of("statutory-period", "11-02 14:00", received(**THREE_HOURS), declared, lifted)
+    (stop,) = one.suspensions
+    assert (stop.ground, stop.start, stop.end) == ("outage", at("11-02 10:30"), at("11-02 13:30"))
+    assert stop.ended_by is not None
+    assert (stop.cause.type, stop.ended_by.type) == ("outage.declared", "outage.lifted")
+    # Half an hour before it, two and a half after.
+    assert one.due == at("11-02 16:00")
+    fee = told_of("statutory-disclosed", "11-06 10:00", *OPENED, ASKED)
+    assert [row.ground for row in fee.suspensions] == ["fee"]
+    assert fee.due is None
+    assert "수수료 납부 대기" in explain_text.in_words(fee, "ko")
+    assert "a failure of the system" in explain_text.in_words(one, "en")
+    paid = told_of("statutory-disclosed", "11-11 10:00", *OPENED, ASKED, event("disclosure.fee_paid", "11-10 10:00"))
+    assert (paid.due, paid.suspensions) == (at("11-17 00:00"), ())
 
 
 # -- policy ---------------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 The one rule: a clause without a story that tells it apart from its absence counts as untested.
 """
 
+from collections import Counter
+
 import pytest
 
 from contracts import files
-from services.cli import scenarios
+from services.cli import coverage, scenarios
 from services.cli.scenarios import Scenario
 from services.rules.rulebook import Library
 
 LIBRARY = Library(files.read())
+LEAST = 3
 STORIES = scenarios.read()
 
 
@@ -26,3 +29,25 @@ def test_every_clause_has_a_story() -> None:
         law = {promise.id for promise in charter.law.promises} if charter.law else set()
         ours = {*charter.promises, *charter.clauses, *(remedy.id for remedy in charter.remedies)} - law
         assert ours <= told, ours - told
+
+
+def test_every_kind_of_clause_in_every_city_has_three_stories() -> None:
+    told = Counter(scenario.clause for scenario in STORIES)
+    kinds: Counter[tuple[str, str]] = Counter()
+    for row in coverage.coverage():
+        kinds[row["tenant"], row["kind"]] += told[row["id"]]
+    assert {kind for _, kind in kinds} == {
+        *("deadline", "recurring", "measure", "duty", "remedy", "admission", "notice", "task", "workflow", "conduct")
+    }
+    assert {name: count for name, count in kinds.items() if count < LEAST} == {}
+
+
+def test_every_deadline_and_every_remedy_has_three_stories() -> None:
+    told = Counter(scenario.clause for scenario in STORIES)
+    rows = [row["id"] for row in coverage.coverage() if row["kind"] in ("deadline", "recurring", "remedy")]
+    assert {name: told[name] for name in rows if told[name] < LEAST} == {}
+
+
+def test_ten_whole_cases_are_told_two_for_each_city() -> None:
+    whole = Counter(scenario.tenant for scenario in STORIES if scenario.clause == scenarios.WHOLE)
+    assert whole == dict.fromkeys(("seoul", "anseong", "mapo", "yeonje", "miryang"), 2)

@@ -1,6 +1,9 @@
 """`gihan simulate`: what a file of events gives, to the letter of the contract."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from stories import SEOUL, at, event, received
@@ -273,3 +276,15 @@ def test_the_same_event_twice_in_a_file_counts_once() -> None:
     opened = received(tenant="seoul")
     twice = simulate([opened, opened], None)
     assert [one.decision.kind for one in twice if one.case == "c1"] == ["notice.requested", *["deadline.started"] * 3]
+
+
+def test_the_command_prints_a_file_of_events_line_by_line_as_it_stands_written_by_hand() -> None:
+    folder = Path(__file__).parents[1] / "golden" / "simulate"
+    command = [sys.executable, "-m", "services.cli.main", "simulate", str(folder / "callback.jsonl")]
+    done = subprocess.run(
+        [*command, "--until", "2026-11-17T00:00:00+09:00"],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.decode() == (folder / "callback.decisions.jsonl").read_text(encoding="utf-8")
