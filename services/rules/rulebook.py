@@ -141,10 +141,12 @@ class TenantRules(NamedTuple):
 
 
 class Rulebook:
-    """The rules of every tenant of a partition, as the log enacts them in turn."""
+    """The rules of every tenant of a partition, as the log enacts them in turn. `enacted` are the events that did, each
+    with its place in the log."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
+        self.enacted: list[tuple[int, Event]] = []
         self._tenants: dict[str, TenantRules] = {}
         self._chosen: dict[str, dict[tuple[object, ...], Rules]] = {}
         self._seen: set[tuple[str, str, str]] = set()
@@ -159,6 +161,7 @@ class Rulebook:
         if named in self._seen or not self._enact(event, sequence):
             return False
         self._seen.add(named)
+        self.enacted.append((sequence, event))
         return True
 
     def _enact(self, event: Event, sequence: int) -> bool:
@@ -281,7 +284,12 @@ def _excepted(file: CalendarFile, data: Data) -> CalendarFile:
         return calendars.open_on(file, day, _opening(file, day, data.hours or ()))
     if day in file.closures and day not in file.openings:
         return file  # a later file knows the day by its name
-    return calendars.close(file, day, Closure("임시휴무", "closed by decision"))
+    return calendars.close(file, day, _decided(data.name))
+
+
+def _decided(name: str | None) -> Closure:
+    """What a date closed by decision is called: by its name, as the decision gives it."""
+    return Closure(name or "임시휴무", f"closed by decision ({name})" if name else "closed by decision")
 
 
 def _opening(file: CalendarFile, day: date, hours: Sequence[str]) -> tuple[Stretch, ...]:

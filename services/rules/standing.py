@@ -56,7 +56,7 @@ def _let_pass(scan: Scan, moment: Instant) -> None:
         at = min((at for at in instants if at is not None), default=None)
         if at is None:
             return
-        scan.moment, scan.cause = at, None
+        scan.moment = at
         if run is not None and run.due == at:
             _break(scan, run)
         elif begun is not None and begun.at == at:
@@ -82,7 +82,7 @@ def _break(scan: Scan, run: Run) -> None:
 
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
-    scan.moment, scan.cause = fact.moment, fact
+    scan.moment = fact.moment
     refused = admission.refusal(scan.charter, fact)
     if refused:
         scan.find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))

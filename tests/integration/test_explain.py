@@ -107,7 +107,7 @@ async def test_publisher_is_told_why_of_its_own_cases(
 
         told = await ask(headers={"Accept": "text/plain"}, params={"lang": "en"})
         assert told.headers["content-type"].startswith("text/plain")
-        assert "Counted so far: 2 dates of 7 dates; 5 dates left\n" in told.text
+        assert "Counted so far: 2 days of 7 days; 5 days left\n" in told.text
         assert "남은 기간 5일" in (await ask(headers={"Accept": "text/plain"})).text
 
         # The rules that were read once go on with what the log enacts later.
