@@ -185,7 +185,9 @@ def _in_dates(calendar: Calendar, start: Instant, unit: str, parts: Sequence[_Pa
 def _spent(stretches: Iterator[_Stretch], parts: Sequence[_Part], measure: Measure) -> Walk:
     """Goes along the stretches until the parts are used up, or to one without an end."""
     budget = sum(part.amount for part in parts)
-    left = [part for part in parts if part.amount]
+    waiting = [part for part in reversed(parts) if part.amount]
+    part = waiting.pop() if waiting else _Part(0, "", "")
+    left = part.amount
     steps: list[Step] = []
     for stretch in stretches if left else ():
         if stretch.why:
@@ -195,20 +197,19 @@ def _spent(stretches: Iterator[_Stretch], parts: Sequence[_Part], measure: Measu
             continue
         begin: int | None = stretch.start
         while left and begin is not None and begin != stretch.end:
-            part = left[0]
-            took = 1
-            end = stretch.end
+            took, end = 1, stretch.end
             if measure == "time":
-                took = part.amount if stretch.end is None else min(part.amount, stretch.end - begin)
+                took = left if stretch.end is None else min(left, stretch.end - begin)
                 end = begin + took
             steps.append(Step(begin, end, took, part.why, cause=part.cause))
             begin = end
-            left[0] = part._replace(amount=part.amount - took)
-            if not left[0].amount:
-                left.pop(0)
+            left -= took
+            if not left and waiting:
+                part = waiting.pop()
+                left = part.amount
         if not left:
             break
-    return Walk(_joined(steps), measure, budget, sum(part.amount for part in left))
+    return Walk(_joined(steps), measure, budget, left + sum(part.amount for part in waiting))
 
 
 def _joined(steps: list[Step]) -> tuple[Step, ...]:
