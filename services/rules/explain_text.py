@@ -350,7 +350,7 @@ class _Deadline:
 def _measured(teller: _Teller, one: Measured) -> Iterator[str]:
     say = teller.say
     yield from teller.head(one, "office")
-    yield say(f"잰 일: {teller.at(one.measured)}", f"What was measured: {teller.at(one.measured)}")
+    yield say(f"따져 본 일: {teller.at(one.measured)}", f"What was measured: {teller.at(one.measured)}")
     if one.sort == "number":
         yield from _number(teller, one)
     elif one.sort == "time":
@@ -395,14 +395,14 @@ def _time(teller: _Teller, one: Measured) -> Iterator[str]:
     say = teller.say
     assert one.since is not None
     since = teller.at(one.since_by) if one.since_by else teller.when(one.since)
-    yield say(f"재기 시작한 때: {since}", f"Measured from: {since}")
+    yield say(f"셈을 시작한 때: {since}", f"Measured from: {since}")
     if one.span is None or one.limit is None:
         return
-    span, limit = f"{teller.span(one.span)}{teller.every_day(one.span)}", teller.when(one.limit, ends=True)
+    span, how, limit = teller.span(one.span), teller.every_day(one.span), teller.when(one.limit, ends=True)
     if one.not_before:
-        yield say(f"한도: {span}이 지난 {limit}부터", f"The limit: not before {span} are over, {limit}")
+        yield say(f"한도: {span}이 지난 {limit} 뒤{how}", f"The limit: not before {span} are over, {limit}{how}")
     else:
-        yield say(f"한도: {span} 안, {limit}까지", f"The limit: within {span}, until {limit}")
+        yield say(f"한도: {span} 이내, {limit}까지{how}", f"The limit: within {span}, until {limit}{how}")
     yield say("하나씩 세면:", "Step by step:")
     yield from teller.steps(one.steps, one.measure)
 

@@ -14,6 +14,7 @@ from test_cli import gihan
 from test_fold_properties import END, START, TENANTS, histories, rules_of
 
 from services.cli.explain import Asked, from_events
+from services.rules.answer import Answer
 from services.rules.course import read
 from services.rules.explain import Explanation, adds_up, explain
 from services.rules.explain_text import as_json, in_words
@@ -26,11 +27,20 @@ EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "1000"))
 LAW = "statutory-period"
 
 
-def explained(promise: str, *events: Event, until: str | None = None, place: int = 0) -> Explanation:
-    """The explanation of a run of a promise in a story, by default of the first."""
+def answered(
+    promise: str, *events: Event, until: str | None = None, hindsight: bool = False, case: str = ""
+) -> tuple[Answer, ...]:
+    """What is said of a promise in a story, by default in the case of its first event."""
     first = events[0]
-    asked = Asked(first.tenant, first.case_id, promise)
-    return from_events(list(events), asked, None if until is None else at(until))[place]
+    asked = Asked(first.tenant, case or first.case_id, promise)
+    return from_events(list(events), asked, None if until is None else at(until), hindsight)
+
+
+def explained(promise: str, *events: Event, place: int = 0, **more: Any) -> Explanation:
+    """The explanation of a run of a promise in a story, by default of the first."""
+    one = answered(promise, *events, **more)[place]
+    assert isinstance(one, Explanation)
+    return one
 
 
 def step(one: Step) -> str:
