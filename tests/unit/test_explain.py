@@ -370,6 +370,16 @@ def test_command_explains_a_file(file: Path) -> None:
     }
 
 
+def test_command_tells_what_was_known_then_from_what_is_known_now(file: Path) -> None:
+    """The answer of the 4th was recorded on the 9th."""
+    late = {**PETITION, "id": "d1", "type": "complaint.completed", "time": "2026-11-04T10:00:00+09:00", "data": {}}
+    late["recordedtime"] = "2026-11-09T10:00:00+09:00"
+    file.write_text("\n".join(json.dumps(row) for row in (PETITION, late)) + "\n", encoding="utf-8")
+    asked = ("explain", "anseong/c1", "anseong-inquiry", "--file", file, "--at", "2026-11-06T10:00:00+09:00", "--json")
+    assert json.loads(gihan(*asked).output)["state"] == "broken"
+    assert json.loads(gihan(*asked, "--hindsight").output)["state"] == "met"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
