@@ -9,17 +9,20 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+import msgspec
 import yaml
 from pydantic import BaseModel
 
 from contracts import files
 from contracts.events import FACTS, stored_model
 from services.rules import calendar as calendars
-from services.rules.charter import Charter, Condition, Match, Promise, Start, parse_charter
+from services.rules.charter import Charter, Clause, Condition, Match, Promise, Remedy, Start, parse_charter
 from services.rules.counting import HOURS_UP_TO_DAYS, Span
+from services.rules.policy import Policy
 
 FORMAT = json.loads((files.FOLDER / "formats" / "charter.json").read_bytes())
 COMPUTED = frozenset({"period_days", "has_period"})
+READINGS = Policy.__struct_fields__
 NO_RULE = frozenset({"conduct"})
 """Kinds of clauses that no rule can keep."""
 
@@ -152,7 +155,7 @@ def _startable(promise: Promise, charter: Charter) -> Iterator[Finding]:
 def _meetable(promise: Promise) -> Iterator[Finding]:
     if promise.kind in ("deadline", "recurring") and not promise.until:
         yield Finding("error", "never_met", promise.id, "Nothing meets it; say in until what does.")
-    for match in promise.until:
+    for match in (*promise.until, *promise.noted, *(match for row in promise.yearly for match in row.until)):
         yield from _possible(promise.id, match, "meet")
 
 
@@ -220,7 +223,8 @@ def _table(promise: Promise) -> Iterator[Finding]:
 
 
 def _warnings(promise: Promise) -> Iterator[Finding]:
-    spans = [span for span in (promise.within.span, *promise.within.table.values()) if span is not None]
+    # What is due at once leaves no time to warn in, and nobody expects it.
+    spans = [span for span in (promise.within.span, *promise.within.table.values()) if span is not None and span.amount]
     # Of several warnings the first that fits is taken, so that the shortest must fit.
     for span in spans:
         if promise.warn and not promise.within.before_at and all(_longer(warn, span) for warn in promise.warn):
@@ -298,11 +302,18 @@ def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
             named = {*(breach if breach != "any" else ()), *(trigger.get("except") or ())}
             for name in sorted(named - set(charter.promises)):
                 yield Finding("error", "never_starts", where, f"It follows a breach of {name}, which nobody promises.")
+            grounds = _allowed(_kind(stored_model("fault.confirmed"), ("ground",)))
+            for name in sorted(set(trigger.get("fault") or ()) - grounds):
+                says = f"It follows a fault of the kind {name}; no fault is ever confirmed as that."
+                yield Finding("error", "never_starts", where, says)
 
 
 def _clauses(content: dict[str, Any], charter: Charter, clauses: Mapping[str, str] | None) -> Iterator[Finding]:
     if clauses is None:
         clauses = {str(name): "" for name in (content.get("document") or {}).get("clauses") or ()}
+    for clause in charter.clauses.values():
+        for match in (*clause.on, *(desk[0] for desk in clause.desks)):
+            yield from _possible(clause.id, match, "start")
     kept = set(charter.promises) | {remedy.id for remedy in charter.remedies}
     for rows in (rows for rows in content.values() if isinstance(rows, list)):
         kept |= {row["id"] for row in rows if isinstance(row, dict) and "id" in row}
@@ -317,8 +328,11 @@ def _clauses(content: dict[str, Any], charter: Charter, clauses: Mapping[str, st
 
 
 class Change(NamedTuple):
-    """What a new version changes for citizens: `kind` is sooner, later, counted_otherwise, new, gone, means, amount,
-    occasion or hours; `says` the sentence by language."""
+    """What a new version changes for citizens; `says` is the sentence by language.
+
+    `kind` is sooner, later, counted_otherwise, new, gone, means, date, limit, hours, words, amount, occasion or basis
+    (the calendar, the law and how it is read).
+    """
 
     kind: str
     where: str
@@ -326,9 +340,9 @@ class Change(NamedTuple):
 
 
 def diff(old: Charter, new: Charter) -> list[Change]:
-    """What changes for citizens from one version to another: promises first, then remedies."""
+    """What changes for citizens from one version to another: what all counts by, promises, remedies, clauses."""
     law = {row.id for charter in (old, new) if charter.law for row in charter.law.promises}
-    found: list[Change] = []
+    found = list(_bases(old, new))
     for name in (name for name in {**old.promises, **new.promises} if name not in law):
         found += _changed(old.promises.get(name), new.promises.get(name))
     before, after = ({remedy.id: remedy for remedy in charter.remedies} for charter in (old, new))
@@ -343,12 +357,53 @@ def diff(old: Charter, new: Charter) -> list[Change]:
             found.append(
                 Change("amount", name, {"ko": ko, "en": f"{now.says['en']} {sums[1][1]} now, {sums[0][1]} before."})
             )
-        if (was.triggers, was.once_per_promise, was.tasks) != (now.triggers, now.once_per_promise, now.tasks):
+        if _occasion(was) != _occasion(now):
             ko = f"{now.says['ko']} 주는 경우나 함께 하는 일이 달라집니다."
-            found.append(
-                Change("occasion", name, {"ko": ko, "en": f"{now.says['en']} When, or what with it, changes."})
-            )
+            en = f"{now.says['en']} When it is given, or what comes with it, changes."
+            found.append(Change("occasion", name, {"ko": ko, "en": en}))
+    for name in {**old.clauses, **new.clauses}:
+        found += _of_clause(old.clauses.get(name), new.clauses.get(name))
     return found
+
+
+def _of_clause(was: Clause | None, now: Clause | None) -> Iterator[Change]:
+    if was is None or now is None:
+        shown = now or was
+        assert shown is not None
+        yield _appears("gone" if now is None else "new", shown.id, shown.says)
+    elif msgspec.structs.replace(was, says=now.says, section=now.section) != now:
+        ko = f"{now.says['ko']} 해당하는 경우나 그때 하는 일이 달라집니다."
+        en = f"{now.says['en']} When it applies, or what is done then, changes."
+        yield Change("occasion", now.id, {"ko": ko, "en": en})
+    elif was.says != now.says:
+        yield _reworded(now.id, was.says, now.says)
+
+
+def _bases(old: Charter, new: Charter) -> Iterator[Change]:
+    """What every promise is counted by: the calendar, the law, and how the law is read."""
+    readings = [(name, getattr(old.policy, name), getattr(new.policy, name)) for name in READINGS]
+    for what_ko, what_en, was, now in (
+        ("달력", "calendar", old.calendar, new.calendar),
+        ("법령", "law", old.law.id if old.law else "", new.law.id if new.law else ""),
+        *((f"해석 {name}", f"reading {name}", was, now) for name, was, now in readings),
+    ):
+        if was != now:
+            ko = f"{what_ko}: 전에는 {was or '없음'}, 이제는 {now or '없음'}. 모든 기한에 영향을 줄 수 있습니다."
+            en = f"The {what_en}: {now or 'none'} now, {was or 'none'} before. It may move every deadline."
+            yield Change("basis", "file", {"ko": ko, "en": en})
+    for name in {**old.services, **new.services}:
+        if old.services.get(name) != new.services.get(name):
+            ko, en = f"민원 사무 {name}의 처리기간이 달라집니다.", f"The time for the service {name} changes."
+            yield Change("basis", name, {"ko": ko, "en": en})
+
+
+def _occasion(remedy: Remedy) -> tuple[object, ...]:
+    return remedy.triggers, remedy.once_per_promise, remedy.tasks, remedy.repeated, remedy.repeated_tasks
+
+
+def _reworded(where: str, was: Mapping[str, str], now: Mapping[str, str]) -> Change:
+    ko, en = f"말이 바뀝니다: {now['ko']} 전에는: {was['ko']}", f"Said otherwise: {now['en']} Before: {was['en']}"
+    return Change("words", where, {"ko": ko, "en": en})
 
 
 def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
@@ -357,6 +412,14 @@ def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
         assert shown is not None
         yield _appears("gone" if now is None else "new", shown.id, shown.says)
         return
+    changes = [*_time_changes(was, now), *_other_changes(was, now)]
+    yield from changes
+    if not changes and was.says != now.says:
+        yield _reworded(now.id, was.says, now.says)
+
+
+def _time_changes(was: Promise, now: Promise) -> Iterator[Change]:
+    """What changes about how long, or by which date."""
     for name, before, after in _times(was, now):
         kind = _compared(before, after)
         class_ko, class_en = (f" ({name})", f" ({name})") if name else ("", "")
@@ -367,6 +430,15 @@ def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
             "en": f"{en}{class_en}: {now.says['en']} {_en(after)} now, {_en(before)} before.",
         }
         yield Change(kind, now.id, says)
+    dates = [" · ".join(f"{row.month:02}-{row.day:02}" for row in promise.yearly) for promise in (was, now)]
+    if dates[0] != dates[1]:
+        ko = f"{now.says['ko']} 해마다 전에는 {dates[0] or '날짜 없음'}까지, 이제는 {dates[1] or '날짜 없음'}까지."
+        en = f"{now.says['en']} Each year by {dates[1] or 'no date'} now, by {dates[0] or 'no date'} before."
+        yield Change("date", now.id, {"ko": ko, "en": en})
+
+
+def _other_changes(was: Promise, now: Promise) -> Iterator[Change]:
+    """What changes about what starts and keeps it, the measure, and what counts."""
     if (was.starts, was.until, was.ends) != (now.starts, now.until, now.ends):
         ko, en = (
             f"{now.says['ko']} 시작이나 이행으로 치는 방법이 달라집니다",
@@ -376,10 +448,20 @@ def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
         ko += f" (빠짐: {', '.join(sorted(gone)) or '없음'}; 더함: {', '.join(sorted(more)) or '없음'})."
         en += f" (no longer: {', '.join(sorted(gone)) or 'none'}; new: {', '.join(sorted(more)) or 'none'})."
         yield Change("means", now.id, {"ko": ko, "en": en})
-    if (was.hours, was.suspends, was.limit, was.grace) != (now.hours, now.suspends, now.limit, now.grace):
-        ko = f"{now.says['ko']} 세는 시간대, 멈춤 또는 한도가 달라집니다."
-        en = f"{now.says['en']} Its hours, its pauses or its limit change."
+    if was.limit != now.limit:
+        ko = f"{now.says['ko']} 전에는 {_limit(was, KO_LIMITS)}, 이제는 {_limit(now, KO_LIMITS)}."
+        en = f"{now.says['en']} It is {_limit(now, EN_LIMITS)} now, {_limit(was, EN_LIMITS)} before."
+        yield Change("limit", now.id, {"ko": ko, "en": en})
+    if (was.hours, was.suspends, was.grace, was.extends) != (now.hours, now.suspends, now.grace, now.extends):
+        ko = f"{now.says['ko']} 세는 시간대, 멈춤 또는 연장이 달라집니다."
+        en = f"{now.says['en']} The hours in which it counts, its pauses or its extension change."
         yield Change("hours", now.id, {"ko": ko, "en": en})
+
+
+def _limit(promise: Promise, words: Mapping[str, str]) -> str:
+    if promise.limit is None:
+        return words[""]
+    return words[promise.limit[0]].format(promise.limit[1])
 
 
 def _times(was: Promise, now: Promise) -> Iterator[tuple[str, Span | None, Span | None]]:
@@ -410,8 +492,16 @@ def _means(promise: Promise) -> set[str]:
 
 
 def _event(match: Match) -> str:
-    demands = [f"{'.'.join(row.path)} {row.test} {'/'.join(map(str, row.values))}" for row in match.where]
-    return f"{match.type} [{'; '.join(demands)}]" if demands else match.type
+    """An event in words, such as `complaint.received where kind is inquiry or other`."""
+    demands = " and ".join(_demand(row) for row in match.where)
+    return f"{match.type} where {demands}" if demands else match.type
+
+
+def _demand(row: Condition) -> str:
+    path = ".".join(row.path)
+    if row.test == "present":
+        return f"{path} is {'given' if row.values[0] else 'not given'}"
+    return f"{path} {TESTS[row.test]} {' or '.join(map(str, row.values))}"
 
 
 def _appears(kind: str, where: str, says: Mapping[str, str]) -> Change:
@@ -425,6 +515,10 @@ def _sum(money: bool, amount: int | None, currency: str) -> tuple[str, str]:
         return "돈 없음", "no money"
     return ("승인자가 정하는 금액", "what an approver decides") if amount is None else (f"{amount:,} {currency}",) * 2
 
+
+KO_LIMITS = {"at_most": "{} 이하", "below": "{} 미만", "at_least": "{} 이상", "": "한도 없음"}
+EN_LIMITS = {"at_most": "at most {}", "below": "below {}", "at_least": "at least {}", "": "without a limit"}
+TESTS = {"any_of": "is", "none_of": "is not", "at_least": "is at least", "includes": "includes"}
 
 UNITS_KO = {
     "seconds": "초",

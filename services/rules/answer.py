@@ -13,7 +13,6 @@ from services.rules.counting import WORKING
 from services.rules.course import Key, Reading, read
 from services.rules.explain import Explanation, Told, explain
 from services.rules.facts import in_effect
-from services.rules.governing import work_out
 from services.rules.history import history
 from services.rules.instants import Instant
 from services.rules.measured import Measured, measures
@@ -77,29 +76,12 @@ def _of_case(
     told: Mapping[Key, Told] | None,
     rules: Rules | None = None,
 ) -> tuple[Answer, ...]:
-    rules, home = rules or rules_of(rulebook, case, None), case.id == case.tenant
-    decided = work_out(case.facts, clock, rules, home)
-    versions = [rules, *(stage.rules for stage in rules.stages)]
-    readings = [read(case.facts, clock, version, home) for version in versions]
-    runs: dict[Key, Explanation] = {}
-    judged: dict[Key, Measured] = {}
-    # Each run is explained by the version of the charter that dated it: the earliest by which it stands as it does.
-    for reading in readings:
-        for one in explain(reading, promise, told):
-            run = decided.deadlines.get(one.key)
-            if run is not None and (run.due, run.state) == (one.due, one.state):
-                runs.setdefault(one.key, _with_local_days(one, rulebook, reading))
-        for measured in measures(reading, promise):
-            broken = f"measure:{measured.promise}:{measured.measured.key}" in decided.findings
-            if broken is (measured.state == "broken"):
-                judged.setdefault(measured.key, measured)
-    found: list[Answer] = [
-        *sorted(runs.values(), key=lambda one: (one.start, one.key)),
-        *sorted(judged.values(), key=lambda one: (one.measured.at, one.key)),
-    ]
+    home = case.id == case.tenant
+    reading = read(case.facts, clock, rules or rules_of(rulebook, case, None), home)
+    runs = (_with_local_days(one, rulebook, reading) for one in explain(reading, promise, told))
+    found: list[Answer] = [*runs, *measures(reading, promise)]
     if promise and not found:
-        missing = (unstarted(reading, promise, home) for reading in reversed(readings))
-        found.extend([one for one in missing if one is not None][:1])
+        found.extend(one for one in [unstarted(reading, promise, home)] if one is not None)
     return tuple(found)
 
 

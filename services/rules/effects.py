@@ -74,8 +74,7 @@ def _reopen(scan: Scan, fact: Fact) -> None:
     scan.extensions = 0
     scan.asked_longer = 0
     scan.opened = fact.moment
-    scan.pauses = []
-    scan.turns = []
+    scan.forget_pauses()
 
 
 def close(scan: Scan) -> None:

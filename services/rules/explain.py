@@ -208,7 +208,9 @@ class _Counted(msgspec.Struct, frozen=True):
 
 def _explanation(course: Course, reading: Reading, told: Told) -> Explanation:
     deadline, promise, span = course.deadline, course.promise, course.span
-    rules, facts = reading.scan.rules, {fact.key: fact for fact in reading.scan.facts}
+    rules = course.rules
+    said = [fact for one in rules.declared for fact in (one.declared_by, one.lifted_by) if fact is not None]
+    facts = {fact.key: fact for fact in (*said, *reading.scan.facts)}
     calendar = rules.calendar(promise.hours if span is not None and span.unit in WORKING else "office")
     counted = _named(course, rules) if course.at is not None else _counted(course, rules, calendar)
     walked = counted.walked
@@ -287,7 +289,7 @@ def _named(course: Course, rules: Rules) -> _Counted:
 
 def _readings(course: Course, reading: Reading, calendar: Calendar) -> dict[str, str]:
     """The switches of policy.py by which the due instant would be another if they stood otherwise."""
-    span, promise, policy = course.span, course.promise, reading.scan.charter.policy
+    span, promise, policy = course.span, course.promise, course.rules.charter.policy
     if span is None or course.at is not None:
         return {}
     dates, start = in_dates(span), course.deadline.start
@@ -298,6 +300,7 @@ def _readings(course: Course, reading: Reading, calendar: Calendar) -> dict[str,
         "day_end": dates,
         "after_hours_receipt": dates and span.unit == "statutory_days" and not course.rounds and later,
         "pause_mode": promise.suspends == "dates" and any(not law.suspension_by(s.ground).exact for s in course.stops),
+        "force_majeure": any(stop.ground == "force_majeure" for stop in course.stops),
         "objection_count": promise.within.by == "policy.objection_count",
         "progress_send_by": bool(course.rounds) and promise.grace,
     }
@@ -324,7 +327,7 @@ def _breach(course: Course, reading: Reading) -> Cause:
     occurrence, known = course.deadline.occurrence, reading.courses
     broken = next(start.breach for start in course.promise.starts if (start.breach, occurrence) in known)
     lapsed = known[broken, occurrence].promise.owed_by != "office"
-    says = reading.scan.charter.promises[broken].says
+    says = known[broken, occurrence].promise.says
     return Cause("deadline.voided" if lapsed else "deadline.breached", began, promise=broken, says=says)
 
 

@@ -56,6 +56,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     ground: str | None = None
     from_: Moment | None = None
     until: Moment | None = None
+    system: str | None = None
     at: Moment | None = None
     amount: int | None = None
     unit: str | None = None
@@ -97,6 +98,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     sha256: str | None = None
     in_force: str | None = None
     applies: str | None = None
+    go_live: Moment | None = None
     calendar: str | None = None
     revision: str | int | None = None
     date: str | None = None

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from services.rules import consequences
+from services.rules.declared import DECLARING
 from services.rules.facts import Fact
 from services.rules.governing import work_out
 from services.rules.instants import Instant
@@ -29,6 +30,7 @@ REASONS = {
     "fact.voided": "fact_voided",
     "calendar.exception": "calendar",
     "calendar.enacted": "calendar",
+    **DECLARING,
     "charter.enacted": "charter",
 }
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""

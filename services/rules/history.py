@@ -101,7 +101,7 @@ class _Past:
         if event.type == "fact.voided":
             voided = (row for _, row in self.rulebook.enacted if (row.source, row.id) == (data.source, data.id))
             return next((self._name(row) for row in voided), "")
-        return f"{data.date} {data.name or ''}".strip()
+        return f"{data.date or ''} {data.name or ''}".strip()
 
     def _note(self, cause: Cause) -> None:
         """Keeps what changed the due instant of a run, or made a provisional one certain."""

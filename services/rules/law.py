@@ -42,13 +42,16 @@ class SupplementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_demand: Span
 
 
-_OUTAGE_ALONE: Mapping[str, SuspensionRule] = {"outage": SuspensionRule(exact=True)}
+_TO_THE_MINUTE: Mapping[str, SuspensionRule] = {
+    "outage": SuspensionRule(exact=True),
+    "force_majeure": SuspensionRule(exact=True),
+}
 
 
 class LawRules(msgspec.Struct, frozen=True):
     """The part of a law that judges facts: by ground of suspension, for supplements, by ground of closing."""
 
-    suspension: Mapping[str, SuspensionRule] = msgspec.field(default_factory=lambda: _OUTAGE_ALONE)
+    suspension: Mapping[str, SuspensionRule] = msgspec.field(default_factory=lambda: _TO_THE_MINUTE)
     supplement: SupplementRules | None = None
     closing_not_for: Mapping[str, frozenset[str]] = {}
 

@@ -17,6 +17,7 @@ from services.rules.facts import Fact
 from services.rules.instants import Instant
 from services.rules.refusals import WANT_RECEIPT
 from services.rules.remedies import begun_by, note, timed_from, to_note_by
+from services.rules.state import Rules
 from services.rules.steps import Measure, Step, Walk, walk
 
 Sort = Literal["number", "time", "lapses", "note"]
@@ -67,27 +68,30 @@ def _measures(reading: Reading, promise: str) -> Iterator[Measured]:
     for fact in scan.facts:
         if f"refused:{fact.key}" in scan.findings or (scan.receipt is None and fact.type.startswith(WANT_RECEIPT)):
             continue
-        for row in scan.charter.measuring.get(fact.type, ()):
-            if promise in ("", row.id) and row.measured and row.measured.holds(fact.data, scan.petition):
-                found = _judged(reading, row, fact)
-                if found is not None:
-                    yield found
+        judged: dict[str, Measured] = {}
+        # The version that held at the event comes first; where a later one reaches back, its verdict is what stands.
+        for rules in sorted(reading.governed, key=lambda row: (row[0] > fact.moment, -row[0])):
+            for row in rules[1].charter.measuring.get(fact.type, ()):
+                if promise in ("", row.id) and row.measured and row.measured.holds(fact.data, scan.petition):
+                    found = _judged(reading, rules[1], row, fact)
+                    if found is not None:
+                        judged.setdefault(row.id, found)
+        yield from judged.values()
 
 
-def _judged(reading: Reading, promise: Promise, fact: Fact) -> Measured | None:
-    """How an event was judged, or None where it carries nothing to judge."""
-    scan = reading.scan
-    broken = f"measure:{promise.id}:{fact.key}" in scan.findings
-    head = msgspec.structs.asdict(named(promise, scan.rules, scan.rules.calendar(promise.hours)))
+def _judged(reading: Reading, rules: Rules, promise: Promise, fact: Fact) -> Measured | None:
+    """How an event was judged, or None where it carries nothing to judge, or another version judged it."""
+    broken = f"measure:{promise.id}:{fact.key}" in reading.scan.findings
+    head = msgspec.structs.asdict(named(promise, rules, rules.calendar(promise.hours)))
     one = Measured(**head, sort="number", measured=cause_of(fact), state="broken" if broken else "kept")
     if promise.noted:
         return _noted(reading, promise, fact, one)
     if promise.after_lapses is not None:
         return _lapses(reading, promise, fact, one)
     if promise.timing is not None:
-        return _timed(reading, promise, fact, one)
+        return _timed(reading, rules, promise, fact, one)
     value = getattr(fact.data, promise.field[0]) if promise.field[0] else None
-    if value is None:
+    if value is None or promise.exceeds(value) is not broken:
         return None
     test, bound = promise.limit or ("", None)
     one = msgspec.structs.replace(one, field=promise.field[0], value=int(value), test=test, bound=bound)
@@ -122,11 +126,11 @@ def _lapses(reading: Reading, promise: Promise, fact: Fact, one: Measured) -> Me
     return msgspec.structs.replace(one, sort="lapses", other=name, bound=times, value=len(lapsed), lapsed=tuple(lapsed))
 
 
-def _timed(reading: Reading, promise: Promise, fact: Fact, one: Measured) -> Measured | None:
+def _timed(reading: Reading, rules: Rules, promise: Promise, fact: Fact, one: Measured) -> Measured | None:
     timing, since = promise.timing, timed_from(reading.scan, promise, fact)
     if timing is None or since is None or since > fact.moment:
         return None
-    calendar = reading.scan.rules.calendar(promise.hours)
+    calendar = rules.calendar(promise.hours)
     span, walked = timing.within or timing.not_before, Walk((), "time", 0, 0)
     if span is not None:
         walked = walk(calendar, since, span, ending="roll" if timing.within else "counted")
@@ -135,10 +139,9 @@ def _timed(reading: Reading, promise: Promise, fact: Fact, one: Measured) -> Mea
             raise DoesNotAddUp(f"{promise.id}: the steps do not lead to the limit")
     begun = begun_by(reading.scan, promise, fact)
     limit = walked.steps[-1].end if walked.steps else None
-    if limit is not None and (fact.moment < limit if timing.not_before else fact.moment > limit) != (
-        one.state == "broken"
-    ):
-        raise DoesNotAddUp(f"{promise.id}: the limit does not judge as the case was judged")
+    late = limit is not None and (fact.moment < limit if timing.not_before else fact.moment > limit)
+    if late is not (one.state == "broken"):
+        return None
     return msgspec.structs.replace(
         one,
         sort="time",

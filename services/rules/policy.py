@@ -32,6 +32,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     progress_send_by: Literal["next_working_day", "same_day"] = "next_working_day"
     """By when a progress notice goes out once its thirty days are over (Decree art. 23 names no time)."""
 
+    force_majeure: Literal["suspends", "extends"] = "suspends"
+    """Whether time that a municipality declares lost to force majeure does not count, or is no more than a ground to
+    extend a period, case by case (Decree art. 21 names it; art. 20 does not)."""
+
 
 def parse_policy(switches: Mapping[str, Any]) -> Policy:
     """The policy of a charter from its switches. Raises ValueError that names the switch."""

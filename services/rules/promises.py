@@ -122,39 +122,58 @@ def _ran_in_year_of(scan: Scan, promise: Promise, moment: Instant) -> bool:
 
 
 def open_duties(scan: Scan) -> None:
-    """Opens the yearly duties of the year in which the tenant began; the years before it are not judged."""
-    enacted = [fact.time for fact in scan.facts if fact.type == "charter.enacted"]
-    since = min(enacted or [fact.time for fact in scan.facts], default=None)
-    for promise in scan.charter.promises.values() if since is not None else ():
+    """Opens the yearly duties of the year in which the tenant went live; the years before it are not judged."""
+    first = min(scan.facts, key=lambda fact: (fact.type != "charter.enacted", fact.time), default=None)
+    if first is None:
+        return
+    since = first.time if first.data.go_live is None else of_datetime(first.data.go_live)
+    begins = max(since, midnight(scan.charter.in_force, scan.rules.calendar("office").zone))
+    if begins > scan.until:
+        scan.awaits = begins
+        return
+    for promise in scan.charter.promises.values():
         for yearly in promise.yearly:
-            open_year(scan, promise, scan.rules.date_of(since or 0).year, yearly, since or 0)
+            open_year(scan, promise, scan.rules.date_of(since).year, yearly, since)
 
 
-def open_year(scan: Scan, promise: Promise, year: int, yearly: Yearly, began: Instant) -> None:
-    """The duty of one year: from 1 January, or the day of the charter, to the end of its date; never rolled."""
+def open_year(scan: Scan, promise: Promise, year: int, yearly: Yearly, since: Instant) -> None:
+    """The duty of one year: from 1 January, or the day of the charter, to the end of its date; never rolled.
+
+    A date that was over before the charter came into force, or before `since`, is not promised.
+    """
     zone, last = scan.rules.calendar("office").zone, date(year, yearly.month, yearly.day)
     start = midnight(max(date(year, 1, 1), scan.charter.in_force), zone)
-    run = Run(promise, f"{last}", start, Data(), None, "", 0)
-    run.yearly, run.began = (year, yearly), max(start, began)
+    run = Run(promise, _name_of_year(promise, year, yearly), start, Data(), None, "", 0)
+    run.yearly, run.began = (year, yearly), max(start, since)
     run.at = run.first_due = midnight(last + timedelta(days=1), zone)
     scan.begin(run)
-    if run.at > start:
+    if run.at > run.began:
         scan.runs[(promise.id, run.occurrence)] = run
     scan.rounds.append(Round(midnight(date(year + 1, 1, 1), zone), run))
 
 
-def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = None) -> None:
+def _name_of_year(promise: Promise, year: int, yearly: Yearly) -> str:
+    """The year and what is to happen in it, so that a version that moves the date moves this duty; a number where the
+    same is to happen more than once."""
+    like = [row for row in promise.yearly if row.until[:1] == yearly.until[:1]]
+    number = like.index(yearly)
+    return f"{year} {yearly.until[0].type}" + (f" {number + 1}" if number else "")
+
+
+def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = None) -> Run:
     """Opens a round of a recurring promise; the one after it follows when its counted time is over."""
     promise, span = parent.promise, parent.span
     assert span is not None
     origin = parent.occurrence.rpartition("#")[0] if parent.rounds else parent.occurrence
-    occurrence = f"{origin}#{number}"
+    occurrence = f"{origin}#{number + parent.ahead}"
     run = Run(promise, occurrence, parent.start, parent.data, span, parent.started_by, number)
+    run.ahead, run.rules = parent.ahead, parent.rules
     run.began = began
     scan.begin(run)
     run.first_due = run.due
     scan.runs[(promise.id, occurrence)] = run
-    calendar = scan.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+    calendar = (run.rules or scan.rules).calendar(promise.hours if span.unit in counting.WORKING else "office")
     over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
     assert over is not None
     scan.rounds.append(Round(over, run))
+    return run

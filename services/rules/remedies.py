@@ -7,7 +7,7 @@ counts it once, or a confirmed fault that names no broken promise. Amounts are t
 from datetime import timedelta
 
 from services.rules import counting
-from services.rules.charter import Promise, Remedy, Trigger
+from services.rules.charter import Charter, Promise, Remedy, Trigger
 from services.rules.facts import Fact
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.runs import Run
@@ -35,7 +35,7 @@ def measure(scan: Scan, fact: Fact) -> None:
             for trigger in remedy.triggers:
                 if promise.id in trigger.breach:
                     incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
-                    _remedy(scan, remedy.id, trigger, incident, at, promise.id, fact.key, None, by_time)
+                    _remedy(scan, scan.charter, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
 
 
 def _unnoted(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, bool] | None:
@@ -118,13 +118,15 @@ def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
 
 
 def of_breach(scan: Scan, run: Run) -> None:
-    """What a broken run brings."""
+    """What a broken run brings, by the charter that it was promised in."""
     assert run.due is not None
-    for remedy in scan.charter.remedies:
+    assert run.rules is not None
+    charter = run.rules.charter
+    for remedy in charter.remedies:
         for trigger in remedy.triggers:
             if run.promise.id in trigger.breach:
                 incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
-                _remedy(scan, remedy.id, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
+                _remedy(scan, charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
 
 
 def of_fault(scan: Scan, fact: Fact) -> None:
@@ -143,7 +145,7 @@ def of_fault(scan: Scan, fact: Fact) -> None:
             incident = f"fault:{reported.key if reported else fact.key}"
             if broken is not None:
                 incident = named if remedy.once_per_promise else f"{named}:{broken}"
-            _remedy(scan, remedy.id, trigger, incident, fact.time, "", "", None)
+            _remedy(scan, scan.charter, remedy, trigger, incident, fact.time, "", "", None)
 
 
 def _broken_in(scan: Scan, promise: str) -> str | None:
@@ -163,7 +165,8 @@ def _broken_in(scan: Scan, promise: str) -> str | None:
 
 def _remedy(
     scan: Scan,
-    remedy_id: str,
+    charter: Charter,
+    remedy: Remedy,
     trigger: Trigger,
     incident: str,
     at: Instant,
@@ -173,7 +176,6 @@ def _remedy(
     by_time: bool = False,
 ) -> None:
     by_time |= due is not None  # a breach is dated by its due instant, whatever brought it to light
-    remedy = next(row for row in scan.charter.remedies if row.id == remedy_id)
     if remedy.money:
         scan.find(
             Finding(
@@ -190,7 +192,7 @@ def _remedy(
                 by_time=by_time,
             )
         )
-        _unasked(scan, remedy, incident, at, due, by_time)
+        _unasked(scan, charter, remedy, incident, at, due, by_time)
         return
     for task in remedy.tasks:
         scan.find(
@@ -209,9 +211,11 @@ def _remedy(
         )
 
 
-def _unasked(scan: Scan, remedy: Remedy, incident: str, at: Instant, due: Instant | None, by_time: bool) -> None:
+def _unasked(
+    scan: Scan, charter: Charter, remedy: Remedy, incident: str, at: Instant, due: Instant | None, by_time: bool
+) -> None:
     """The tasks of a clause that says how every remedy comes to the citizen."""
-    for clause in scan.charter.remedies:
+    for clause in charter.remedies:
         if any(trigger.unasked for trigger in clause.triggers):
             named = f"{remedy.id}:{incident}"
             for task in clause.tasks:

@@ -15,20 +15,16 @@ import yaml
 from services.rules import calendar as calendars
 from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, WeekHours
 from services.rules.charter import Charter, parse_charter
+from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.facts import Data, Event, Fact, fact_of, in_effect
 from services.rules.fold import REVISION
-from services.rules.instants import Instant, local, midnight, of_datetime
-from services.rules.routing import ALL
-from services.rules.state import Rules, Stage
+from services.rules.instants import Instant, local, midnight
+from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
 
-NEW_CASES, OPEN_FROM_TODAY, RETROACTIVE = "new_cases", "open_from_today", "retroactive"
 OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
 """How a charter may apply besides to new cases."""
 
-
-Lives = tuple[tuple[int, Instant | None], ...]
-"""For each time a case was closed: the place in the log of what closed it, and the instant at which it was opened
-again, if it was."""
+ENACTING = frozenset({"rules.enacted", "calendar.enacted", "calendar.exception", "charter.enacted", *DECLARING})
 
 END: Instant = 2**63
 """After every instant."""
@@ -114,30 +110,37 @@ class Library:
 
 
 class Enacted(NamedTuple):
-    """A version of a charter, with its place in the log (0: only among the files).
+    """A version of a charter: its place in the log and since when it is known (both 0: only among the files).
 
     `applies` says which cases it reaches besides new ones, and `at` from when; `waits` where that was still to come.
     """
 
     charter: Charter
-    sequence: int = 0
-    applies: str = NEW_CASES
-    at: Instant = 0
-    waits: bool = False
+    sequence: int
+    known: Instant
+    applies: str
+    at: Instant
+    waits: bool
 
 
-class TenantRules(NamedTuple):
-    """What holds for one tenant, and what held: a case may be judged by what was known when it began or closed.
+class Known(NamedTuple):
+    """What is known to hold for a tenant since an instant, when the event at a place in the log was recorded.
 
-    `calendars` are (place in the log from which it holds, file with its exceptions), oldest first; `base` is the
-    enacted file without exceptions, and `exceptions` are these and what takes them back.
+    `calendars` are the enacted files by name, `exceptions` close and open dates in all of them, `declared` are the
+    facts that declare time that does not count.
     """
 
+    since: Instant
+    sequence: int
     charters: tuple[Enacted, ...]
-    base: CalendarFile
-    exceptions: tuple[Fact, ...]
-    calendars: tuple[tuple[int, CalendarFile], ...]
+    calendars: Mapping[str, CalendarFile]
+    exceptions: tuple[Data, ...]
+    declared: tuple[Fact, ...]
     revision: str
+
+
+Eras = list[tuple[Instant, Known]]
+"""What counts for a case, each up to an instant, the last up to END."""
 
 
 class Rulebook:
@@ -147,135 +150,172 @@ class Rulebook:
     def __init__(self, library: Library) -> None:
         self.library = library
         self.enacted: list[tuple[int, Event]] = []
-        self._tenants: dict[str, TenantRules] = {}
+        self._tenants: dict[str, list[Known]] = {}
         self._chosen: dict[str, dict[tuple[object, ...], Rules]] = {}
         self._seen: set[tuple[str, str, str]] = set()
 
     def enact(self, event: Event, sequence: int) -> bool:
         """Takes an enacting event over, which stands at `sequence` in the log, or says that it is none (False).
 
-        charter.enacted, calendar.enacted, calendar.exception and rules.enacted enact, and the fact.voided that takes
-        an exception back; one that was taken over already does no more. Raises NotEnacted.
+        What is enacted, excepted or declared can be taken back by fact.voided, and that too: it is from then on as if
+        never enacted. One that was taken over already does no more. Raises NotEnacted.
         """
-        named = (event.tenant, event.source, event.id)
-        if named in self._seen or not self._enact(event, sequence):
+        named, held = (event.tenant, event.source, event.id), f"{event.data.source}/{event.data.id}"
+        ours = [row for row in self.enacted if row[1].tenant == event.tenant]
+        voids = event.type == "fact.voided" and held in {f"{one.source}/{one.id}" for _, one in ours}
+        if named in self._seen or not (voids or event.type in ENACTING):
             return False
+        known = self._known([*ours, (sequence, event)])
+        self._of(event.tenant).append(known)
+        self._chosen.pop(event.tenant, None)
         self._seen.add(named)
         self.enacted.append((sequence, event))
         return True
 
-    def _enact(self, event: Event, sequence: int) -> bool:
-        data, tenant = event.data, event.tenant
-        if event.type == "charter.enacted":
-            held = self._of(tenant)
-            row = self._version(event, sequence)
-            self._set(tenant, held._replace(charters=(*held.charters, row)))
-        elif event.type == "calendar.enacted":
-            held = self._of(tenant)
-            self._plan(tenant, held._replace(base=self.library.calendar(data.sha256 or "")), sequence)
-        elif event.type == "rules.enacted":
-            if str(data.revision) != REVISION:
-                raise NotEnacted(f"the log enacts revision {data.revision} of the rules; this program is {REVISION}")
-            self._set(tenant, self._of(tenant)._replace(revision=str(data.revision)))
-        elif event.type == "calendar.exception" or self._takes_back(event):
-            held = self._of(tenant)
-            if data.local and not held.charters[-1].charter.policy.local_holiday_excluded:
-                return True  # a day off of this city's own, which its charter does not take out
-            fact = fact_of(event, sequence)
-            self._plan(tenant, held._replace(exceptions=(*held.exceptions, fact)), sequence)
-        else:
-            return False
-        return True
-
-    def rules_for(self, tenant: str, received: Instant, began: int | None = None, lives: Lives = ()) -> Rules:
+    def rules_for(
+        self, tenant: str, received: Instant, began: int | None = None, lives: Lives = (), home: bool = False
+    ) -> Rules:
         """The rules of a case: the charter in force on the day of its receipt, or the first, with the versions that
-        were later said to reach open cases.
+        come to reach it later. `home`: it is the tenant's own, which every version reaches.
 
-        `began` is the place in the log of the first fact of the case (absent: now): a version enacted after it with
-        an earlier day in force is none of its own. `lives` say what closed it: a calendar enacted after that judges
-        nothing that was settled by then. Raises NotEnacted for a tenant without a charter.
+        `began` is the place in the log of the first fact of the case (absent: now): a log that had enacted nothing by
+        then leaves it to the files. `lives` say when it was closed: what became known after that judges nothing that
+        was settled by then. Raises NotEnacted for a tenant without a charter.
         """
-        held = self._of(tenant)
-        files = _files(held, lives)
-        own = _own(held.charters, local(received, files[0][1].zone).date(), began)
-        later = [row for row in held.charters if row.applies in OPEN_CASES and row.at >= received and row is not own]
-        again = [Enacted(own.charter, at=until) for (until, file), (_, then) in pairwise(files) if then is not file]
+        eras = _eras(self._of(tenant), lives, began)
+        declared = known_to([(until, known.declared) for until, known in eras])
+        own = self._own(eras[0][1], received, began)
+        plan = [(own, eras[0][1], 0, "")]
+        since = received
+        for until, known in eras:
+            first = self._own(known, received, began)
+            later = [row for row in _of_log(known, began) if row.at >= received and row is not first]
+            reaching = [row for row in later if home or (row.applies in OPEN_CASES and _is_open(lives, row.at))]
+            if since > received:
+                governs = max((row for row in reaching if row.at < since), key=_by_instant, default=first)
+                plan.append((governs, known, since - 1, REOPENED))
+            plan += [
+                (row, known, row.at, row.applies)
+                for row in sorted(reaching, key=_by_instant)
+                if since <= row.at < until
+            ]
+            since = until
+        key = (tuple((row.sequence, row.charter.version, id(known), at) for row, known, at, _ in plan), declared)
         chosen = self._chosen.setdefault(tenant, {})
-        key = (
-            own.sequence,
-            own.charter.version,
-            tuple(row.sequence for row in later),
-            *(id(file) for _, file in files),
-        )
-        if again or key not in chosen:
-            charter, stages = own.charter, list[Stage]()
-            for row in sorted([*later, *again], key=lambda row: (row.at, row.sequence)):
-                charter = row.charter if row.sequence else charter
-                rules = self._rules(charter, _file_at(files, row.at), held.revision)
-                stages.append(Stage(rules, row.at, row.waits, row.applies == RETROACTIVE))
-            chosen[key] = self._rules(own.charter, files[0][1], held.revision)._replace(stages=tuple(stages))
+        if key not in chosen:
+            rules = [self._rules(row.charter, known, declared) for row, known, _, _ in plan]
+            stages = [
+                Stage(of_stage, at, row.waits and applies != REOPENED, applies)
+                for of_stage, (row, _, at, applies) in zip(rules[1:], plan[1:], strict=True)
+            ]
+            chosen[key] = rules[0]._replace(stages=tuple(stages))
         return chosen[key]
 
-    def _rules(self, charter: Charter, file: CalendarFile, revision: str) -> Rules:
+    def changed_since(self, tenant: str, moment: Instant) -> bool:
+        """Whether anything became known after an instant, or comes into force after it."""
+        newest = self._of(tenant)[-1]
+        return newest.since >= moment or any(row.at >= moment for row in newest.charters)
+
+    def _own(self, known: Known, received: Instant, began: int | None) -> Enacted:
+        """The version that governs a case received at an instant: of those known by then the last in force on that day.
+
+        What is enacted first also governs what was received before, and so does the first to be in force.
+        """
+        rows = _of_log(known, began)
+        day = local(received, self._file(known, rows[-1].charter).zone).date()
+        first = min(row.known for row in rows)
+        rows = [row for row in rows if row.known < received or row.known == first]
+        rows.sort(key=lambda row: row.charter.in_force)
+        return next((row for row in reversed(rows) if row.charter.in_force <= day), rows[0])
+
+    def _rules(self, charter: Charter, known: Known, declared: tuple[Declared, ...]) -> Rules:
+        file = self._file(known, charter)
         hours = {**file.hours, **charter.hours}
-        return Rules(charter, {name: self.library.compiled(file, week) for name, week in hours.items()}, revision)
+        compiled = {name: self.library.compiled(file, week) for name, week in hours.items()}
+        return Rules(charter, compiled, known.revision, declared=declared)
 
-    def _version(self, event: Event, sequence: int) -> Enacted:
-        charter = self.library.charter(event.data.sha256 or "")
-        now = of_datetime(event.time)
-        in_force = midnight(charter.in_force, self._of(event.tenant).base.zone)
-        return Enacted(charter, sequence, event.data.applies or NEW_CASES, max(now, in_force), in_force > now)
+    def _file(self, known: Known, charter: Charter) -> CalendarFile:
+        """The calendar that a charter names, as enacted, or else the newest file of that name, with all exceptions."""
+        file = known.calendars.get(charter.calendar) or self.library.newest_calendar(charter.calendar)[1]
+        # A day off of this city's own may be one that its charter does not take out.
+        local_too = charter.policy.local_holiday_excluded
+        return self.library.excepted(file, tuple(data for data in known.exceptions if local_too or not data.local))
 
-    def _takes_back(self, event: Event) -> bool:
-        """Whether an event takes back an exception of the calendar, or such a taking back."""
-        if event.type != "fact.voided" or event.case_id != ALL:
-            return False
-        known = {fact.key for fact in self._of(event.tenant).exceptions}
-        return f"{event.data.source}/{event.data.id}" in known
+    def _known(self, log: Sequence[tuple[int, Event]]) -> Known:
+        """What a tenant's enacting events come to, those aside that were taken back. Raises NotEnacted."""
+        last, event = log[-1]
+        held = self._of(event.tenant)[0]
+        facts = {fact.key: fact for fact in in_effect(fact_of(one, sequence) for sequence, one in log)}
+        charters, files, revision = list(held.charters), dict[str, CalendarFile](), held.revision
+        for sequence, one in log:
+            if f"{one.source}/{one.id}" not in facts:
+                continue
+            if one.type == "charter.enacted":
+                charter = self.library.charter(one.data.sha256 or "")
+                charters.append(self._version(charter, held, sequence, one.recorded, one.data.applies or NEW_CASES))
+            elif one.type == "calendar.enacted":
+                file = self.library.calendar(one.data.sha256 or "")
+                files[file.id] = file
+            elif one.type == "rules.enacted":
+                revision = str(one.data.revision)
+        if revision != REVISION:
+            raise NotEnacted(f"the log enacts revision {revision} of the rules; this program is {REVISION}")
+        return Known(
+            event.recorded,
+            last,
+            tuple(charters),
+            files,
+            tuple(fact.data for fact in facts.values() if fact.type == "calendar.exception"),
+            tuple(fact for fact in facts.values() if fact.type in DECLARING),
+            revision,
+        )
 
-    def _of(self, tenant: str) -> TenantRules:
-        """What is enacted, or, for what nothing enacted yet, the files by their dates."""
+    def _version(self, charter: Charter, known: Known, sequence: int, since: Instant, applies: str) -> Enacted:
+        in_force = midnight(charter.in_force, self._file(known, charter).zone)
+        return Enacted(charter, sequence, since, applies, max(since, in_force), in_force > since)
+
+    def _of(self, tenant: str) -> list[Known]:
+        """All that is and was known, oldest first: for what nothing enacted yet, the files by their dates."""
         if tenant not in self._tenants:
-            charters = tuple(Enacted(charter) for _, charter in self.library.charters_of(tenant))
+            charters = [charter for _, charter in self.library.charters_of(tenant)]
             if not charters:
                 raise NotEnacted(f"there is no charter of tenant {tenant!r} among the files")
-            calendar = self.library.newest_calendar(charters[-1].charter.calendar)[1]
-            self._tenants[tenant] = TenantRules(charters, calendar, (), ((0, calendar),), REVISION)
+            nothing = Known(0, 0, (), {}, (), (), REVISION)
+            rows = tuple(self._version(charter, nothing, 0, 0, NEW_CASES) for charter in charters)
+            self._tenants[tenant] = [nothing._replace(charters=rows)]
         return self._tenants[tenant]
 
-    def _plan(self, tenant: str, held: TenantRules, sequence: int) -> None:
-        """The calendar from here on: the enacted file with every exception that stands, earlier ones too."""
-        file = self.library.excepted(held.base, tuple(fact.data for fact in in_effect(held.exceptions)))
-        self._set(tenant, held._replace(calendars=(*held.calendars, (sequence, file))))
 
-    def _set(self, tenant: str, held: TenantRules) -> None:
-        self._tenants[tenant] = held
-        self._chosen.pop(tenant, None)
-
-
-def _files(held: TenantRules, lives: Lives) -> list[tuple[Instant, CalendarFile]]:
-    """The calendars of a case, each with the instant up to which it holds: for each of its lives the one that was
-    known when that ended, and for a case that is open the newest."""
-    files = [
-        (END if again is None else again, next(file for since, file in reversed(held.calendars) if since < closed))
-        for closed, again in lives
-    ]
-    return files if files and files[-1][0] == END else [*files, (END, held.calendars[-1][1])]
+def _of_log(known: Known, began: int | None) -> list[Enacted]:
+    """The versions that count for a case: those of the log, and the files where it had enacted none by then."""
+    enacted = [row for row in known.charters if row.sequence]
+    if enacted and (began is None or enacted[0].sequence <= began):
+        return enacted
+    return list(known.charters)
 
 
-def _file_at(files: Sequence[tuple[Instant, CalendarFile]], at: Instant) -> CalendarFile:
-    return next(file for until, file in files if at < until)
+def _eras(held: Sequence[Known], lives: Lives, began: int | None) -> Eras:
+    """For each of the lives of a case what was known when it ended, and for a case that is open what is known now."""
+    eras: Eras = [(END if again is None else again, _at(held, closed, began)) for closed, again in lives]
+    if not eras or eras[-1][0] != END:
+        eras.append((END, held[-1]))
+    return [era for era, (_, after) in pairwise(eras) if after is not era[1]] + eras[-1:]
 
 
-def _own(charters: Sequence[Enacted], day: date, began: int | None) -> Enacted:
-    """The version that governs a case received on a day: of those known when it began, the last in force by then.
+def _at(held: Sequence[Known], moment: Instant, began: int | None) -> Known:
+    """What was known at an instant. What a log enacts first counts from ever for the cases that begin after it."""
+    log = held[1:]
+    if not log or (began is not None and began < log[0].sequence):
+        return next(known for known in reversed(held) if known.since < moment)
+    return next(known for known in reversed(log) if known.since < moment or known.since == log[0].since)
 
-    What the log enacts ends what the files said in its place; the first version also governs earlier receipts.
-    """
-    known = [row for row in charters if began is None or row.sequence <= began]
-    rows = sorted([row for row in known if row.sequence] or known, key=lambda row: row.charter.in_force)
-    # A case older than every version known to it is not here: the files stand at place 0.
-    return next((row for row in reversed(rows) if row.charter.in_force <= day), rows[0])
+
+def _is_open(lives: Lives, at: Instant) -> bool:
+    return not any(closed <= at and (again is None or at < again) for closed, again in lives)
+
+
+def _by_instant(row: Enacted) -> tuple[Instant, int]:
+    return row.at, row.sequence
 
 
 def _excepted(file: CalendarFile, data: Data) -> CalendarFile:

@@ -9,6 +9,7 @@ from services.rules.charter import Match, Petition, Promise, Yearly
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
+from services.rules.state import Rules
 
 
 class Stop(NamedTuple):
@@ -25,10 +26,13 @@ class Run:
     """A deadline while the scan is on: the same as Deadline, with what its due instant is counted from.
 
     `extensions` are amounts with the key of the fact that brought each; `stops` is the time that did not count when it
-    was last counted; `day` the date that the facts name for it, as they write it.
+    was last counted; `day` the date that the facts name for it, as they write it. `rules` are those by which it is
+    judged, also where a later version governs what begins. `ahead`: by how much the number of a round is ahead of its
+    `rounds`, where a later version took over with a rhythm of its own.
     """
 
     __slots__ = (
+        "ahead",
         "at",
         "began",
         "data",
@@ -41,6 +45,7 @@ class Run:
         "occurrence",
         "promise",
         "rounds",
+        "rules",
         "seen",
         "span",
         "start",
@@ -68,6 +73,8 @@ class Run:
         self.span = span
         self.started_by = started_by
         self.rounds = rounds
+        self.ahead = 0
+        self.rules: Rules | None = None
         self.at: Instant | None = None
         self.began: Instant | None = None
         self.extensions: list[tuple[int, str]] = []
@@ -103,27 +110,32 @@ class Run:
 
 class Pause:
     """Time that does not count, from `begin` on. `cap` is when it counts again at the latest, whatever is said;
-    `begun_by` and `ended_by` are keys of facts."""
+    `begun_by` and `ended_by` are keys of facts. `declared`: for every case of the tenant, and over at `cap`."""
 
-    __slots__ = ("begin", "begun_by", "cap", "end", "ended_by", "ground")
+    __slots__ = ("begin", "begun_by", "cap", "declared", "end", "ended_by", "ground")
 
-    def __init__(self, ground: str, begin: Instant, begun_by: str, cap: Instant | None = None) -> None:
+    def __init__(
+        self, ground: str, begin: Instant, begun_by: str, cap: Instant | None = None, declared: bool = False
+    ) -> None:
         self.ground = ground
         self.begin = begin
         self.begun_by = begun_by
         self.end: Instant | None = None
         self.ended_by = ""
         self.cap = cap
+        self.declared = declared
 
     def finish(self, end: Instant, by: Fact) -> None:
         """Ends it, as a fact says."""
         self.end, self.ended_by = end, by.key
 
     def end_at(self, now: Instant) -> Instant | None:
-        """Where it ends, as far as that is known at an instant. A cap ends the date before it."""
+        """Where it ends, as far as that is known at an instant. A cap of days ends the date before it."""
         if self.cap is None or (self.end is not None and self.end < self.cap):
             return self.end
-        return self.cap - 1 if self.end is not None or now >= self.cap else None
+        if self.end is None and now < self.cap:
+            return None
+        return self.cap if self.declared else self.cap - 1
 
 
 class Round:

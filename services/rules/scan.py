@@ -26,13 +26,24 @@ CLOSING_TO_MIDNIGHT = Span(6, "calendar_hours")
 
 
 class Scan:
-    """The case as far as it has been read: `moment` is where the scan stands."""
+    """The case as far as it has been read: `moment` is where the scan stands.
 
-    def __init__(self, facts: tuple[Fact, ...], clock: Instant, rules: Rules) -> None:
+    `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
+    Time is let pass up to `until`. `awaits` is when a later version comes to govern, where that is ahead.
+    """
+
+    def __init__(
+        self, facts: tuple[Fact, ...], clock: Instant, rules: Rules, verdicts: Mapping[str, str] | None = None
+    ) -> None:
         self.rules = rules
         self.charter: Charter = rules.charter
         self.clock = clock
         self.facts = in_effect(facts)
+        self.taken = 0
+        self.verdicts = dict(verdicts or {})
+        self.until = max([clock, *(fact.time for fact in self.facts)])
+        self.awaits: Instant | None = None
+        self.lives: list[tuple[Instant, Instant | None]] = []
         self.runs: dict[tuple[str, str], Run] = {}
         self.rounds: list[Round] = []
         self.ends_of_days: list[Instant] = []
@@ -45,11 +56,15 @@ class Scan:
         self.asked_longer = 0
         self.opened: Instant = 0
         self.closed = False
-        self.receipt = next(
-            (f for f in self.facts if f.type == "complaint.received" and not admission.refusal(self.charter, f)), None
-        )
+        self.receipt = next((f for f in self.facts if f.type == "complaint.received" and not self.barred(f)), None)
         info = self.info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
+        self.forget_pauses()
+
+    def barred(self, fact: Fact) -> str:
+        """The code with which the fact is not let in, or nothing: as judged before, where it was."""
+        known = self.verdicts.get(fact.key)
+        return admission.refusal(self.charter, fact) if known is None else known
 
     def info(self) -> Data:
         """The data of the receipt, as later classified."""
@@ -68,7 +83,8 @@ class Scan:
 
     def open_pause(self, ground: str) -> Pause | None:
         """The pause on a ground that nothing has ended yet."""
-        return next((pause for pause in self.pauses if pause.ground == ground and pause.end is None), None)
+        ours = (pause for pause in self.pauses if not pause.declared)
+        return next((pause for pause in ours if pause.ground == ground and pause.end is None), None)
 
     def is_demand(self, run: Run) -> bool:
         """Whether a run is the petitioner's time to supplement."""
@@ -86,6 +102,19 @@ class Scan:
         self.pauses.append(Pause(ground, begin, fact.key, cap))
         self.turns += [at for at in (begin, cap) if at is not None and at > self.moment]
 
+    def forget_pauses(self) -> None:
+        """No clock of this case stands still but for what its tenant declared for all."""
+        self.pauses, self.turns = [], []
+        for one in self.rules.declared:
+            rule = self.law.suspension_by(one.ground)
+            if one.ground == "force_majeure" and self.charter.policy.force_majeure == "extends":
+                continue
+            if rule.allows(self.petition.data.kind, self.rules.date_of(one.begin)):
+                pause = Pause(one.ground, one.begin, one.declared_by.key, one.end, declared=True)
+                pause.ended_by = one.lifted_by.key if one.lifted_by else ""
+                self.pauses.append(pause)
+                self.turns += [at for at in (one.begin, one.end) if at > self.moment]
+
     def days_on(self, begin: Instant, days: int) -> Instant:
         """When so many dates are over, that of `begin` the first."""
         calendar = self.rules.calendar("office")
@@ -102,6 +131,7 @@ class Scan:
 
     def begin(self, run: Run) -> None:
         """Counts a run, from nothing."""
+        run.rules = run.rules or self.rules
         run.due = self.due(run)
         run.state = "suspended" if run.due is None else "open"
 
@@ -109,11 +139,11 @@ class Scan:
         """The due instant; None while suspended. `resumed` ends the suspensions that are still open."""
         if run.at is not None:
             return run.at
-        promise, span = run.promise, run.span
+        promise, span, rules = run.promise, run.span, run.rules or self.rules
         if span is None:
             return None
-        calendar = self.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
-        policy, start = self.charter.policy, run.start
+        calendar = rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+        policy, start = rules.charter.policy, run.start
         if run.rounds:
             passed = Span(span.amount * run.rounds, span.unit)
             if not promise.grace:
@@ -142,7 +172,7 @@ class Scan:
         for pause in self.pauses:
             if pause.begin <= self.moment:
                 end = pause.end_at(self.moment)
-                ended_by = pause.ended_by if end is not None and end == pause.end else ""
+                ended_by = pause.ended_by if pause.declared or (end is not None and end == pause.end) else ""
                 if end is None and resumed is not None:
                     end = max(pause.begin, resumed)
                 gap = Gap(pause.begin, end, dates and not self.law.suspension_by(pause.ground).exact)
@@ -163,7 +193,7 @@ class Scan:
             self.findings[finding.key] = finding
 
     def frozen(self, run: Run) -> Deadline:
-        calendar = self.rules.calendar(run.promise.hours)
+        calendar = (run.rules or self.rules).calendar(run.promise.hours)
         warn_at = None
         for span in run.promise.warn if run.due is not None else ():
             if span.unit in counting.WORKING and not calendar.reaches(run.due or 0):
@@ -191,6 +221,7 @@ class Scan:
 
     def next_at(self, deadlines: Mapping[tuple[str, str], Deadline]) -> Instant | None:
         instants = [round.at for round in self.rounds] + self.ends_of_days
+        instants += [] if self.awaits is None else [self.awaits]
         if any(run.live for run in self.runs.values()):
             instants += self.turns
         for deadline in deadlines.values():

@@ -8,38 +8,34 @@ judges the fact: an impossible one is refused by name and changes nothing, any o
 classification is read first, since it says what the petition was from the day of its receipt.
 """
 
-from services.rules import admission, consequences, promises, refusals, remedies
+from services.rules import consequences, promises, refusals, remedies
 from services.rules.effects import EFFECTS, close
 from services.rules.facts import Fact, closes
 from services.rules.instants import Instant
 from services.rules.runs import Run
 from services.rules.scan import Scan
-from services.rules.state import Finding, Rules, Standing
-
-
-def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool = False) -> Standing:
-    """The standing of a case whose facts are given in any order, when the partition's clock stands at `clock`.
-
-    `home`: it is the tenant's own, in which its yearly duties run. Raises OutOfCalendar where a period ends beyond
-    the calendar.
-    """
-    scan = Scan(facts, clock, rules)
-    if home:
-        promises.open_duties(scan)
-    return of_scan(scan)
+from services.rules.state import Finding, Standing
 
 
 def of_scan(scan: Scan) -> Standing:
     """The standing after the scan has walked all facts of its case."""
-    for fact in scan.facts:
-        _let_pass(scan, fact.moment)
-        _take(scan, fact)
-    _let_pass(scan, max([scan.clock, *(fact.time for fact in scan.facts)]))
+    walk(scan)
     for run in scan.runs.values():
         if run.state == "broken":
             remedies.of_breach(scan, run)
     deadlines = {key: scan.frozen(run) for key, run in scan.runs.items()}
-    return Standing(deadlines, scan.findings, scan.closed, scan.next_at(deadlines))
+    label, lives = scan.charter.label, tuple(scan.lives)
+    return Standing(deadlines, scan.findings, scan.closed, scan.next_at(deadlines), label, lives)
+
+
+def walk(scan: Scan, at: Instant | None = None) -> None:
+    """Reads on, up to what has effect by an instant and what time has brought before it; without one, to the end."""
+    while scan.taken < len(scan.facts) and (at is None or scan.facts[scan.taken].moment <= at):
+        fact = scan.facts[scan.taken]
+        _let_pass(scan, fact.moment)
+        _take(scan, fact)
+        scan.taken += 1
+    _let_pass(scan, scan.until if at is None else min(at, scan.until))
 
 
 def _let_pass(scan: Scan, moment: Instant) -> None:
@@ -83,17 +79,17 @@ def _break(scan: Scan, run: Run) -> None:
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
     scan.moment = fact.moment
-    refused = admission.refusal(scan.charter, fact)
-    if refused:
-        scan.find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))
-        return
+    refused = scan.barred(fact)
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
-    if scan.receipt is None and fact.type.startswith(refusals.WANT_RECEIPT):
+    if not refused and scan.receipt is None and fact.type.startswith(refusals.WANT_RECEIPT):
         return
-    refused = refusals.judge(scan, fact)
+    if not refused and fact.key not in scan.verdicts:
+        refused = refusals.judge(scan, fact)
+    scan.verdicts[fact.key] = refused
     if refused:
         scan.find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))
         return
+    was_closed = scan.closed
     effect = EFFECTS.get(fact.type)
     if effect is not None:
         effect(scan, fact)
@@ -101,6 +97,10 @@ def _take(scan: Scan, fact: Fact) -> None:
     promises.end(scan, fact)
     if closes(fact):
         close(scan)
+    if scan.closed and not was_closed:
+        scan.lives.append((fact.moment, None))
+    elif was_closed and not scan.closed:
+        scan.lives[-1] = (scan.lives[-1][0], fact.moment)
     promises.open_runs(scan, fact)
     remedies.measure(scan, fact)
     for finding in consequences.of_fact(fact, scan.petition, scan.rules):

@@ -11,6 +11,7 @@ import msgspec
 
 from services.rules.calendar import Calendar
 from services.rules.charter import Charter
+from services.rules.declared import Declared
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 
@@ -113,6 +114,11 @@ class Standing(NamedTuple):
     next_at: Instant | None
     charter: str = ""
     """The version of the charter that governs, by its label; empty: the one of the receipt."""
+    lives: "Lives" = ()
+
+
+Lives = tuple[tuple[Instant, Instant | None], ...]
+"""When the case was closed, each time with the instant at which it was opened again, if it was."""
 
 
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -166,13 +172,15 @@ class Decision(NamedTuple):
 class Rules(NamedTuple):
     """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
 
-    `stages` are later versions of the charter that were said to reach cases already open, in order.
+    `stages` are what else comes to govern the case, in order; `declared` is the time that the tenant declared not to
+    count.
     """
 
     charter: Charter
     calendars: Mapping[str, Calendar]
     revision: str
     stages: tuple["Stage", ...] = ()
+    declared: tuple[Declared, ...] = ()
 
     def calendar(self, hours: str) -> Calendar:
         """The calendar with the named weekly hours."""
@@ -183,14 +191,21 @@ class Rules(NamedTuple):
         return date.fromordinal(self.calendars["office"].ordinal(moment))
 
 
-class Stage(NamedTuple):
-    """A version of a charter that reaches cases open at the instant `at`.
+NEW_CASES, OPEN_FROM_TODAY, RETROACTIVE = "new_cases", "open_from_today", "retroactive"
+"""How a charter may apply. `new_cases` is a stage of the tenant's own case alone: its yearly duties."""
 
-    `waits`: it was enacted before that instant, so that time must come there first. `retroactive`: it judges from the
-    receipt; otherwise only what is still open at `at`.
+REOPENED = "reopened"
+"""A stage that begins with the next life of a case: what was enacted while it was closed."""
+
+
+class Stage(NamedTuple):
+    """Rules that come to govern a case at the instant `at`.
+
+    `applies` says what of it they reach. `waits`: they were known before that instant, so that time must come there
+    first.
     """
 
     rules: Rules
     at: Instant
     waits: bool
-    retroactive: bool
+    applies: str

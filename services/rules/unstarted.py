@@ -13,7 +13,6 @@ from services.rules.charter import Clause, Match, Promise, Start
 from services.rules.course import Reading
 from services.rules.explain import Cause, Named, cause_of, named
 from services.rules.facts import Fact
-from services.rules.governing import closings
 from services.rules.instants import Instant
 from services.rules.refusals import WANT_RECEIPT
 
@@ -163,7 +162,4 @@ def _of_fact(reading: Reading, match: Match, promise: Promise, start: Start | No
 
 
 def _closed_at(reading: Reading, moment: Instant) -> bool:
-    return any(
-        closed.moment <= moment and (again is None or moment < again.moment)
-        for closed, again in closings(reading.scan.facts)
-    )
+    return any(closed <= moment and (again is None or moment < again) for closed, again in reading.standing.lives)

@@ -10,16 +10,14 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.streams import PARTITIONS, partition
-from services.rules.facts import Event, Fact, fact_of, in_effect
+from services.rules.admission import refusal
+from services.rules.facts import Event, Fact, closes, fact_of, in_effect
 from services.rules.fold import fold, refold
-from services.rules.governing import closings
+from services.rules.governing import lives
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL, route
-from services.rules.rulebook import OPEN_CASES, Rulebook
+from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision, Rules
-
-REPLANNING = frozenset({"calendar.enacted", "calendar.exception", "fact.voided"})
-"""Enacting events that move the deadlines of cases already open; a charter does where it says so."""
 
 CaseKey = tuple[str, str]
 
@@ -48,10 +46,10 @@ class Partition:
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event of this partition that is not a tick. Raises NotEnacted."""
         if self.rulebook.enact(event, sequence):
-            if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.number:
+            opened: list[Decided] = []
+            if reaches_home(event) and partition(event.tenant, event.tenant) == self.number:
                 opened = self.open_home(event.tenant, fact_of(event, sequence))
-                return opened + (self._replan(event, sequence) if replans(event) else [])
-            return self._replan(event, sequence) if replans(event) else []
+            return opened + (self._replan(event, sequence) if replans(event) else [])
         if event.case_id == ALL:
             return []
         key = (event.tenant, event.case_id)
@@ -111,29 +109,36 @@ class Partition:
             heapq.heappush(self._heap, (case.next_at, key))
 
 
-def received_at(case: Case, fact: Fact | None) -> Instant:
-    """The instant whose day chooses the charter: the receipt of the petition, else the first fact of the case."""
-    facts = (*case.facts, fact) if fact is not None else case.facts
-    receipt = next((known for known in in_effect(facts) if known.type == "complaint.received"), None)
-    return receipt.time if receipt is not None else min(known.time for known in facts)
-
-
 def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
     """The rules by which a case is worked out once it holds `fact` as well.
 
-    Its charter is one known when the case began, its calendar, for all that was settled when it was closed, one
-    known by then: what was enacted later changes no verdict. Raises NotEnacted.
+    Its charter is the one of the day of its receipt, and for all that was settled when it was closed nothing counts
+    that became known later. Raises NotEnacted.
     """
     facts = (*case.facts, fact) if fact is not None else case.facts
-    lives = tuple((end.sequence, None if again is None else again.moment) for end, again in closings(facts))
-    return rulebook.rules_for(case.tenant, received_at(case, fact), facts[0].sequence, lives)
+    began, home = facts[0].sequence, case.id == case.tenant
+    receipts = [known for known in in_effect(facts) if known.type == "complaint.received"]
+    received = receipts[0].time if receipts else min(known.time for known in facts)
+    for receipt in receipts[1:] and receipts:
+        rules = rulebook.rules_for(case.tenant, receipt.time, began)
+        if not refusal(rules.charter, receipt):
+            received = receipt.time
+            break
+    rules = rulebook.rules_for(case.tenant, received, began, home=home)
+    closed = [known.moment for known in facts if closes(known)]
+    if closed and rulebook.changed_since(case.tenant, min(closed)):
+        return rulebook.rules_for(case.tenant, received, began, lives(facts, rules), home)
+    return rules
 
 
 def replans(event: Event) -> bool:
-    """Whether an event that enacts something changes what holds for cases already open."""
-    if event.type == "charter.enacted":
-        return event.data.applies in OPEN_CASES
-    return event.type in REPLANNING
+    """Whether an event that enacts something may change what holds for cases already open."""
+    return event.type != "rules.enacted"
+
+
+def reaches_home(event: Event) -> bool:
+    """Whether an event that enacts something is a fact of the tenant's own case as well: a charter, or its end."""
+    return event.type in ("charter.enacted", "fact.voided")
 
 
 class World:

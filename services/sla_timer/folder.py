@@ -26,7 +26,7 @@ from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision, Rules
-from services.rules.world import replans, rules_of
+from services.rules.world import reaches_home, replans, rules_of
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row
@@ -207,7 +207,7 @@ class Folder:
         stands already; the rows of the slices done are the same, so their numbers are, too.
         """
         enacts = self._rulebook.enact(event, entry.sequence)
-        if event.type == "charter.enacted" and partition(event.tenant, event.tenant) == self.partition:
+        if enacts and reaches_home(event) and partition(event.tenant, event.tenant) == self.partition:
             await self._open_home(entry, event)
         last_case = ""
         while True:

@@ -58,12 +58,51 @@ def two(**changes: Any) -> dict[str, Any]:
     return content
 
 
+CLAUSE = {"id": "poster", "section": "3", "kind": "notice", "says": {"ko": "알림", "en": "A poster."}}
+CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "poster"}
+
+
+def duty(due: str = "11-30", until: str = "survey.conducted") -> dict[str, Any]:
+    """The same with a survey of every year."""
+    content = base()
+    row = {"id": "survey", "section": "5", "kind": "duty", "says": {"ko": "조사", "en": "We ask you."}}
+    content["promises"].append(row | {"each_year": [{"due": due, "until": [{"on": until}]}]})
+    return content
+
+
+def measured(limit: dict[str, int]) -> dict[str, Any]:
+    content = base()
+    row = {"id": "ring", "section": "6", "kind": "measure", "says": {"ko": "전화", "en": "We pick up."}}
+    content["promises"].append(row | {"on": "call.answered", "field": "rings", "limit": limit})
+    return content
+
+
 SEVEN = {"amount": 7, "unit": "statutory_days"}
 KIND = "complaint.received"
 
 
-def test_a_charter_without_a_fault_has_none() -> None:
-    assert found(base()) == []
+@pytest.mark.parametrize("content", [base(), duty(), measured({"at_most": 3}), base(clauses=[CLAUSE])])
+def test_a_charter_without_a_fault_has_none(content: dict[str, Any]) -> None:
+    assert found(content) == []
+
+
+def test_what_is_due_at_once_needs_no_warning() -> None:
+    assert found(with_promise(within={"amount": 0, "unit": "working_days"})) == []
+
+
+def test_two_versions_of_one_day_overlap() -> None:
+    other = text(base(version="2"))
+    rows = lint(text(base()), {**SHELF, "charters/haneul-2.yaml": other})
+    assert [(row.code, row.says) for row in rows] == [
+        ("overlap", "charters/haneul-2.yaml comes into force on 2026-01-01 as well: which of them holds that day?")
+    ]
+    later = other.replace(b"2026-01-01", b"2026-07-01")
+    assert lint(text(base()), {**SHELF, "charters/haneul-2.yaml": later}) == []
+
+
+def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
+    early = text(base()).replace(b"in_force: 2026-01-01", b"in_force: 1999-01-01")
+    assert [row[:3] for row in lint(early, SHELF)] == [("warning", "gap", "file")]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +143,9 @@ def test_a_charter_without_a_fault_has_none() -> None:
         (with_remedy(on=[{"breach": ["nothing"]}]), ("error", "never_starts", "voucher")),
         (with_remedy(on=[{"breach": ["answer"], "needs": ["amount"]}]), ("warning", "amount_twice", "voucher")),
         (with_remedy(id="answer"), ("error", "same_id", "answer")),
+        (with_remedy(on=[{"fault": ["rudeness"]}]), ("error", "never_starts", "voucher")),
+        (duty(until="survey.held"), ("error", "never_met", "survey")),
+        (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
         (base(tenant="seoul"), ("error", "overlap", "file")),
         (base(document={"clauses": ["answer", "voucher", "greeting"]}), ("error", "no_rule", "greeting")),
@@ -201,10 +243,66 @@ WORD = base()["promises"][0] | {"id": "word", "says": {"ko": "연락드립니다
             with_promise(until=[{"on": "complaint.completed"}, {"on": "complaint.rejected"}]),
             "A promise. What starts or keeps it changes (no longer: none; new: complaint.rejected). (answer)",
         ),
+        (
+            base(),
+            with_promise(start=[{"on": KIND, "where": {"kind": ["inquiry", "other"], "urgent": {"present": True}}}]),
+            "A promise. What starts or keeps it changes (no longer: complaint.received; new: complaint.received where "
+            "kind is inquiry or other and urgent is given). (answer)",
+        ),
+        (duty("11-30"), duty("10-31"), "We ask you. Each year by 10-31 now, by 11-30 before. (survey)"),
+        (
+            measured({"at_most": 5}),
+            measured({"at_most": 3}),
+            "We pick up. It is at most 3 now, at most 5 before. (ring)",
+        ),
+        (
+            base(),
+            with_promise(suspends="none"),
+            "A promise. The hours in which it counts, its pauses or its extension change. (answer)",
+        ),
+        (
+            base(),
+            with_promise(says={"ko": "약속", "en": "A word."}),
+            "Said otherwise: A word. Before: A promise. (answer)",
+        ),
+        (base(), base(clauses=[CLAUSE]), "New: A poster. (poster)"),
+        (
+            base(clauses=[CLAUSE]),
+            base(clauses=[CLAUSE | {"notice": "other"}]),
+            "A poster. When it applies, or what is done then, changes. (poster)",
+        ),
+        (
+            base(clauses=[CLAUSE]),
+            base(clauses=[CLAUSE | {"says": {"ko": "알림", "en": "A leaflet."}}]),
+            "Said otherwise: A leaflet. Before: A poster. (poster)",
+        ),
+        (
+            base(),
+            with_remedy(on=[{"breach": ["answer"], "needs": ["finding"]}]),
+            "A promise. When it is given, or what comes with it, changes. (voucher)",
+        ),
+        (
+            base(),
+            base(calendar="us-ma"),
+            "The calendar: us-ma now, kr before. It may move every deadline. (file)",
+        ),
+        (
+            base(),
+            base(policy={"day_end": "18:00"}),
+            "The reading day_end: 18:00 now, 24:00 before. It may move every deadline. (file)",
+        ),
     ],
 )
 def test_a_change_is_said_in_words(tmp_path: Path, old: dict[str, Any], new: dict[str, Any], said: str) -> None:
     assert differs(tmp_path, old, new) == said
+
+
+def test_what_changes_by_a_law_and_a_service_is_said(tmp_path: Path) -> None:
+    said = differs(tmp_path, base(), base(law="kr", services=[{"name": "permit", "deemed_acceptance": True}]))
+    assert said.splitlines() == [
+        "The law: kr now, none before. It may move every deadline. (file)",
+        "The time for the service permit changes. (permit)",
+    ]
 
 
 def test_changes_in_korean_and_as_json(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from services.rules.course import read
 from services.rules.explain import Explanation, adds_up, explain
 from services.rules.explain_text import as_json, in_words
 from services.rules.facts import Event, Fact
+from services.rules.governing import work_out
 from services.rules.instants import HOUR, MINUTE, text
-from services.rules.standing import work_out
 from services.rules.steps import Step
 
 EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "1000"))

@@ -10,7 +10,7 @@ from stories import REPLY, at, event, lines, new_world, play, received, voided
 
 from services.rules import fold as folding
 from services.rules.facts import Event
-from services.rules.standing import work_out
+from services.rules.governing import work_out
 from services.rules.world import World
 
 HALF: dict[str, Any] = {"period": {"amount": 15, "unit": "days"}}

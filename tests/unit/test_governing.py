@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+import pytest
 from stories import at, event, lines, play, received, voided
 
 from contracts.streams import PARTITIONS
@@ -72,25 +73,31 @@ def _library(files: tuple[tuple[str, bytes], ...]) -> Library:
 
 def world(first: bytes = ANSWER, **later: bytes) -> World:
     """A world whose log begins with a charter and a calendar; later files lie ready, by names such as charter_2."""
+    made = unopened(first, **later)
+    made.feed(enacted("01-01 00:00", first, "1", "new_cases"), -2)
+    made.feed(planned("01-01 00:00"), -1)
+    return made
+
+
+def unopened(first: bytes, **later: bytes) -> World:
+    """The same before anything is enacted."""
     files: Mapping[str, bytes] = {
         "charters/haneul-1.yaml": first,
         "calendars/haneul-1.yaml": calendar(),
         **{f"{name.split('_')[0]}s/haneul-{name.split('_')[1]}.yaml": content for name, content in later.items()},
     }
     library = _library(tuple(files.items()))
-    made = World([Rulebook(library) for _ in range(PARTITIONS)])
-    made.feed(enacted("01-01 00:00", first, "1", "new_cases"), -2)
-    made.feed(planned("01-01 00:00"), -1)
-    return made
+    return World([Rulebook(library) for _ in range(PARTITIONS)])
 
 
 def of_city(type: str, when: str, id: str = "", **data: Any) -> Event:
     return event(type, when, case="_all", tenant="haneul", id=id, by_source="administration", **data)
 
 
-def enacted(when: str, content: bytes, version: str, applies: str) -> Event:
+def enacted(when: str, content: bytes, version: str, applies: str, **more: Any) -> Event:
     digest = hashlib.sha256(content).hexdigest()
-    return of_city("charter.enacted", when, id=f"charter-{version}", version=version, sha256=digest, applies=applies)
+    data = {"version": version, "sha256": digest, "applies": applies} | more
+    return of_city("charter.enacted", when, id=f"charter-{version}", **data)
 
 
 def planned(when: str, content: bytes | None = None, version: str = "1") -> Event:
@@ -139,20 +146,23 @@ def test_a_new_charter_for_new_cases_leaves_every_other_as_it_was() -> None:
     ]
 
 
-def test_a_charter_enacted_late_changes_no_case_that_is_known() -> None:
+def test_a_charter_enacted_late_changes_no_case_received_before_that() -> None:
+    """Nobody could know it on the 3rd, whenever that receipt becomes known."""
     back_dated = charter("2", "2026-11-01", promise("answer", 5))
     found = play(
         petition("11-02 10:00"),
         enacted("11-04 09:00", back_dated, "2", "new_cases"),
         told("11-05 10:00"),
         petition("11-03 10:00", "c2", recorded="11-05 11:00"),
+        petition("11-05 11:30", "c3"),
         world=world(charter_2=back_dated),
         until="11-13 00:00",
     )
     assert lines(found) == [
         "11-02 10:00 deadline.started answer due 11-16 10:00",
-        "11-03 10:00 deadline.started answer due 11-10 10:00",
-        "11-10 10:00 deadline.breached answer due 11-10 10:00",
+        "11-03 10:00 deadline.started answer due 11-17 10:00",
+        "11-05 11:30 deadline.started answer due 11-12 11:30",
+        "11-12 11:30 deadline.breached answer due 11-12 11:30",
     ]
 
 
@@ -392,3 +402,584 @@ def test_a_verdict_given_stays_whatever_calendar_comes_later() -> None:
     assert lines(of.feed(holiday("11-19 10:00", "2026-11-24"), 89)) == []
     again = event("complaint.reopened", "11-20 10:00", tenant="haneul", reason_="x")
     assert lines(of.feed(again, 90)) == ["11-20 10:00 deadline.started answer due 12-07 10:00"]
+
+
+def test_a_calendar_enacted_by_mistake_is_taken_back() -> None:
+    wrong = calendar("2", "2027-12-31", '2026-11-05: {ko: 휴일, en: "A day off"}')
+    mistake = planned("11-03 09:00", wrong, "2")
+    found = play(
+        petition("11-02 10:00"),
+        mistake,
+        voided("11-04 09:00", mistake, id="back", by_source="administration"),
+        world=world(calendar_2=wrong),
+    )
+    assert lines(found)[1:] == [
+        "11-03 09:00 deadline.moved answer due 11-17 10:00 calendar",
+        "11-04 09:00 deadline.moved answer due 11-16 10:00 fact_voided",
+    ]
+
+
+NAMED = b"calendar: haneul", b"calendar: sea"
+SEASIDE = calendar("1", "2026-12-31", '2026-11-11: {ko: 축제, en: "A feast"}').replace(*NAMED)
+BY_THE_SEA = charter("2", "2026-11-10", promise("answer", 5)).replace(*NAMED)
+
+
+@pytest.mark.parametrize("is_enacted", [True, False])
+def test_a_charter_counts_by_the_calendar_that_it_names(is_enacted: bool) -> None:
+    """Enacted by its name, or else the file of that name; what others count by stays as it was."""
+    events = [planned("11-09 09:00", SEASIDE, "sea")] if is_enacted else []
+    found = play(
+        petition("11-06 10:00", "old"),
+        *events,
+        enacted("11-10 09:00", BY_THE_SEA, "2", "new_cases"),
+        petition("11-10 10:00", "new"),
+        holiday("11-11 09:00", "2026-11-13"),
+        world=world(calendar_sea=SEASIDE, charter_2=BY_THE_SEA),
+    )
+    assert lines(found) == [
+        "11-06 10:00 deadline.started answer due 11-20 10:00",
+        "11-10 10:00 deadline.started answer due 11-18 10:00",
+        # A date closed by decision is closed by whatever calendar the city counts.
+        "11-11 09:00 deadline.moved answer due 11-19 10:00 calendar",
+        "11-11 09:00 deadline.moved answer due 11-23 10:00 calendar",
+    ]
+
+
+def test_an_open_case_taken_over_counts_by_the_calendar_of_the_new_charter() -> None:
+    found = play(
+        petition("11-09 10:00"),
+        planned("11-10 08:00", SEASIDE, "sea"),
+        enacted("11-10 09:00", BY_THE_SEA, "2", "open_from_today"),
+        world=world(calendar_sea=SEASIDE, charter_2=BY_THE_SEA),
+    )
+    assert lines(found) == [
+        "11-09 10:00 deadline.started answer due 11-23 10:00",
+        # Five office days from the 9th, the 11th being a feast by the sea.
+        "11-10 09:00 deadline.moved answer due 11-17 10:00 charter",
+    ]
+
+
+RECURRING = """
+  - id: word
+    kind: recurring
+    says: {{ko: 약속, en: A promise}}
+    start: [{{"on": complaint.received}}]
+    every: {{amount: {amount}, unit: calendar_days}}
+    until: [{{"on": complaint.progress_notified}}]
+"""
+AFTER = """
+  - id: explain
+    kind: deadline
+    says: {{ko: 설명, en: An explanation}}
+    start: [{{breach: answer}}]
+    within: {{amount: {amount}, unit: minutes}}
+    until: [{{"on": delay.explained}}]
+"""
+SURVEY = """
+  - id: survey
+    kind: duty
+    says: {{ko: 조사, en: A survey}}
+    each_year: [{dates}]
+"""
+PUBLISH = """
+  - id: publish
+    kind: duty
+    says: {{ko: 공표, en: Its results}}
+    start: [{{"on": survey.conducted}}]
+    within: {{amount: {amount}, unit: calendar_months}}
+    until: [{{"on": survey.published}}]
+"""
+MONTHLY = """
+  - id: month
+    kind: deadline
+    says: {ko: 약속, en: A promise}
+    start: [{"on": complaint.received}]
+    within: {period: true}
+    until: [{"on": complaint.completed}]
+"""
+
+
+def recurring(days: int) -> str:
+    return RECURRING.format(amount=days)
+
+
+def explained_after(minutes: int) -> str:
+    return AFTER.format(amount=minutes)
+
+
+def survey(*dates: str) -> str:
+    """A survey by a date of every year; where there are two, its results by the second."""
+    events = ("survey.conducted", "survey.published")
+    rows = [f'{{due: "{day}", until: [{{"on": {type}}}]}}' for day, type in zip(dates, events, strict=False)]
+    return SURVEY.format(dates=", ".join(rows))
+
+
+def published(months: int) -> str:
+    return PUBLISH.format(amount=months)
+
+
+def word(when: str, case: str = "c1") -> Event:
+    return event("complaint.progress_notified", when, tenant="haneul", case=case, by="phone")
+
+
+def by_city(type: str, when: str, **data: Any) -> Event:
+    return event(type, when, case="haneul", tenant="haneul", by_source="administration", **data)
+
+
+def back(when: str, fact: Event, id: str = "back") -> Event:
+    return voided(when, fact, id=id, by_source="administration")
+
+
+def test_past_the_horizon_every_kind_of_date_is_provisional_until_the_year_is_enacted() -> None:
+    """A round, a month of the law, days of the law, and a duty that a survey starts."""
+    first = charter("1", "2026-01-01", recurring(10), MONTHLY, survey("11-30"), published(3))
+    closures = '2027-01-01: {ko: 신정, en: "New Year"}, 2027-03-01: {ko: 삼일절, en: "1 March"}'
+    year = calendar("2", "2027-12-31", closures)
+    found = play(
+        by_city("survey.conducted", "12-01 10:00", year=2026),
+        petition("12-02 10:00", period={"amount": 1, "unit": "months"}),
+        petition("12-21 10:00", "c2", period={"amount": 11, "unit": "days"}),
+        planned("12-28 09:00", year, "2"),
+        world=world(first, calendar_2=year),
+    )
+    moved = [row for row in found if row.decision.kind == "deadline.moved"]
+    assert {row.decision.at for row in moved} == {at("12-28 09:00")}
+    assert {row.decision.reason for row in moved} == {"calendar"}
+    assert [(row.case, row.decision.promise, row.decision.first_due, row.decision.due) for row in moved] == [
+        # Of what ends on New Year's Day (a Friday) the last date rolls on to the Monday.
+        ("c1", "month", at("2027-01-02 00:00"), at("2027-01-05 00:00")),
+        ("c1", "word", at("2027-01-02 00:00"), at("2027-01-05 00:00")),
+        ("c2", "month", at("2027-01-05 00:00"), at("2027-01-06 00:00")),
+        ("haneul", "publish", at("2027-03-02 00:00"), at("2027-03-03 00:00")),
+    ]
+    assert not any(row.decision.provisional for row in moved)
+    told = [row.decision for row in found if row.decision.kind == "deadline.started"]
+    provisional = {(one.promise, one.due) for one in told if one.provisional}
+    assert provisional == {(row.decision.promise, row.decision.first_due) for row in moved}
+
+
+# -- recurring promises ---------------------------------------------------------------------------------------
+
+
+def rhythm(old: int, new: int, when: str, *words: Event, until: str) -> list[str]:
+    """A petition of 2 November, a Monday, whose word comes every `old` days and every `new` from an instant on."""
+    second = charter("2", "2026-11-03", recurring(new))
+    day = enacted(when, second, "2", "open_from_today")
+    events = sorted([petition("11-02 10:00"), day, *words], key=lambda one: one.time)
+    found = lines(play(*events, world=world(charter("1", "2026-01-01", recurring(old)), charter_2=second), until=until))
+    return [line for line in found if line >= when[:5]]
+
+
+def test_the_open_round_takes_the_next_date_of_a_shorter_rhythm() -> None:
+    assert rhythm(7, 5, "11-11 09:00", word("11-06 10:00"), word("11-12 10:00"), until="11-19 00:00") == [
+        # Told every 7 days until the 16th, then every 5: by the 12th, the 17th, the 22nd (a Sunday).
+        "11-11 09:00 deadline.moved word due 11-13 00:00 charter",
+        "11-12 10:00 deadline.met word due 11-13 00:00",
+        "11-13 00:00 deadline.started word due 11-18 00:00",
+        "11-18 00:00 deadline.breached word due 11-18 00:00",
+        "11-18 00:00 deadline.started word due 11-24 00:00",
+    ]
+
+
+def test_the_open_round_takes_the_next_date_of_a_longer_rhythm_and_no_round_is_lost() -> None:
+    assert rhythm(7, 10, "11-11 09:00", until="11-14 00:00") == [
+        "11-11 09:00 deadline.moved word due 11-13 00:00 charter",
+        "11-13 00:00 deadline.breached word due 11-13 00:00",
+        "11-13 00:00 deadline.started word due 11-24 00:00",
+    ]
+
+
+def test_a_word_given_counts_in_both_rhythms() -> None:
+    assert rhythm(7, 5, "11-11 09:00", word("11-11 08:00"), until="11-14 00:00") == [
+        "11-11 08:00 deadline.met word due 11-17 00:00",
+        "11-13 00:00 deadline.started word due 11-18 00:00",
+    ]
+
+
+def test_a_round_of_the_new_rhythm_that_runs_already_begins_at_once() -> None:
+    """The word of the 11th was for the days up to the 12th; those up to the 17th have none."""
+    assert rhythm(7, 5, "11-14 09:00", word("11-11 10:00"), until="11-17 00:00") == [
+        "11-14 09:00 deadline.started word due 11-18 00:00",
+    ]
+
+
+def test_a_round_for_which_a_word_was_given_by_the_new_rhythm_takes_the_date_after() -> None:
+    """The word of the 9th came before the second week; of five days it was the second."""
+    words = word("11-06 10:00"), word("11-09 10:00")
+    assert rhythm(7, 5, "11-11 09:00", *words, until="11-18 00:01") == [
+        "11-11 09:00 deadline.moved word due 11-18 00:00 charter",
+        "11-18 00:00 deadline.breached word due 11-18 00:00",
+        "11-18 00:00 deadline.started word due 11-24 00:00",
+    ]
+
+
+def test_a_round_whose_last_date_rolled_on_stays_as_told_and_is_not_asked_for_twice() -> None:
+    """The five days up to Saturday end on Monday the 9th, on which the first seven days end as well."""
+    assert rhythm(5, 7, "11-09 09:00", word("11-09 10:00"), until="11-17 00:01") == [
+        "11-09 09:00 deadline.moved word due 11-17 00:00 charter",
+        "11-09 10:00 deadline.met word due 11-10 00:00",
+        "11-17 00:00 deadline.breached word due 11-17 00:00",
+        "11-17 00:00 deadline.started word due 11-24 00:00",
+    ]
+
+
+def test_a_third_rhythm_follows_the_second() -> None:
+    second, third = charter("2", "2026-11-03", recurring(5)), charter("3", "2026-11-03", recurring(10))
+    found = play(
+        petition("11-02 10:00"),
+        enacted("11-11 09:00", second, "2", "open_from_today"),
+        word("11-12 10:00"),
+        enacted("11-14 09:00", third, "3", "open_from_today"),
+        world=world(charter("1", "2026-01-01", recurring(7)), charter_2=second, charter_3=third),
+        until="12-02 00:00",
+    )
+    assert lines(found)[3:] == [
+        "11-11 09:00 deadline.moved word due 11-13 00:00 charter",
+        "11-12 10:00 deadline.met word due 11-13 00:00",
+        "11-13 00:00 deadline.started word due 11-18 00:00",
+        "11-14 09:00 deadline.moved word due 11-24 00:00 charter",
+        "11-23 00:00 deadline.started word due 12-03 00:00",
+        "11-24 00:00 deadline.breached word due 11-24 00:00",
+    ]
+    occurrences = [row.decision.occurrence for row in found if row.decision.kind == "deadline.started"]
+    assert [name.rpartition("#")[2] for name in occurrences] == ["1", "2", "3", "4"]
+
+
+def test_a_rhythm_promised_anew_or_no_longer() -> None:
+    without, weekly = charter("1", "2026-01-01", promise("answer", 10)), charter("2", "2026-11-03", recurring(7))
+    found = play(
+        petition("11-02 10:00"),
+        enacted("11-11 09:00", weekly, "2", "open_from_today"),
+        world=world(without, charter_2=weekly),
+    )
+    assert lines(found)[1:] == [
+        "11-11 09:00 deadline.voided answer due 11-16 10:00",
+        "11-11 09:00 deadline.started word due 11-17 00:00",
+    ]
+
+
+# -- promises that a breach starts ----------------------------------------------------------------------------
+
+
+def after_breach(first: bytes, second: bytes, when: str, *more: Event, until: str = "11-12 00:00") -> list[str]:
+    """What is decided of a petition of 2 November from the day of the second version on."""
+    day = enacted(when, second, "2", "open_from_today")
+    events = sorted([petition("11-02 10:00"), day, *more], key=lambda one: one.time)
+    found = lines(play(*events, world=world(first, charter_2=second), until=until))
+    return [line for line in found if line >= when]
+
+
+@pytest.mark.parametrize("answer", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("minutes", "expected"),
+    [
+        # The breach was on the 4th at 10:00, whatever the answer is promised in from today on.
+        (900, ["11-04 11:00 deadline.moved explain due 11-05 01:00 charter"]),
+        (30, []),
+        (0, ["11-04 11:00 deadline.voided explain due 11-04 20:00"]),
+    ],
+)
+def test_what_a_breach_has_started_is_counted_anew_from_that_breach(
+    answer: int, minutes: int, expected: list[str]
+) -> None:
+    first = charter("1", "2026-01-01", promise("answer", 2), explained_after(600))
+    second = charter("2", "2026-11-03", promise("answer", answer), *([explained_after(minutes)] if minutes else []))
+    given = event("delay.explained", "11-04 19:00", tenant="haneul")
+    found = after_breach(first, second, "11-04 11:00", given, until="11-06 00:00")
+    assert [line for line in found if ".met" not in line] == expected
+
+
+@pytest.mark.parametrize(
+    ("when", "explained", "expected"),
+    [
+        ("11-04 11:00", "", ["11-04 11:00 deadline.started explain due 11-04 12:00"]),
+        ("11-04 11:00", "11-04 10:30", []),
+        ("11-04 13:00", "", []),
+    ],
+)
+def test_what_a_breach_starts_by_the_new_version_alone_is_promised_where_it_can_still_be_kept(
+    when: str, explained: str, expected: list[str]
+) -> None:
+    first = charter("1", "2026-01-01", promise("answer", 2))
+    second = charter("2", "2026-11-03", promise("answer", 5), explained_after(120))
+    given = [event("delay.explained", explained, tenant="haneul")] if explained else []
+    found = after_breach(first, second, when, *given)
+    assert [line for line in found if ".started" in line] == expected
+
+
+def test_a_date_that_stays_as_told_starts_what_the_new_version_says_when_it_is_broken() -> None:
+    """By the new version the answer was due on the 3rd; that is no breach, and starts nothing."""
+    first = charter("1", "2026-01-01", promise("answer", 3))
+    second = charter("2", "2026-11-03", promise("answer", 1), explained_after(2 * 24 * 60))
+    assert after_breach(first, second, "11-04 09:00", until="11-05 11:00") == [
+        "11-05 10:00 deadline.breached answer due 11-05 10:00",
+        "11-05 10:00 deadline.started explain due 11-07 10:00",
+    ]
+
+
+def test_a_date_that_moved_starts_it_from_there() -> None:
+    first = charter("1", "2026-01-01", promise("answer", 2))
+    second = charter("2", "2026-11-03", promise("answer", 4), explained_after(60))
+    assert after_breach(first, second, "11-03 12:00") == [
+        "11-03 12:00 deadline.moved answer due 11-06 10:00 charter",
+        "11-06 10:00 deadline.breached answer due 11-06 10:00",
+        "11-06 10:00 deadline.started explain due 11-06 11:00",
+        "11-06 11:00 deadline.breached explain due 11-06 11:00",
+    ]
+
+
+def test_a_breach_pays_by_the_version_that_it_was_promised_in() -> None:
+    """Past by the new terms and kept as told, the answer is broken later: by the old terms, without a voucher."""
+    first = charter("1", "2026-01-01", promise("answer", 3))
+    second = charter("2", "2026-11-03", promise("answer", 1), voucher=3000)
+    assert after_breach(first, second, "11-04 09:00") == ["11-05 10:00 deadline.breached answer due 11-05 10:00"]
+
+
+# -- duties of the city ---------------------------------------------------------------------------------------
+
+
+def test_a_later_version_moves_the_date_of_the_year_in_which_it_comes_into_force() -> None:
+    second = charter("2", "2026-07-01", survey("10-31"))
+    found = play(
+        enacted("06-15 09:00", second, "2", "new_cases"),
+        world=world(charter("1", "2026-01-01", survey("11-30")), charter_2=second),
+        until="2027-01-02 00:00",
+    )
+    assert lines(found) == [
+        "07-01 00:00 deadline.moved survey due 11-01 00:00 charter",
+        "11-01 00:00 deadline.breached survey due 11-01 00:00",
+        "2027-01-01 00:00 deadline.started survey due 2027-11-01 00:00",
+    ]
+
+
+def test_a_date_already_past_when_a_version_comes_stays_as_it_was_for_that_year() -> None:
+    second = charter("2", "2026-11-10", survey("10-31"))
+    found = play(
+        enacted("11-10 09:00", second, "2", "new_cases"),
+        world=world(charter("1", "2026-01-01", survey("11-30")), charter_2=second),
+        until="2027-01-02 00:00",
+    )
+    assert lines(found) == [
+        "12-01 00:00 deadline.breached survey due 12-01 00:00",
+        "2027-01-01 00:00 deadline.started survey due 2027-11-01 00:00",
+    ]
+
+
+def test_duties_that_a_version_adds_or_drops() -> None:
+    first, second = charter("1", "2026-01-01", survey("11-30", "12-20")), charter("2", "2026-07-01", survey("11-30"))
+    dropped = play(
+        enacted("07-01 09:00", second, "2", "new_cases"), world=world(first, charter_2=second), until="12-31 00:00"
+    )
+    assert lines(dropped) == [
+        "07-01 09:00 deadline.voided survey due 12-21 00:00",
+        "12-01 00:00 deadline.breached survey due 12-01 00:00",
+    ]
+    third = charter("3", "2026-12-05", survey("11-30", "12-20"))
+    nothing = charter("1", "2026-01-01", promise("answer", 10))
+    added = play(
+        enacted("12-05 09:00", third, "3", "retroactive"),
+        world=world(nothing, charter_3=third),
+        until="2027-01-02 00:00",
+    )
+    # 30 November was over before anybody promised it.
+    assert lines(added) == [
+        "12-05 09:00 deadline.started survey due 12-21 00:00",
+        "12-21 00:00 deadline.breached survey due 12-21 00:00",
+        "2027-01-01 00:00 deadline.started survey due 2027-12-01 00:00",
+        "2027-01-01 00:00 deadline.started survey due 2027-12-21 00:00",
+    ]
+
+
+def test_a_duty_done_in_its_year_is_not_promised_again_by_a_later_version() -> None:
+    second = charter("2", "2026-07-01", survey("10-31"))
+    found = play(
+        by_city("survey.conducted", "05-20 10:00", year=2026),
+        enacted("07-01 09:00", second, "2", "new_cases"),
+        world=world(charter("1", "2026-01-01", survey("11-30")), charter_2=second),
+        until="12-31 00:00",
+    )
+    assert lines(found) == ["05-20 10:00 deadline.met survey due 12-01 00:00"]
+
+
+@pytest.mark.parametrize(
+    ("applies", "moved"),
+    [("new_cases", []), ("open_from_today", ["07-01 09:00 deadline.moved publish due 07-21 00:00 charter"])],
+)
+def test_what_an_event_began_keeps_its_terms_where_the_version_is_for_new_cases(applies: str, moved: list[str]) -> None:
+    second = charter("2", "2026-07-01", published(1))
+    found = play(
+        by_city("survey.conducted", "06-20 10:00", year=2026),
+        enacted("07-01 09:00", second, "2", applies),
+        by_city("survey.conducted", "08-03 10:00", year=2026),
+        world=world(charter("1", "2026-01-01", published(3)), charter_2=second),
+    )
+    assert lines(found) == [
+        # 20 September is a Sunday.
+        "06-20 10:00 deadline.started publish due 09-22 00:00",
+        *moved,
+        *(["07-21 00:00 deadline.breached publish due 07-21 00:00"] if moved else []),
+        "08-03 10:00 deadline.started publish due 09-04 00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("in_force", "when", "go_live", "expected"),
+    [
+        # Enacted when the first date was over: that is not promised, the second is.
+        ("2026-01-01", "12-05 09:00", None, ["12-05 09:00 deadline.started survey due 12-21 00:00"]),
+        # Not in force before the first date was over.
+        ("2026-12-10", "11-20 09:00", None, ["12-10 00:00 deadline.started survey due 12-21 00:00"]),
+        # In force, but not live.
+        (
+            "2026-01-01",
+            "11-20 09:00",
+            "2026-12-05T00:00:00+09:00",
+            ["12-05 00:00 deadline.started survey due 12-21 00:00"],
+        ),
+        # Live since 1 November, though enacted in the log only now.
+        (
+            "2026-01-01",
+            "12-05 09:00",
+            "2026-11-01T00:00:00+09:00",
+            [
+                "11-01 00:00 deadline.started survey due 12-01 00:00",
+                "12-01 00:00 deadline.breached survey due 12-01 00:00",
+                "11-01 00:00 deadline.started survey due 12-21 00:00",
+            ],
+        ),
+        # Both dates are ahead.
+        (
+            "2026-01-01",
+            "11-20 09:00",
+            None,
+            [
+                "11-20 09:00 deadline.started survey due 12-01 00:00",
+                "11-20 09:00 deadline.started survey due 12-21 00:00",
+                "12-01 00:00 deadline.breached survey due 12-01 00:00",
+            ],
+        ),
+    ],
+)
+def test_in_the_first_year_a_date_that_was_over_is_not_promised(
+    in_force: str, when: str, go_live: str | None, expected: list[str]
+) -> None:
+    first = charter("1", in_force, survey("11-30", "12-20"))
+    begun = enacted(when, first, "1", "new_cases", **({"go_live": go_live} if go_live else {}))
+    found = play(begun, world=unopened(first), until="12-20 00:00")
+    assert lines(found) == expected
+
+
+# -- what is taken back ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("applies", ["open_from_today", "retroactive"])
+def test_a_charter_enacted_by_mistake_is_as_if_never_enacted(applies: str) -> None:
+    mistake = enacted("11-10 09:00", QUICKER, "2", applies)
+    wrong = back("11-11 09:00", mistake)
+    found = play(
+        petition("11-05 10:00", "open"),
+        petition("11-05 11:00", "over"),
+        mistake,
+        done("11-10 12:00", "over"),
+        petition("11-10 13:00", "new"),
+        wrong,
+        told("11-11 10:00", "over"),
+        petition("11-11 11:00", "after"),
+        back("11-11 12:00", wrong, id="again"),
+        world=world(charter_2=QUICKER),
+    )
+    assert lines(found) == [
+        "11-05 10:00 deadline.started answer due 11-19 10:00",
+        "11-05 11:00 deadline.started answer due 11-19 11:00",
+        "11-10 09:00 deadline.moved answer due 11-12 10:00 charter",
+        "11-10 09:00 deadline.moved answer due 11-12 11:00 charter",
+        "11-10 12:00 deadline.met answer due 11-12 11:00",
+        "11-10 13:00 deadline.started answer due 11-17 13:00",
+        # Open cases go back; what was judged and closed meanwhile stays as it was judged.
+        "11-11 09:00 deadline.moved answer due 11-19 10:00 fact_voided",
+        "11-11 09:00 deadline.moved answer due 11-24 13:00 fact_voided",
+        "11-11 11:00 deadline.started answer due 11-25 11:00",
+        # The taking back is taken back.
+        "11-11 12:00 deadline.moved answer due 11-12 10:00 fact_voided",
+        "11-11 12:00 deadline.moved answer due 11-17 13:00 fact_voided",
+        "11-11 12:00 deadline.moved answer due 11-18 11:00 fact_voided",
+    ]
+
+
+def test_the_duties_of_a_charter_taken_back_are_those_before() -> None:
+    second = charter("2", "2026-07-01", survey("10-31"))
+    mistake = enacted("07-01 09:00", second, "2", "new_cases")
+    found = play(
+        mistake,
+        back("07-02 09:00", mistake),
+        world=world(charter("1", "2026-01-01", survey("11-30")), charter_2=second),
+    )
+    assert lines(found) == [
+        "07-01 09:00 deadline.moved survey due 11-01 00:00 charter",
+        "07-02 09:00 deadline.moved survey due 12-01 00:00 fact_voided",
+    ]
+
+
+def test_an_enactment_of_rules_taken_back_changes_nothing() -> None:
+    rules = of_city("rules.enacted", "11-03 09:00", id="rules", revision="1", applies="new_cases")
+    found = play(petition("11-02 10:00"), rules, back("11-04 09:00", rules), world=world())
+    assert lines(found) == ["11-02 10:00 deadline.started answer due 11-16 10:00"]
+
+
+# -- what closes a case ---------------------------------------------------------------------------------------
+
+
+def test_a_closing_that_the_law_refuses_is_no_end_for_the_calendar_either() -> None:
+    """A statutory petition is not closed as a repeat, so that a day off designated later still counts in it."""
+    found = play(
+        received("11-02 10:00", kind="statutory", period={"amount": 10, "unit": "days"}),
+        event("complaint.closed_without_answer", "11-03 10:00", ground="repeat"),
+        event("calendar.exception", "11-04 09:00", case="_all", date="2026-11-10", closed=True),
+        event("complaint.progress_notified", "11-05 10:00", by="phone"),
+    )
+    assert lines(found, "statutory-period", "event.refused") == [
+        "11-02 10:00 deadline.started statutory-period due 11-14 00:00",
+        "11-03 10:00 event.refused closing_ground_not_allowed",
+        "11-04 09:00 deadline.moved statutory-period due 11-17 00:00 calendar",
+    ]
+
+
+ADMISSION = """
+clauses:
+  - id: named
+    section: "1"
+    kind: admission
+    says: {ko: 성명, en: A name}
+    "on": [{"on": complaint.received, where: {has_name: false}}]
+    refuse: name_missing
+"""
+
+
+def test_a_receipt_that_is_not_let_in_chooses_no_charter() -> None:
+    first = charter("1", "2026-01-01", promise("answer", 10), ADMISSION)
+    second = charter("2", "2026-11-10", promise("answer", 5), ADMISSION)
+    without = received("11-09 10:00", tenant="haneul", id="without", has_name=False)
+    found = play(
+        without,
+        enacted("11-10 09:00", second, "2", "new_cases"),
+        petition("11-11 10:00", has_name=True),
+        world=world(first, charter_2=second),
+    )
+    assert lines(found) == [
+        "11-09 10:00 event.refused name_missing",
+        "11-11 10:00 deadline.started answer due 11-18 10:00",
+    ]
+
+
+@pytest.mark.parametrize("also", [[], ["2026-11-13"]])
+def test_a_version_that_came_while_a_case_was_closed_does_not_reach_it_when_opened_again(also: list[str]) -> None:
+    found = play(
+        petition("11-02 10:00"),
+        done("11-05 10:00"),
+        enacted("11-10 09:00", QUICKER, "2", "open_from_today"),
+        *(holiday("11-11 09:00", day) for day in also),
+        event("complaint.reopened", "11-12 10:00", tenant="haneul", reason_="x"),
+        world=world(charter_2=QUICKER),
+    )
+    due = "11-27 10:00" if also else "11-26 10:00"
+    assert lines(found)[2:] == [f"11-12 10:00 deadline.started answer due {due}"]

@@ -4,10 +4,13 @@ Every date is counted by hand. November 2026 has no holiday; 2 November is a Mon
 """
 
 from collections.abc import Mapping
+from datetime import datetime
+from itertools import permutations
 from typing import Any
 
+import msgspec
 import pytest
-from stories import event, lines, play, received
+from stories import at, event, lines, new_world, play, received, voided
 
 from contracts import files
 from contracts.streams import PARTITIONS
@@ -18,6 +21,7 @@ from services.rules.world import Decided, World
 
 FILES = files.read()
 STATUTORY: Mapping[str, Any] = {"kind": "statutory", "period": {"amount": 10, "unit": "days"}}
+DAY_AFTER = datetime.fromisoformat("2026-11-04T00:00:00+09:00")
 
 
 def of_city(extra: str) -> World:
@@ -223,6 +227,131 @@ def test_an_outage_stops_the_clock_from_the_day_the_rule_came(begins: str, refus
     since = f"2026-{begins.replace(' ', 'T')}:00+09:00"
     told = play(received("05-04 10:00"), suspended("05-06 10:00", "outage", from_=since))
     assert codes(told) == (["suspension_ground_not_allowed"] if refused else [])
+
+
+# -- declared for every case of a municipality ---------------------------------------------------------------------
+
+
+def outage(when: str, since: str, until: str, verb: str = "declared", system: str = "saeol") -> Event:
+    stretch = {"from_": f"2026-{since}:00+09:00", "until": f"2026-{until}:00+09:00"}
+    return event(f"outage.{verb}", when, case="anseong", id=f"{verb}-{since}-{system}", system=system, **stretch)
+
+
+def force_majeure(when: str, since: str, until: str, verb: str = "declared") -> Event:
+    stretch = {"from_": f"2026-{since}:00+09:00", "until": f"2026-{until}:00+09:00"}
+    return event(f"force_majeure.{verb}", when, case="anseong", id=f"{verb}-{since}", **stretch)
+
+
+THREE_HOURS: Mapping[str, Any] = {"kind": "statutory", "period": {"amount": 3, "unit": "hours"}}
+
+
+def test_an_outage_stops_every_open_case_to_the_minute_and_those_that_come_meanwhile() -> None:
+    told = play(
+        received("11-02 10:00", **THREE_HOURS),
+        outage("11-02 10:30", "11-02T10:30", "11-02T15:00"),
+        received("11-02 14:00", case="c2", **THREE_HOURS),
+        until="11-03 12:00",
+    )
+    # Half an hour is over at 10:30; two and a half are left at 15:00. The second has all three, one on Tuesday is left.
+    assert [line for line in lines(told, "statutory-period") if "warned" not in line] == [
+        "11-02 10:00 deadline.started statutory-period due 11-02 14:00",
+        "11-02 10:30 deadline.suspended statutory-period",
+        "11-02 14:00 deadline.started statutory-period due 11-02 17:00",
+        "11-02 14:00 deadline.suspended statutory-period",
+        "11-02 15:00 deadline.resumed statutory-period due 11-02 17:30",
+        "11-02 15:00 deadline.resumed statutory-period due 11-02 18:00",
+        "11-02 17:30 deadline.breached statutory-period due 11-02 17:30",
+        "11-02 18:00 deadline.breached statutory-period due 11-02 18:00",
+    ]
+
+
+def test_an_outage_that_is_declared_afterwards_takes_the_breach_back() -> None:
+    told = play(
+        received("11-02 10:00", **THREE_HOURS),
+        outage("11-02 15:00", "11-02T10:30", "11-02T12:00"),
+        until="11-02 15:30",
+    )
+    assert lines(told, "statutory-period")[1:] == [
+        "11-02 14:00 deadline.breached statutory-period due 11-02 14:00",
+        "11-02 15:00 breach.retracted statutory-period due 11-02 14:00",
+        "11-02 15:00 deadline.moved statutory-period due 11-02 15:30 outage",
+    ]
+
+
+def test_a_lifting_says_when_the_system_was_up_and_a_voided_declaration_was_none() -> None:
+    declared = outage("11-02 10:30", "11-02T10:30", "11-02T15:00")
+    opened = received("11-02 10:00", **THREE_HOURS)
+    other = outage("11-02 11:30", "11-02T10:30", "11-02T11:30", "lifted", system="other")
+    lifted = outage("11-02 11:30", "11-02T10:30", "11-02T11:30", "lifted")
+    # Lifted at 11:30: half an hour to noon, two hours from 13:00.
+    early = play(opened, declared, lifted, until="11-02 16:00")
+    assert lines(early, "deadline.resumed") == ["11-02 11:30 deadline.resumed statutory-period due 11-02 15:00"]
+    # Another system's end changes nothing of this one's.
+    assert lines(play(opened, declared, other, until="11-02 16:00"), "deadline.resumed") == [
+        "11-02 15:00 deadline.resumed statutory-period due 11-02 17:30"
+    ]
+    void = msgspec.structs.replace(voided("11-02 13:30", declared), routes=("_all",), case="_all")
+    gone = play(opened, declared, void, until="11-02 16:00")
+    assert lines(gone, "statutory-period")[-2:] == [
+        "11-02 13:30 deadline.resumed statutory-period due 11-02 14:00",
+        "11-02 14:00 deadline.breached statutory-period due 11-02 14:00",
+    ]
+
+
+def test_declarations_and_facts_in_any_order_end_in_the_same_dates() -> None:
+    facts = [
+        received("11-02 10:00", **THREE_HOURS),
+        outage("11-02 10:30", "11-02T10:30", "11-02T15:00"),
+        outage("11-02 11:30", "11-02T10:30", "11-02T11:30", "lifted"),
+        force_majeure("11-02 11:40", "11-02T13:00", "11-02T16:00"),
+        force_majeure("11-02 11:50", "11-02T14:00", "11-02T16:00", "revoked"),
+    ]
+    # Counted: 10:00 to 10:30, 11:30 to noon, 14:00 to 16:00.
+    for order in permutations(facts):
+        shown = play(*(msgspec.structs.replace(one, recordedtime=DAY_AFTER) for one in order), until="11-05 00:00")
+        assert "due 11-02 16:00" in lines(shown, "statutory-period")[-1], order
+
+
+def test_what_a_case_knew_when_it_closed_no_later_declaration_changes() -> None:
+    facts = [received("11-02 10:00", **THREE_HOURS), event("complaint.completed", "11-02 14:30")]
+    late = outage("11-02 15:00", "11-02T10:30", "11-02T12:00")
+    told = play(*facts, late, event("complaint.procedure_explained", "11-02 11:00", recorded="11-02 16:00"))
+    assert lines(told, "breach.retracted") == []
+    # Opened again, it counts what was declared by then from the opening on.
+    more = outage("11-02 15:30", "11-02T16:00", "11-02T18:00")
+    again = play(*facts, late, more, event("complaint.reopened", "11-02 15:00", recorded="11-02 15:45"))
+    assert lines(again, "breach.retracted") == []
+    assert lines(again, "statutory-period")[2:] == ["11-02 15:00 deadline.started statutory-period due 11-02 18:00"]
+    world = new_world()
+    play(*facts, late, more, event("complaint.reopened", "11-02 15:00", recorded="11-02 15:45"), world=world)
+    assert lines(world.pass_before(at("11-03 12:00")), "statutory-period") == [
+        "11-02 16:00 deadline.suspended statutory-period",
+        "11-02 18:00 deadline.resumed statutory-period due 11-03 11:00",
+        "11-03 11:00 deadline.breached statutory-period due 11-03 11:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("opening", "declared", "moved"),
+    [
+        (received("05-05 10:00", **THREE_HOURS), outage("05-06 09:00", "05-05T23:00", "05-06T10:00"), False),
+        (received("05-06 10:00", **THREE_HOURS), outage("05-06 10:00", "05-06T10:00", "05-06T11:00"), True),
+        (received("11-02 10:00", kind="disclosure"), outage("11-02 10:30", "11-02T10:30", "11-04T10:30"), False),
+        (received("11-02 10:00", **STATUTORY), force_majeure("11-02 10:30", "11-03T00:00", "11-05T00:00"), True),
+        (received("11-02 10:00", kind="disclosure"), force_majeure("11-03 10:00", "11-03T00:00", "11-05T00:00"), False),
+    ],
+)
+def test_what_is_declared_stops_what_its_ground_stops(opening: Event, declared: Event, moved: bool) -> None:
+    assert bool(lines(play(opening, declared, until="11-06 00:00"), "deadline.resumed")) is moved
+
+
+@pytest.mark.parametrize(
+    ("switch", "due"), [("suspends", ["11-14 00:00", "11-18 00:00"]), ("extends", ["11-14 00:00"])]
+)
+def test_force_majeure_suspends_or_is_a_ground_to_extend(switch: str, due: list[str]) -> None:
+    # Ten dates from Monday the 2nd end with the 13th; the 3rd and 4th are whole days lost: the 17th.
+    facts = [received(**STATUTORY), force_majeure("11-02 10:30", "11-03T00:00", "11-05T00:00")]
+    assert switched(f"force_majeure: {switch}", *facts, promise="statutory-period", until="11-06 00:00") == due
 
 
 # -- steps on the way -----------------------------------------------------------------------------------------
