@@ -11,10 +11,12 @@ from services.chassis import postgres
 from services.chassis.settings import Settings
 from services.cli.simulate import new_world, simulate
 from services.intake.explain import Explainer
-from services.rules.explain import Explanation, of_case
-from services.rules.explain_text import Language, as_json, in_words
+from services.rules.answer import Answer, why
+from services.rules.explain_text import as_json, in_words
+from services.rules.explain_words import Language
 from services.rules.facts import Event
 from services.rules.instants import Instant
+from services.rules.rulebook import Library
 
 
 class Asked(NamedTuple):
@@ -42,38 +44,42 @@ def language(name: str) -> Language:
     raise ValueError("--lang is ko or en")
 
 
-def from_events(events: list[Event], asked: Asked, at: Instant | None) -> tuple[Explanation, ...]:
-    """The explanations of a case in a file of events, as known at `at`, else when the last event was recorded.
-    Raises ValueError where there is nothing to explain."""
-    world = new_world()
-    for _ in simulate([event for event in events if at is None or event.recorded <= at], at, world=world):
+def from_events(
+    events: list[Event], asked: Asked, at: Instant | None, hindsight: bool = False, library: Library | None = None
+) -> tuple[Answer, ...]:
+    """The answers about a case in a file of events: as it stands after the last of them, or as was known at `at`, or,
+    in `hindsight`, as it was then by the whole file. Raises ValueError where there is nothing to explain."""
+    world = new_world(library)
+    for _ in simulate(events, None, world=world):
         pass
     place = world.partitions[partition(asked.tenant, asked.case)]
     case = place.cases.get((asked.tenant, asked.case))
-    clock = place.clock if at is None else max(at, place.clock)
-    return _found(None if case is None else of_case(case, clock, place.rulebook, asked.promise))
+    if case is None:
+        return _found(None)
+    recorded = {f"{event.source}/{event.id}": event.recorded for event in events if event.tenant == asked.tenant}
+    return _found(why(case, place.clock, place.rulebook, recorded, asked.promise, at, hindsight))
 
 
-async def from_system(asked: Asked, at: Instant | None) -> tuple[Explanation, ...]:
-    """The explanations of a case of the running system, whose address is in the environment, as folded; with `at`
-    by what had happened then. Raises ValueError where there is nothing to explain, SettingsError and DatabaseError."""
+async def from_system(asked: Asked, at: Instant | None, hindsight: bool = False) -> tuple[Answer, ...]:
+    """The same about a case of the running system, whose address is in the environment, as folded by now. Raises
+    ValueError where there is nothing to explain, SettingsError and DatabaseError."""
     pool = await postgres.connect_pool(Settings.from_env("cli"), max_size=1)
     try:
-        return _found(await Explainer(pool).explain(*asked, at))
+        return _found(await Explainer(pool).explain(*asked, at, hindsight))
     finally:
         await pool.close()
 
 
-def as_text(found: tuple[Explanation, ...], language: Language, in_json: bool) -> str:
+def as_text(found: tuple[Answer, ...], language: Language, in_json: bool) -> str:
     """What is printed: sentences, or a JSON object a line."""
     if in_json:
         return "".join(json.dumps(as_json(one), ensure_ascii=False) + "\n" for one in found)
     return "\n".join(in_words(one, language) for one in found)
 
 
-def _found(explanations: tuple[Explanation, ...] | None) -> tuple[Explanation, ...]:
-    if explanations is None:
+def _found(answers: tuple[Answer, ...] | None) -> tuple[Answer, ...]:
+    if answers is None:
         raise ValueError("nothing is known of this case by then")
-    if not explanations:
-        raise ValueError("the case has no such deadline by then")
-    return explanations
+    if not answers:
+        raise ValueError("the charter has no promise of this name, or the case has none at all by then")
+    return answers

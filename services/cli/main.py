@@ -158,7 +158,10 @@ def explain(
     file: Annotated[
         Path | None, typer.Option(help="A file of events, as for simulate; else the running system.")
     ] = None,
-    at: Annotated[str | None, typer.Option(help="RFC 3339: as it stood at that time.")] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as it was known at that time, and no later.")] = None,
+    hindsight: Annotated[
+        bool, typer.Option("--hindsight", help="With --at: as it was at that time by all that is known now.")
+    ] = False,
     lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
     as_json: AsJson = False,
 ) -> None:
@@ -168,10 +171,10 @@ def explain(
         language = explaining.language(lang)
         moment = None if at is None else instants.instant(at)
         if file is None:
-            found = asyncio.run(explaining.from_system(asked, moment))
+            found = asyncio.run(explaining.from_system(asked, moment, hindsight))
         else:
             with file.open("rb") as lines:
-                found = explaining.from_events(simulation.read_events(lines), asked, moment)
+                found = explaining.from_events(simulation.read_events(lines), asked, moment, hindsight)
     typer.echo(explaining.as_text(found, language, as_json), nl=False)
 
 

@@ -25,7 +25,7 @@ from faststream.security import SASLPlaintext
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from contracts.envelope import Accepted, Refused
 from contracts.streams import STREAMS
@@ -47,7 +47,7 @@ from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
 from services.rules.calendar import OutOfCalendar
 from services.rules.explain_text import as_json, in_words
-from services.rules.instants import MINUTE
+from services.rules.instants import MINUTE, of_datetime
 
 VERSION = "1"
 DURABLE = "intake"
@@ -83,7 +83,9 @@ class Explained(BaseModel):
     promise: str
     explanations: list[dict[str, Any]] = Field(
         description="One for each run of the promise in the case, in order of start: the clause, versions, steps that "
-        "follow one another without a gap and count exactly the period, extensions, suspensions, moves, due, state."
+        "follow one another without a gap and count exactly the period, extensions, suspensions, readings of the law, "
+        "moves with their causes, due, state. Of a measure one for each event measured. Where the case has none, one "
+        "of state unstarted, whose obstacles say why."
     )
 
 
@@ -249,6 +251,13 @@ def _add_routes(app: FastAPI, publishers: Publishers) -> None:
         request: Request,
         publisher: Annotated[Publisher, Depends(publishers)],
         lang: Annotated[Literal["ko", "en"], Query(description="Of the text.")] = "ko",
+        at: Annotated[
+            AwareDatetime | None,
+            Query(description="As it was known then: by the facts recorded and the rules enacted by that time alone."),
+        ] = None,
+        hindsight: Annotated[
+            bool, Query(description="With `at`: as it was then by all that is known now, what came late too.")
+        ] = False,
     ) -> Response:
         """Of your own cases alone, as folded by now. With `Accept: text/plain` in plain sentences."""
         case = case.lower()
@@ -258,7 +267,8 @@ def _add_routes(app: FastAPI, publishers: Publishers) -> None:
         found = None
         if owner == publisher.source:
             try:
-                found = await app.state.explainer.explain(publisher.tenant, case, promise)
+                moment = None if at is None else of_datetime(at)
+                found = await app.state.explainer.explain(publisher.tenant, case, promise, moment, hindsight)
             except OutOfCalendar:
                 raise Problem(
                     HTTPStatus.CONFLICT, "out_of_calendar", "A period of this case ends where no calendar reaches."

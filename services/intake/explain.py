@@ -10,7 +10,7 @@ import msgspec
 
 from contracts import files
 from contracts.streams import partition
-from services.rules.explain import Explanation, of_case
+from services.rules.answer import Answer, why
 from services.rules.facts import decode_event
 from services.rules.instants import Instant
 from services.rules.rulebook import Library, Rulebook
@@ -33,10 +33,9 @@ class Explainer:
         self._enacted: dict[int, _Enacted] = {}
 
     async def explain(
-        self, tenant: str, case_id: str, promise: str = "", at: Instant | None = None
-    ) -> tuple[Explanation, ...] | None:
-        """The runs of a promise (without one: of all) as they stand by the clock of the fold, or None where nothing
-        is known of the case. With `at`: by what had happened then, as if that were all.
+        self, tenant: str, case_id: str, promise: str = "", at: Instant | None = None, hindsight: bool = False
+    ) -> tuple[Answer, ...] | None:
+        """What `answer.why` says of a case as folded by now, or with `at` as it was known then.
 
         Raises OutOfCalendar for a case that the rules cannot date, and NotEnacted.
         """
@@ -50,12 +49,10 @@ class Explainer:
             )
             if standing is None:
                 return None
+            case = _decode(standing)
+            recorded = await _recorded(connection, case)
             rulebook = await self._rulebook(connection, number)
-        case = _decode(standing)
-        if at is not None:
-            clock = at
-            case = msgspec.structs.replace(case, facts=tuple(fact for fact in case.facts if fact.time <= at))
-        return of_case(case, clock, rulebook, promise) if case.facts else None
+        return why(case, clock, rulebook, recorded, promise, at, hindsight)
 
     async def _rulebook(self, connection: asyncpg.pool.PoolConnectionProxy, number: int) -> Rulebook:
         known = self._enacted.get(number) or _Enacted(0, Rulebook(self._library))
@@ -69,3 +66,15 @@ class Explainer:
             known = known._replace(sequence=row["sequence"])
         self._enacted[number] = known
         return known.rulebook
+
+
+async def _recorded(connection: asyncpg.pool.PoolConnectionProxy, case: Case) -> dict[str, Instant]:
+    """When intake recorded the facts of a case, by key."""
+    rows = await connection.fetch(
+        "select source, id, recorded from read.event_fate"
+        " where tenant = $1 and (source, id) in (select * from unnest($2::text[], $3::text[]))",
+        case.tenant,
+        [fact.source for fact in case.facts],
+        [fact.id for fact in case.facts],
+    )
+    return {f"{row['source']}/{row['id']}": row["recorded"] for row in rows}

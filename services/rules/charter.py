@@ -49,7 +49,7 @@ class Condition(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether the data meet the demand; what they do not carry is looked up in the petition they are about."""
-        value = _field(self.path, data, petition)
+        value = self.value(data, petition)
         if self.test == "any_of":
             return value in self.values
         if self.test == "none_of":
@@ -61,6 +61,10 @@ class Condition(msgspec.Struct, frozen=True):
         if self.test == "includes":
             return value is not None and self.values[0] in value
         return value is not None and bool(value >= self.values[0])
+
+    def value(self, data: Data, petition: "Petition") -> Any:
+        """What stands in the field, None where nothing does."""
+        return _field(self.path, data, petition)
 
 
 class Match(msgspec.Struct, frozen=True):

@@ -3,6 +3,9 @@
 The one rule: it is the scan that decides, told in full; nothing is worked out a second time here.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import msgspec
 
 from services.rules.charter import Promise
@@ -10,15 +13,22 @@ from services.rules.counting import Span
 from services.rules.facts import Fact
 from services.rules.governing import scan_of
 from services.rules.instants import Instant, of_datetime
-from services.rules.runs import Move, Run, Stop
+from services.rules.runs import Run, Stop
+from services.rules.scan import Scan
 from services.rules.standing import of_scan
-from services.rules.state import Deadline, Rules
+from services.rules.state import Deadline, Rules, Standing
+
+Key = tuple[str, str]
+"""A promise and what names its run in the case."""
 
 
 class Course(msgspec.Struct, frozen=True):
-    """A run with what its due instant is counted from. `at` is a due instant named by the citizen, or counted back
-    from `ahead_of`; `extensions` are amounts with the facts (by key) that brought them, `rules` those by which it is
-    judged."""
+    """A run with what its due instant is counted from.
+
+    `at` is a due instant that is named, not counted: that of a year's duty, of the date in `day`, as the citizen wants,
+    or a span before `ahead_of`. `extensions` are amounts with the facts (by key) that brought them, `rules` those by
+    which it is judged.
+    """
 
     deadline: Deadline
     promise: Promise
@@ -26,21 +36,30 @@ class Course(msgspec.Struct, frozen=True):
     span: Span | None
     at: Instant | None
     ahead_of: Instant | None
+    day: str
+    yearly: bool
     started_by: str
     rounds: int
     extensions: tuple[tuple[int, str], ...]
     stops: tuple[Stop, ...]
-    moves: tuple[Move, ...]
 
 
-def courses(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool = False) -> dict[tuple[str, str], Course]:
-    """The runs of a case as `work_out` finds them, each with what it is counted from.
+class Reading(NamedTuple):
+    """A case that was read: the scan at its end, the standing, the course of every run, and the rules that governed,
+    each from when."""
 
-    Raises OutOfCalendar where a period ends beyond the calendar.
-    """
+    scan: Scan
+    standing: Standing
+    courses: Mapping[Key, Course]
+    governed: tuple[tuple[Instant, Rules], ...]
+
+
+def read(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool = False) -> Reading:
+    """Reads a case as `governing.work_out` does. Raises OutOfCalendar where a period ends beyond the calendar."""
     scan = scan_of(facts, clock, rules, home)
-    deadlines = of_scan(scan).deadlines
-    return {key: _course(run, deadlines[key], rules) for key, run in scan.runs.items()}
+    standing = of_scan(scan)
+    courses = {key: _course(run, standing.deadlines[key], rules) for key, run in scan.runs.items()}
+    return Reading(scan, standing, courses, ((0, rules), *((stage.at, stage.rules) for stage in rules.stages)))
 
 
 def _course(run: Run, deadline: Deadline, rules: Rules) -> Course:
@@ -52,9 +71,10 @@ def _course(run: Run, deadline: Deadline, rules: Rules) -> Course:
         run.span,
         run.at,
         None if ahead_of is None else of_datetime(ahead_of),
+        run.day,
+        run.yearly is not None,
         run.started_by,
         run.rounds,
         tuple(run.extensions),
         tuple(run.stops),
-        tuple(run.moves),
     )

@@ -47,7 +47,7 @@ def _give_longer(scan: Scan, fact: Fact) -> None:
     scan.asked_longer += 1
     for run in scan.runs.values():
         if run.live and scan.is_demand(run):
-            run.at = scan.named(fact.data.respond_by)
+            run.day, run.at = fact.data.respond_by or "", scan.named(fact.data.respond_by)
     scan.recount()
 
 

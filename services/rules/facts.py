@@ -107,6 +107,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     calendar: str | None = None
     revision: str | int | None = None
     date: str | None = None
+    name: str | None = None
     closed: bool | None = None
     hours: tuple[str, ...] | None = None
     to: Moment | None = None

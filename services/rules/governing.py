@@ -65,7 +65,7 @@ def _taken_over(old: Scan, stage: Stage, home: bool) -> Scan:
     if home:
         promises.open_duties(new)
     standing.walk(new, at)
-    new.until, new.moment, new.cause = until, at, None
+    new.until, new.moment = until, at
     if stage.applies == NEW_CASES:
         _keep_begun(old, new)
     else:

@@ -106,7 +106,8 @@ def _name_due(scan: Scan, run: Run) -> bool:
         named = getattr(run.data, within.or_at)
         run.at = None if named is None else of_datetime(named)
     if within.at:
-        run.at = scan.named(getattr(run.data, within.at))
+        run.day = getattr(run.data, within.at) or ""
+        run.at = scan.named(run.day or None)
         return run.at is not None
     if within.before_at:
         named = getattr(run.data, within.before_at)

@@ -39,23 +39,34 @@ def measure(scan: Scan, fact: Fact) -> None:
 
 
 def _unnoted(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, bool] | None:
-    """When it was certain that what had to be noted was not, and whether time alone made it so; else None.
+    """When it was certain that what had to be noted was not, and whether time alone made it so; else None."""
+    limit, ended = to_note_by(scan, promise, fact)
+    if note(scan, promise, limit) is not None:
+        return None
+    if ended is not None:
+        return ended.time, False
+    if max(scan.clock, scan.facts[-1].time) > limit:
+        return limit, True
+    scan.ends_of_days.append(limit)
+    return None
 
-    It had to be noted before the event that ends the call, and where none is reported before the day ends.
-    """
+
+def to_note_by(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, Fact | None]:
+    """By when something had to be noted: before the event that ends the call, and where none is reported before the
+    day ends."""
     office = scan.rules.calendar("office")
-    until = midnight(scan.rules.date_of(fact.moment) + timedelta(days=1), office.zone)
     ended = next((f for f in scan.facts if f.type == promise.noted_before and f.moment >= fact.moment), None)
-    limit = until if ended is None else ended.moment
+    if ended is not None:
+        return ended.moment, ended
+    return midnight(scan.rules.date_of(fact.moment) + timedelta(days=1), office.zone), None
+
+
+def note(scan: Scan, promise: Promise, limit: Instant) -> Fact | None:
+    """What noted it by then."""
     for other in scan.facts:
         held = any(match.type == other.type and match.holds(other.data, scan.petition) for match in promise.noted)
         if held and other.moment <= limit:
-            return None
-    if ended is not None:
-        return ended.time, False
-    if max(scan.clock, scan.facts[-1].time) > until:
-        return until, True
-    scan.ends_of_days.append(until)
+            return other
     return None
 
 
@@ -68,7 +79,7 @@ def _breaks(scan: Scan, promise: Promise, fact: Fact) -> bool:
     if promise.timing is None:
         value = getattr(fact.data, promise.field[0]) if promise.field[0] else None
         return value is not None and promise.exceeds(value)
-    timing, since = promise.timing, _since(scan, promise, fact)
+    timing, since = promise.timing, timed_from(scan, promise, fact)
     if since is None or since > fact.moment:
         return False
     calendar = scan.rules.calendar(promise.hours)
@@ -78,24 +89,30 @@ def _breaks(scan: Scan, promise: Promise, fact: Fact) -> bool:
     return isinstance(over, Instant) and fact.moment < over
 
 
-def _since(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
+def timed_from(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
     """What the time of a measured event is counted from, or None where that is not there."""
     assert promise.timing is not None
-    since = promise.timing.since
     earlier = {other.type for other in scan.facts if other.moment <= fact.moment and other is not fact}
     if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
         return None
-    if not since:
+    if not promise.timing.since:
         named = getattr(fact.data, promise.timing.field)
         return None if named is None else of_datetime(named)
-    moments = [
-        other.moment
+    begun = begun_by(scan, promise, fact)
+    return None if begun is None else begun.moment
+
+
+def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
+    """The latest event before a measured one from which its time is counted."""
+    since = promise.timing.since if promise.timing else ()
+    found = [
+        other
         for other in scan.facts
         if other.moment <= fact.moment
         and other is not fact
         and any(match.type == other.type and match.holds(other.data, scan.petition) for match in since)
     ]
-    return max(moments, default=None)
+    return max(found, key=lambda other: other.moment, default=None)
 
 
 def of_breach(scan: Scan, run: Run) -> None:

@@ -324,7 +324,12 @@ def _excepted(file: CalendarFile, data: Data) -> CalendarFile:
         return calendars.open_on(file, day, _opening(file, day, data.hours or ()))
     if day in file.closures and day not in file.openings:
         return file  # a later file knows the day by its name
-    return calendars.close(file, day, Closure("임시휴무", "closed by decision"))
+    return calendars.close(file, day, _decided(data.name))
+
+
+def _decided(name: str | None) -> Closure:
+    """What a date closed by decision is called: by its name, as the decision gives it."""
+    return Closure(name or "임시휴무", f"closed by decision ({name})" if name else "closed by decision")
 
 
 def _opening(file: CalendarFile, day: date, hours: Sequence[str]) -> tuple[Stretch, ...]:

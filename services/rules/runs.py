@@ -22,23 +22,13 @@ class Stop(NamedTuple):
     ended_by: str
 
 
-class Move(NamedTuple):
-    """A change of a run's due instant; None stands for no due instant while suspended. `cause` is the fact that
-    brought it, None where time did."""
-
-    cause: Fact | None
-    at: Instant
-    before: Instant | None
-    after: Instant | None
-
-
 class Run:
     """A deadline while the scan is on: the same as Deadline, with what its due instant is counted from.
 
     `extensions` are amounts with the key of the fact that brought each; `stops` is the time that did not count when it
-    was last counted, `moves` what changed its due instant since it began. `rules` are those by which it is judged, also
-    where a later version governs what begins. `ahead`: by how much the number of a round is ahead of its `rounds`,
-    where a later version took over with a rhythm of its own.
+    was last counted; `day` the date that the facts name for it, as they write it. `rules` are those by which it is
+    judged, also where a later version governs what begins. `ahead`: by how much the number of a round is ahead of its
+    `rounds`, where a later version took over with a rhythm of its own.
     """
 
     __slots__ = (
@@ -46,12 +36,12 @@ class Run:
         "at",
         "began",
         "data",
+        "day",
         "deemed",
         "due",
         "extensions",
         "first_due",
         "met_at",
-        "moves",
         "occurrence",
         "promise",
         "rounds",
@@ -89,7 +79,7 @@ class Run:
         self.began: Instant | None = None
         self.extensions: list[tuple[int, str]] = []
         self.stops: list[Stop] = []
-        self.moves: list[Move] = []
+        self.day = ""
         self.state = "open"
         self.due: Instant | None = None
         self.first_due: Instant | None = None

@@ -14,7 +14,7 @@ from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact, in_effect
 from services.rules.instants import Instant, instant, of_datetime
 from services.rules.law import LawRules
-from services.rules.runs import Move, Pause, Round, Run, Stop
+from services.rules.runs import Pause, Round, Run, Stop
 from services.rules.state import Deadline, Finding, Rules
 
 SUPPLEMENT = "supplement"
@@ -30,8 +30,7 @@ CLOSING_TO_MIDNIGHT = Span(6, "calendar_hours")
 
 
 class Scan:
-    """The case as far as it has been read: `moment` is where the scan stands, `cause` the fact being taken, None for
-    time.
+    """The case as far as it has been read: `moment` is where the scan stands.
 
     `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
     Time is let pass up to `until`. `awaits` is when a later version comes to govern, where that is ahead.
@@ -55,7 +54,6 @@ class Scan:
         self.findings: dict[str, Finding] = {}
         self.law = self.charter.law.rules if self.charter.law else LawRules()
         self.moment: Instant = 0
-        self.cause: Fact | None = None
         self.pauses: list[Pause] = []
         self.turns: list[Instant] = []
         self.extensions = 0
@@ -139,22 +137,15 @@ class Scan:
         for run in self.runs.values():
             if run.live:
                 before = run.state
-                self.count(run)
+                self.begin(run)
                 if run.state != before:
                     run.turned = turned
 
     def begin(self, run: Run) -> None:
-        """Counts a run for the first time."""
+        """Counts a run, from nothing."""
         run.rules = run.rules or self.rules
         run.due = self.due(run)
         run.state = "suspended" if run.due is None else "open"
-
-    def count(self, run: Run) -> None:
-        """Counts a run anew, and notes what moved it."""
-        before = run.due
-        self.begin(run)
-        if run.due != before:
-            run.moves.append(Move(self.cause, self.moment, before, run.due))
 
     def due(self, run: Run, resumed: Instant | None = None) -> Instant | None:
         """The due instant; None while suspended. `resumed` ends the suspensions that are still open."""

@@ -52,7 +52,7 @@ def _let_pass(scan: Scan, moment: Instant) -> None:
         at = min((at for at in instants if at is not None), default=None)
         if at is None:
             return
-        scan.moment, scan.cause = at, None
+        scan.moment = at
         if run is not None and run.due == at:
             _break(scan, run)
         elif begun is not None and begun.at == at:
@@ -78,7 +78,7 @@ def _break(scan: Scan, run: Run) -> None:
 
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
-    scan.moment, scan.cause = fact.moment, fact
+    scan.moment = fact.moment
     refused = scan.barred(fact)
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
     if not refused and scan.receipt is None and fact.type.startswith(refusals.WANT_RECEIPT):

@@ -15,6 +15,7 @@ from services.rules.calendar import Calendar, Closure
 from services.rules.counting import PLAIN, WALL, WORKING, Span
 from services.rules.instants import Instant, local, of_datetime
 from services.rules.runs import Stop
+from services.rules.scan import CLOSING_TO_MIDNIGHT
 
 Measure = Literal["time", "dates", "working_days"]
 """What is counted: microseconds, dates, or working days from a time of day to the same time of day."""
@@ -25,7 +26,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `counted` is how much of the period it uses up, 0 where it is skipped. `why` names the reason: period or extension
     where counted; else first_date, outside_hours, break, weekend, holiday (with `name`), closed, suspension (with
-    `ground`), named, rolled or next_working_day. `cause` is the key of the fact behind it.
+    `ground`), named, rolled or next_working_day. `cause` is the key of the fact behind it. A date is one date, also the
+    first, of which a part is gone, and the last, of which a reading of the law may take the evening.
     """
 
     start: Instant
@@ -71,32 +73,60 @@ class _Closed(NamedTuple):
     stop: Stop
 
 
+Ending = Literal["roll", "next_working_day", "counted"]
+"""With what a period counted in dates ends: with its last date, rolled on where that is closed; with the first working
+day after it; or with its last date as counted."""
+
+
 def walk(
     calendar: Calendar,
     start: Instant,
     span: Span,
     extensions: Sequence[tuple[int, str]] = (),
     stops: Sequence[Stop] = (),
-    ending: Literal["roll", "next_working_day"] = "roll",
+    ending: Ending = "roll",
+    *,
+    from_opening: bool = False,
+    to_closing: bool = False,
 ) -> Walk:
     """The steps of a period from its start. `extensions` are amounts with the key of the fact that brought each.
 
-    With `next_working_day` it ends with the first working day after the counted time. Raises OutOfCalendar.
+    `from_opening`: it is counted from the next opening; `to_closing`: its last date is over at 18:00. Raises
+    OutOfCalendar.
     """
+    if from_opening:
+        opening = calendar.opening(start)
+        walked = walk(calendar, opening, span, extensions, stops, ending, to_closing=to_closing)
+        return walked._replace(steps=(*_joined(list(off_hours(calendar, start, opening))), *walked.steps))
     parts = [_Part(span.amount, "period", ""), *(_Part(amount, "extension", cause) for amount, cause in extensions)]
     walked = _walk(calendar, start, span, parts, stops)
     if walked.remaining:
         return walked
-    unit = span.unit
     over = walked.steps[-1].end if walked.steps else start
     assert over is not None
     tail: list[Step] = []
     if ending == "next_working_day":
         tail = _until_open(calendar, over, "next_working_day")
-    elif walked.measure == "dates" and not calendar.is_open(calendar.ordinal(over - 1)):
-        assert unit != "statutory_days"
+    elif ending == "roll" and walked.measure == "dates" and not calendar.is_open(calendar.ordinal(over - 1)):
+        assert span.unit != "statutory_days"
         tail = _until_open(calendar, over, "rolled")
-    return walked._replace(steps=_joined([*walked.steps, *tail]))
+    steps = _joined([*walked.steps, *tail])
+    if to_closing and steps:
+        last = steps[-1]
+        assert last.end is not None
+        early = counting.before(calendar, last.end, CLOSING_TO_MIDNIGHT)
+        steps = (*steps[:-1], msgspec.structs.replace(last, end=early))
+    return walked._replace(steps=steps)
+
+
+def until_rolled(calendar: Calendar, start: Instant, day: str, due: Instant) -> tuple[Step, ...]:
+    """The steps from `start` to the end of a named date, such as 2026-11-07, or, where it is closed, of the first
+    working one, at `due`."""
+    over = calendar.midnight(date.fromisoformat(day).toordinal() + 1)
+    if over == due:
+        return (Step(start, due, 0, "named"),)
+    named = [Step(start, over, 0, "named")] if over > start else []
+    return (*named, *_until_open(calendar, max(over, start), "rolled"))
 
 
 def off_hours(calendar: Calendar, start: Instant, end: Instant) -> tuple[Step, ...]:
@@ -155,7 +185,9 @@ def _in_dates(calendar: Calendar, start: Instant, unit: str, parts: Sequence[_Pa
 def _spent(stretches: Iterator[_Stretch], parts: Sequence[_Part], measure: Measure) -> Walk:
     """Goes along the stretches until the parts are used up, or to one without an end."""
     budget = sum(part.amount for part in parts)
-    left = [part for part in parts if part.amount]
+    waiting = [part for part in reversed(parts) if part.amount]
+    part = waiting.pop() if waiting else _Part(0, "", "")
+    left = part.amount
     steps: list[Step] = []
     for stretch in stretches if left else ():
         if stretch.why:
@@ -165,20 +197,19 @@ def _spent(stretches: Iterator[_Stretch], parts: Sequence[_Part], measure: Measu
             continue
         begin: int | None = stretch.start
         while left and begin is not None and begin != stretch.end:
-            part = left[0]
-            took = 1
-            end = stretch.end
+            took, end = 1, stretch.end
             if measure == "time":
-                took = part.amount if stretch.end is None else min(part.amount, stretch.end - begin)
+                took = left if stretch.end is None else min(left, stretch.end - begin)
                 end = begin + took
             steps.append(Step(begin, end, took, part.why, cause=part.cause))
             begin = end
-            left[0] = part._replace(amount=part.amount - took)
-            if not left[0].amount:
-                left.pop(0)
+            left -= took
+            if not left and waiting:
+                part = waiting.pop()
+                left = part.amount
         if not left:
             break
-    return Walk(_joined(steps), measure, budget, sum(part.amount for part in left))
+    return Walk(_joined(steps), measure, budget, left + sum(part.amount for part in waiting))
 
 
 def _joined(steps: list[Step]) -> tuple[Step, ...]:

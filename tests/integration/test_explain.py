@@ -16,7 +16,7 @@ from services.chassis import clock
 from services.chassis.settings import Settings
 from services.cli.explain import Asked, from_system
 from services.intake.app import build_app as build_intake
-from services.rules.explain_text import in_words
+from services.rules.explain_text import as_json, in_words
 from services.rules.instants import instant
 from services.rules.tenants import Tenant
 from services.sla_timer.app import build_app as build_sla_timer
@@ -107,7 +107,7 @@ async def test_publisher_is_told_why_of_its_own_cases(
 
         told = await ask(headers={"Accept": "text/plain"}, params={"lang": "en"})
         assert told.headers["content-type"].startswith("text/plain")
-        assert "Counted so far: 2 dates of 7 dates; 5 dates left\n" in told.text
+        assert "Counted so far: 2 days of 7 days; 5 days left\n" in told.text
         assert "남은 기간 5일" in (await ask(headers={"Accept": "text/plain"})).text
 
         # The rules that were read once go on with what the log enacts later.
@@ -124,9 +124,24 @@ async def test_publisher_is_told_why_of_its_own_cases(
         assert (await ask("nobody")).status_code == 401
         assert (await ask(params={"lang": "fr"})).status_code in (400, 422)
 
+        # A promise that never began says why not.
+        (never,) = (await ask(promise="statutory-objection")).json()["explanations"]
+        assert (never["state"], [row["why"] for row in never["obstacles"]]) == ("unstarted", ["never_happened"])
+
+        # All of it was recorded on Thursday: nothing was known on Monday, in hindsight the petition was there.
+        monday = {"at": MONDAY}
+        assert (await ask(params=monday)).status_code == 404
+        (then,) = (await ask(params={**monday, "hindsight": "true"})).json()["explanations"]
+        assert (then["state"], then["remaining"]) == ("open", 0)
+        assert (await ask(params={"at": THURSDAY})).json()["explanations"][0]["state"] == "suspended"
+        assert (await ask(params={"at": "2026-11-05T10:00:00"})).status_code in (400, 422)
+
         monkeypatch.setenv("NATS_URL", settings("test").nats_url)
         monkeypatch.setenv("DATABASE_URL", settings("test").database_url)
-        (found,) = await from_system(Asked("seoul", "s-1", "statutory-period"), None)
+        question = Asked("seoul", "s-1", "statutory-period")
+        (found,) = await from_system(question, None)
         assert in_words(found, "ko") == (await ask(headers={"Accept": "text/plain"})).text
-        (before,) = await from_system(Asked("seoul", "s-1", "statutory-period"), instant(MONDAY))
-        assert (before.state, before.remaining) == ("open", 0)
+        with pytest.raises(ValueError, match="nothing is known"):
+            await from_system(question, instant(MONDAY))
+        (before,) = await from_system(question, instant(MONDAY), hindsight=True)
+        assert as_json(before) == then

@@ -14,7 +14,9 @@ from test_cli import gihan
 from test_fold_properties import END, START, TENANTS, histories, rules_of
 
 from services.cli.explain import Asked, from_events
-from services.rules.explain import Cause, Explanation, adds_up, explain
+from services.rules.answer import Answer
+from services.rules.course import read
+from services.rules.explain import Explanation, adds_up, explain
 from services.rules.explain_text import as_json, in_words
 from services.rules.facts import Event, Fact
 from services.rules.governing import work_out
@@ -25,11 +27,20 @@ EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "1000"))
 LAW = "statutory-period"
 
 
-def explained(promise: str, *events: Event, until: str | None = None, place: int = 0) -> Explanation:
-    """The explanation of a run of a promise in a story, by default of the first."""
+def answered(
+    promise: str, *events: Event, until: str | None = None, hindsight: bool = False, case: str = ""
+) -> tuple[Answer, ...]:
+    """What is said of a promise in a story, by default in the case of its first event."""
     first = events[0]
-    asked = Asked(first.tenant, first.case_id, promise)
-    return from_events(list(events), asked, None if until is None else at(until))[place]
+    asked = Asked(first.tenant, case or first.case_id, promise)
+    return from_events(list(events), asked, None if until is None else at(until), hindsight)
+
+
+def explained(promise: str, *events: Event, place: int = 0, **more: Any) -> Explanation:
+    """The explanation of a run of a promise in a story, by default of the first."""
+    one = answered(promise, *events, **more)[place]
+    assert isinstance(one, Explanation)
+    return one
 
 
 def step(one: Step) -> str:
@@ -89,20 +100,21 @@ def test_fourteen_days_with_a_supplement_in_korean() -> None:
     """4 to 9 November are out. 2 and 3 are two, 10 to 13 six, 16 to 20 eleven, and 25 is the fourteenth."""
     assert in_words(explained(LAW, *SUPPLEMENT), "ko").splitlines() == [
         "약속: 접수된 민원은 법에서 정한 처리기간 안에 결과가 나와야 합니다.",
-        "근거: 민원 처리에 관한 법률과 그 밖의 기간 규정 kr@2026-05-06 법 제17조부터 제19조까지"
-        " (anseong@1, 달력 kr@2026.1, 규칙 1)",
+        "근거: 민원 처리에 관한 법률과 그 밖의 기간 규정 법 제17조부터 제19조까지"
+        " (kr@2026-05-06, 헌장 anseong@1, 달력 kr@2026.1, 규칙 1)",
         "시작: 2026년 11월 2일(월) 10:00, 민원 접수 [desk/r1]",
-        "기간: 14일",
+        "기간: 14일, 쉬는 날은 빼고 셈",
         "정지: 보완 요구, 2026년 11월 4일(수) 10:00 ~ 2026년 11월 9일(월) 10:00,"
         " 시작한 날과 끝난 날 모두 뺌 [desk/s1, desk/s2]",
+        "법의 해석: 마지막 날은 24:00에 끝나는 것으로 봅니다; 정지가 시작된 날과 끝난 날은 모두 셈에서 뺍니다",
         "하나씩 세면:",
-        "  2026년 11월 2일(월) 10:00 ~ 2026년 11월 3일(화) 24:00: 2일을 셉니다",
-        "  2026년 11월 4일(수) 00:00 ~ 2026년 11월 9일(월) 24:00: 세지 않습니다 - 정지(보완 요구)",
-        "  2026년 11월 10일(화) 00:00 ~ 2026년 11월 13일(금) 24:00: 4일을 셉니다",
-        "  2026년 11월 14일(토) 00:00 ~ 2026년 11월 15일(일) 24:00: 세지 않습니다 - 주말입니다",
-        "  2026년 11월 16일(월) 00:00 ~ 2026년 11월 20일(금) 24:00: 5일을 셉니다",
-        "  2026년 11월 21일(토) 00:00 ~ 2026년 11월 22일(일) 24:00: 세지 않습니다 - 주말입니다",
-        "  2026년 11월 23일(월) 00:00 ~ 2026년 11월 25일(수) 24:00: 3일을 셉니다",
+        "  11월 2일(월) 10:00 ~ 11월 3일(화) 24:00: 2일을 셉니다",
+        "  11월 4일(수) 00:00 ~ 11월 9일(월) 24:00: 세지 않습니다 - 정지(보완 요구)",
+        "  11월 10일(화) 00:00 ~ 11월 13일(금) 24:00: 4일을 셉니다",
+        "  11월 14일(토) 00:00 ~ 11월 15일(일) 24:00: 세지 않습니다 - 주말입니다",
+        "  11월 16일(월) 00:00 ~ 11월 20일(금) 24:00: 5일을 셉니다",
+        "  11월 21일(토) 00:00 ~ 11월 22일(일) 24:00: 세지 않습니다 - 주말입니다",
+        "  11월 23일(월) 00:00 ~ 11월 25일(수) 24:00: 3일을 셉니다",
         "합계: 14일",
         "기한이 바뀜: 2026년 11월 19일(목) 24:00 → 정해지지 않음, 2026년 11월 4일(수) 10:00 보완 요구 [desk/s1]",
         "기한이 바뀜: 정해지지 않음 → 2026년 11월 25일(수) 24:00, 2026년 11월 9일(월) 10:00 보완 서류 도착 [desk/s2]",
@@ -116,19 +128,20 @@ def test_fourteen_days_with_a_supplement_in_english() -> None:
     """The same, as it stood while the papers were awaited."""
     assert in_words(explained(LAW, *SUPPLEMENT, until="11-05 10:00"), "en").splitlines() == [
         "The promise: A registered petition has its result before the handling period set by law is over.",
-        "Where it stands: Civil Petitions Treatment Act and related period rules kr@2026-05-06,"
-        " 법 제17조부터 제19조까지 (anseong@1, calendar kr@2026.1, rules 1)",
+        "Where it stands: Civil Petitions Treatment Act and related period rules, 법 제17조부터 제19조까지"
+        " (kr@2026-05-06, charter anseong@1, calendar kr@2026.1, rules 1)",
         "It began: Mon 2026-11-02 10:00, when the petition was received [desk/r1]",
-        "The period: 14 days",
-        "Suspended: waiting for papers, Wed 2026-11-04 10:00 to no end yet, both dates out in full [desk/s1]",
+        "The period: 14 days, days off do not count",
+        "Stopped: waiting for papers, Wed 2026-11-04 10:00, not over yet, both days left out in full [desk/s1]",
+        "As the law is read: the last day is over at 24:00; the days on which a stop begins and ends are both left out",
         "Step by step:",
-        "  Mon 2026-11-02 10:00 ~ Tue 2026-11-03 24:00: 2 dates counted",
-        "  Wed 2026-11-04 00:00 on: not counted - suspended (waiting for papers)",
-        "Counted so far: 2 dates of 14 dates; 12 dates left",
+        "  Mon 2026-11-02 10:00 ~ Tue 2026-11-03 24:00: 2 days counted",
+        "  from Wed 2026-11-04 00:00: not counted - stopped (waiting for papers)",
+        "Counted so far: 2 days of 14 days; 12 days left",
         "The date moved: from Thu 2026-11-19 24:00 to none, Wed 2026-11-04 10:00, when papers were asked for [desk/s1]",
         "Due: none while it stands still",
         "The date first told: Thu 2026-11-19 24:00",
-        "State: It stands still.",
+        "State: it stands still; once the papers arrive, the 12 days left go on.",
     ]
 
 
@@ -139,7 +152,7 @@ def test_working_hours_over_lunch() -> None:
         "11-02 12:00 > 11-02 13:00 skips break",
         "11-02 13:00 > 11-02 15:30 counts 2.5h period",
     ]
-    assert "2026년 11월 2일(월) 11:30 ~ 12:00: 30분을 셉니다" in in_words(one, "ko")
+    assert "11월 2일(월) 11:30 ~ 12:00: 30분을 셉니다" in in_words(one, "ko")
 
 
 def test_time_that_the_citizen_wanted() -> None:
@@ -171,7 +184,7 @@ def test_round_that_rolls_to_the_next_working_day() -> None:
         "11-08 00:00 > 11-22 00:00 counts 14 period",
         "11-24 00:00",
     )
-    assert "14일(역일) (2번째: 7일(역일)씩 2번)" in in_words(second, "ko")
+    assert "기간: 14일 (7일마다, 2번째), 쉬는 날도 셈" in in_words(second, "ko")
 
 
 def test_month_that_ends_where_there_is_no_such_date() -> None:
@@ -258,7 +271,9 @@ def test_holiday_declared_late_is_named_and_the_date_first_told_is_kept() -> Non
 
 def test_clock_that_a_breach_started_names_the_broken_promise() -> None:
     one = explained("mapo-late-explained", received(tenant="mapo"), until="11-11 09:30")
-    assert one.started_by == Cause("deadline.breached", at("11-11 00:00"), promise=LAW)
+    cause = one.started_by
+    assert (cause.type, short(cause.at), cause.promise) == ("deadline.breached", "11-11 00:00", LAW)
+    assert "when this promise was broken: “A registered petition has its result" in in_words(one, "en")
     assert steps(one) == [
         "11-11 00:00 > 11-11 09:00 skips outside_hours",
         "11-11 09:00 > 11-11 10:00 counts 1h period",
@@ -309,7 +324,7 @@ def test_every_run_of_a_random_case_adds_up_at_every_moment(tenant: str, facts: 
     clock = min(START + hour * HOUR, END)
     known = tuple(fact for fact in numbered if fact.time <= clock)
     deadlines = work_out(known, clock, rules_of(tenant)).deadlines
-    found = explain(known, clock, rules_of(tenant))
+    found = explain(read(known, clock, rules_of(tenant)))
     assert {(one.promise, one.occurrence): (one.due, one.state) for one in found} == {
         key: (deadline.due, deadline.state) for key, deadline in deadlines.items()
     }
@@ -355,12 +370,22 @@ def test_command_explains_a_file(file: Path) -> None:
     }
 
 
+def test_command_tells_what_was_known_then_from_what_is_known_now(file: Path) -> None:
+    """The answer of the 4th was recorded on the 9th."""
+    late = {**PETITION, "id": "d1", "type": "complaint.completed", "time": "2026-11-04T10:00:00+09:00", "data": {}}
+    late["recordedtime"] = "2026-11-09T10:00:00+09:00"
+    file.write_text("\n".join(json.dumps(row) for row in (PETITION, late)) + "\n", encoding="utf-8")
+    asked = ("explain", "anseong/c1", "anseong-inquiry", "--file", file, "--at", "2026-11-06T10:00:00+09:00", "--json")
+    assert json.loads(gihan(*asked).output)["state"] == "broken"
+    assert json.loads(gihan(*asked, "--hindsight").output)["state"] == "met"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["anseong"], "TENANT/CASE"),
         (["anseong/c2"], "nothing is known of this case"),
-        (["anseong/c1", "anseong-unheard-of"], "no such deadline"),
+        (["anseong/c1", "anseong-unheard-of"], "no promise of this name"),
         (["anseong/c1", "--at", "2026-11-01T10:00:00+09:00"], "nothing is known of this case"),
         (["anseong/c1", "--lang", "fr"], "ko or en"),
     ],
