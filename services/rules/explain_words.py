@@ -72,7 +72,6 @@ EVENTS: Words = {
     "consultation.extended": ("협의 기간 연장", "those who were asked got longer to answer"),
     "consultation.answered": ("협의 회신", "those who were asked answered"),
     "disclosure.fee_asked": ("수수료 고지", "a fee was asked for"),
-    "disclosure.fee_paid": ("수수료 납부", "the fee was paid"),
     "outage.declared": ("전산 장애 공고", "a failure of the system was declared"),
     "outage.lifted": ("전산 복구 공고", "the system was declared up again"),
     "force_majeure.declared": ("불가항력 공고", "force majeure was declared"),
