@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from contracts import files
+from contracts.streams import PARTITIONS
 from deploy.embedded import Embedded, data_folder, environment_of
 from services.chassis import logs
 from services.chassis.logs import OperatorError
@@ -168,15 +169,18 @@ def explain(
 @app.command()
 def replay(
     verify: Annotated[bool, typer.Option("--verify", help="Compare the live projection with the log.")] = False,
+    anew: Annotated[bool, typer.Option("--rebuild", help="Fold the log beside the live projection, and swap.")] = False,
+    partition: Annotated[int | None, typer.Option(min=0, max=15, help="Rebuild this one alone.")] = None,
     until: Annotated[str | None, typer.Option(help="RFC 3339: the state as it was known then.")] = None,
     case: Annotated[str | None, typer.Option(help="TENANT/CASE: its facts, decisions and standing.")] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the log alone says: reads, and changes nothing. --verify ends with 1 where anything differs."""
+    """What the log alone says. Publishes nothing; only --rebuild writes, and into the projection alone. --verify ends
+    with 1 where anything differs."""
     with _plain_errors():
-        if verify == bool(until or case):
-            raise ValueError("give one of --verify, --until and --case (the last two may go together)")
+        if [verify, anew, bool(until or case)].count(True) != 1:
+            raise ValueError("give one of --verify, --rebuild, --until and --case (the last two may go together)")
         moment = None if until is None else instants.instant(until)
         logs.configure("replay", "critical")
         there = data or data_folder()
@@ -185,7 +189,10 @@ def replay(
         )
         if verify:
             raise typer.Exit(asyncio.run(replays.show_verdicts(settings, as_json)))
-        if case is not None:
+        if anew:
+            numbers = range(PARTITIONS) if partition is None else [partition]
+            asyncio.run(replays.show_rebuilt(settings, numbers, as_json))
+        elif case is not None:
             asyncio.run(replays.show_case(settings, explaining.asked(case, ""), moment, as_json))
         else:
             assert moment is not None

@@ -1,7 +1,8 @@
 """`gihan replay`: what CASES alone says, beside what the running system holds.
 
 The one rule: it reads. NATS lets its user publish nothing but requests to read, PostgreSQL refuses its session every
-write, and what it finds rests on the log, the files and the same rules as the live fold.
+write, and what it finds rests on the log, the files and the same rules as the live fold. (`--rebuild`, in a file of
+its own, writes into the projection alone.)
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.cli.explain import Asked
 from services.cli.folded import Folded, Place, Standing, Told, digest, folded, plain, whole
+from services.cli.rebuild import rebuild
 from services.cli.simulate import Zones
 from services.rules import instants
 from services.rules.instants import Instant
@@ -300,6 +302,14 @@ async def show_verdicts(settings: Settings, as_json: bool) -> int:
     else:
         print(f"all  live {live}  folded {again}  {'equal' if live == again else 'DIFFERENT'}")
     return int(live != again)
+
+
+async def show_rebuilt(settings: Settings, numbers: Sequence[int], as_json: bool) -> None:
+    """Rebuilds partitions, and prints for each partition how many live rows were other than the log says."""
+    async for row in rebuild(settings, numbers):
+        words = f"cases {row.cases:>6}  decisions {row.decisions:>6}  enacted {row.enacted:>3}"
+        line = f"partition {row.partition:>2}  sequence {row.sequence:>8}  mended: {words}"
+        print(json.dumps(row._asdict()) if as_json else line, flush=True)
 
 
 async def show_known(settings: Settings, until: Instant, as_json: bool) -> None:

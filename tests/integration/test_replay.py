@@ -1,5 +1,6 @@
 """Replay on real servers: what the log alone says is what the live system holds, and reading it changes nothing."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,10 +14,15 @@ from test_sla_timer import MONDAY, Eventually, Log, _all_sent, _folded_to_end, _
 from contracts.streams import STREAMS, partition
 from deploy import provision
 from services.chassis import clock, postgres
+from services.chassis.cursor import read_up_to
 from services.chassis.settings import Settings
 from services.cli import replay
+from services.cli.rebuild import NotRebuilt, rebuild
 from services.cli.replay import Verdict
-from services.rules.instants import instant
+from services.rules.instants import MINUTE, instant
+from services.rules.state import Decision
+from services.sla_timer import folder
+from services.sla_timer.messages import decision_message
 
 CITIES = ("anseong", "mapo", "seoul", "yeonje", "miryang")
 THURSDAY = "2026-04-09T10:30:00+09:00"
@@ -63,47 +69,97 @@ async def test_the_fold_from_the_log_is_the_live_projection(
     assert total["equal"] is True
 
 
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (
-            "update sla_timer.cases set next_at = next_at + 1 where tenant = 'mapo' and case_id = 'p0'",
-            "case mapo/p0: /4",
-        ),
-        (
-            "update sla_timer.cases set state = replace(convert_from(state, 'UTF8'), 'suggestion', 'inquiry')::bytea "
-            "where tenant = 'mapo' and case_id = 'p0'",
-            'case mapo/p0: /0/facts/0/data/kind: live "inquiry", folded "suggestion"',
-        ),
-        (
-            "delete from sla_timer.cases where tenant = 'mapo' and case_id = 'p0'",
-            "case mapo/p0: all of it: live nothing",
-        ),
-        (
-            "update sla_timer.decisions set at = at + 1 where lane = {p} and number = 2",
-            "decision {p}-2: /at: live",
-        ),
-        (
-            'update sla_timer.decisions set body = replace(convert_from(body, \'UTF8\'), \'"rules":"1"\', \'"rules":"0"\')::bytea '
-            "where lane = {p} and number = 1",
-            'decision {p}-1: /body/data/rules: live "0", folded "1"',
-        ),
-        ("delete from sla_timer.decisions where lane = {p} and number = 3", "decision {p}-3: all of it: live nothing"),
-        ("update sla_timer.partitions set clock = clock + 1 where partition = {p}", "the place: /clock: live"),
-        ("update sla_timer.partitions set ticks = ticks + 1 where partition = {p}", "the place: /ticks: live"),
-    ],
-)
-async def test_every_difference_is_named(
-    played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, damage: str, words: str
+DAMAGE = {
+    "update sla_timer.cases set next_at = next_at + 1 where (tenant, case_id) = ('mapo', 'p0')": "case mapo/p0: /4",
+    "update sla_timer.cases set state = replace(convert_from(state, 'UTF8'), 'suggestion', 'inquiry')::bytea "
+    "where (tenant, case_id) = ('mapo', 'p0')": (
+        'case mapo/p0: /0/facts/0/data/kind: live "inquiry", folded "suggestion"'
+    ),
+    "delete from sla_timer.cases where (tenant, case_id) = ('mapo', 'p0')": "case mapo/p0: all of it: live nothing",
+    "update sla_timer.decisions set at = at + 1 where lane = {p} and number = 2": "decision {p}-2: /at: live",
+    "update sla_timer.decisions set body = replace(convert_from(body, 'UTF8'), '@1', '@2')::bytea "
+    "where lane = {p} and number = 1": 'decision {p}-1: /body/data/charter: live "',
+    "delete from sla_timer.decisions where lane = {p} and number = 3": "decision {p}-3: all of it: live nothing",
+    "update sla_timer.partitions set clock = clock + 1 where partition = {p}": "the place: /clock: live",
+    "update sla_timer.partitions set ticks = ticks + 1 where partition = {p}": "the place: /ticks: live",
+    "insert into sla_timer.enacted values ({p}, 1, '{{}}')": "the enacting event at 1",
+}
+"""What may go wrong in the tables of one partition, and how it is said."""
+
+
+async def test_every_difference_is_named_and_mended(
+    played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, nc: Client, eventually: Eventually
 ) -> None:
-    """One changed column in one table is found, and said in words."""
+    """One changed row is found and said in words, beside a running sla_timer; a rebuild mends it, and nothing goes out
+    again."""
     number = partition("mapo", "p0")
-    changed = await pool.execute(damage.format(p=number))
-    assert changed.endswith(" 1")
-    found = await verdicts(settings("replay"))
-    different = {verdict.partition: verdict.difference for verdict in found if verdict.difference}
-    assert list(different) == [number]
-    assert different[number].startswith(words.format(p=number))
+    end = (await nc.jetstream().stream_info("SLA")).state.last_seq
+    for damage, words in DAMAGE.items():
+        assert (await pool.execute(damage.format(p=number))).endswith(" 1")
+        found = await verdicts(settings("replay"))
+        assert [v.partition for v in found if v.difference] == [number], damage
+        assert found[number].difference.startswith(words.format(p=number))
+        mended = [row async for row in rebuild(settings("replay"), [number, number ^ 1])]
+        assert {row.partition for row in mended if row.cases or row.decisions or row.enacted} <= {number}
+        assert not any(verdict.difference for verdict in await verdicts(settings("replay"))), damage
+    # The folder took the partition up again from the mended rows, and goes on.
+    log = next(log for log in played if (log.tenant, log.case) == ("mapo", "p0"))
+    await log.state("complaint.withdrawn", THURSDAY)
+    await eventually(lambda: _folded_to_end(nc, pool), 30)
+    await eventually(lambda: _all_sent(pool), 30)
+    emitted = await log.emitted(0)
+    assert len({event["id"] for event in emitted}) == len(emitted)
+    assert [event for event in emitted if event["type"] == "deadline.voided"]
+    assert not any(verdict.difference for verdict in await verdicts(settings("replay")))
+    assert (await nc.jetstream().stream_info("SLA")).state.last_seq < end + 20
+
+
+async def test_a_rebuild_under_traffic_loses_and_repeats_nothing(
+    played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, nc: Client, eventually: Eventually
+) -> None:
+    """While facts and ticks come, every partition changes places; afterwards everything is as the log says, once."""
+    await pool.execute("update sla_timer.cases set open_deadlines = open_deadlines + 1")
+    stop = asyncio.Event()
+
+    async def traffic() -> int:
+        stated = 0
+        while not stop.is_set():
+            for log in [Log(nc, pool, tenant, f"t{stated}") for tenant in CITIES]:
+                await log.state("complaint.received", THURSDAY, channel="web", kind="suggestion")
+            stated += 1
+            await clock.step(pool, instant(THURSDAY) + stated * MINUTE)
+        return stated
+
+    traffic_task = asyncio.create_task(traffic())
+    mended = [row async for row in rebuild(settings("replay"))]
+    stop.set()
+    stated = await traffic_task
+    assert stated > 3
+    assert sum(row.cases for row in mended) >= len(played)
+    await eventually(lambda: _folded_to_end(nc, pool), 60)
+    await eventually(lambda: _all_sent(pool), 60)
+    assert not any(verdict.difference for verdict in await verdicts(settings("replay")))
+    ids = [json.loads(entry.data)["id"] async for entry in read_up_to(nc, "SLA", 10**9, subject="sla.>")]
+    assert len(ids) == len(set(ids)) == await pool.fetchval("select count(*) from sla_timer.decisions")
+    assert await pool.fetchval("select count(*) from pg_namespace where nspname = 'sla_timer_rebuild'") == 0
+
+
+async def test_what_sla_holds_is_never_contradicted(
+    played: list[Log],
+    settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    pool: asyncpg.Pool,
+) -> None:
+    """A program that decides otherwise than what is published changes nothing, and says so."""
+    before = await pool.fetch("select * from sla_timer.decisions order by lane, number")
+
+    def otherwise(decision: Decision, *rest: Any) -> tuple[str, bytes]:
+        return decision_message(decision._replace(at=decision.at + 1), *rest)
+
+    monkeypatch.setattr(folder, "decision_message", otherwise)
+    with pytest.raises(NotRebuilt, match="decides otherwise than what SLA holds"):
+        _ = [row async for row in rebuild(settings("replay"))]
+    assert await pool.fetch("select * from sla_timer.decisions order by lane, number") == before
 
 
 async def test_the_server_refuses_every_publish_of_replay(
