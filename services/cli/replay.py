@@ -315,17 +315,22 @@ async def show_rebuilt(settings: Settings, numbers: Sequence[int], as_json: bool
 async def show_known(settings: Settings, until: Instant, as_json: bool) -> None:
     """Prints the cases as known at an instant: a JSON object a line, or a line for each tenant."""
     zones = Zones()
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    cases: dict[str, Counter[str]] = defaultdict(Counter)
+    deadlines: dict[str, Counter[str]] = defaultdict(Counter)
     async for found in known(settings, until, range(PARTITIONS)):
         for _, case in sorted(found.world.cases.items()):
             if as_json:
                 print(json.dumps(standing_of(case, zones[case.tenant]), ensure_ascii=False))
-            counts[case.tenant].update(["closed" if case.closed else "open"])
-            counts[case.tenant].update(f"{deadline.state} deadlines" for deadline in case.deadlines)
+            cases[case.tenant]["closed" if case.closed else "open"] += 1
+            deadlines[case.tenant].update(deadline.state for deadline in case.deadlines)
     if not as_json:
-        for tenant, counted in sorted(counts.items()):
-            print(f"{tenant:<10} " + ", ".join(f"{number} {what}" for what, number in sorted(counted.items())))
-        print(f"{len(counts)} tenants were known by then.")
+        for tenant in sorted(cases):
+            print(f"{tenant:<10} cases {_counted(cases[tenant])}; deadlines {_counted(deadlines[tenant]) or 'none'}")
+        print(f"{sum(map(Counter.total, cases.values()))} cases were known by then.")
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in sorted(counts.items()))
 
 
 async def show_case(settings: Settings, asked: Asked, until: Instant | None, as_json: bool) -> None:

@@ -114,6 +114,16 @@ async def test_every_difference_is_named_and_mended(
     assert (await nc.jetstream().stream_info("SLA")).state.last_seq < end + 20
 
 
+async def test_a_step_in_several_transactions_is_waited_for(
+    played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an event is folded in part, decisions stand beyond the place: nothing is compared then."""
+    await pool.execute("update sla_timer.decisions set cause_sequence = 10 ^ 9 where lane = 3 and number = 1")
+    monkeypatch.setattr(replay, "STEP_SECONDS", 0.5)
+    with pytest.raises(replay.NotFolded, match="Partition 3 has been within one event"):
+        await verdicts(settings("replay"))
+
+
 async def test_a_rebuild_under_traffic_loses_and_repeats_nothing(
     played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, nc: Client, eventually: Eventually
 ) -> None:
