@@ -57,9 +57,9 @@ async def verdicts(settings: Settings) -> list[Verdict]:
 
 
 async def test_the_fold_from_the_log_is_the_live_projection(
-    played: list[Log], settings: Callable[..., Settings], capsys: pytest.CaptureFixture[str]
+    played: list[Log], settings: Callable[..., Settings], capsys: pytest.CaptureFixture[str], pool: asyncpg.Pool
 ) -> None:
-    """Every partition has the same hash live and from the log."""
+    """Every partition has the same hash live and from the log, and the command ends with 1 where one has not."""
     assert await replay.show_verdicts(settings("replay"), as_json=True) == 0
     *rows, total = map(json.loads, capsys.readouterr().out.splitlines())
     assert [row["partition"] for row in rows] == list(range(16))
@@ -67,6 +67,11 @@ async def test_the_fold_from_the_log_is_the_live_projection(
     assert sum(row["cases"] for row in rows) == len(played)
     assert sum(row["decisions"] for row in rows) > 100
     assert total["equal"] is True
+    await pool.execute("update sla_timer.partitions set ticks = ticks + 1 where partition = 5")
+    assert await replay.show_verdicts(settings("replay"), as_json=False) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("DIFFERENT") == 2  # the partition, and all together
+    assert "the place: /ticks: live" in printed
 
 
 DAMAGE = {
@@ -99,6 +104,7 @@ async def test_every_difference_is_named_and_mended(
         found = await verdicts(settings("replay"))
         assert [v.partition for v in found if v.difference] == [number], damage
         assert found[number].difference.startswith(words.format(p=number))
+        assert found[number].live != found[number].folded
         mended = [row async for row in rebuild(settings("replay"), [number, number ^ 1])]
         assert {row.partition for row in mended if row.cases or row.decisions or row.enacted} <= {number}
         assert not any(verdict.difference for verdict in await verdicts(settings("replay"))), damage
