@@ -170,7 +170,7 @@ def explain(
 def replay(
     verify: Annotated[bool, typer.Option("--verify", help="Compare the live projection with the log.")] = False,
     anew: Annotated[bool, typer.Option("--rebuild", help="Fold the log beside the live projection, and swap.")] = False,
-    partition: Annotated[int | None, typer.Option(min=0, max=15, help="Rebuild this one alone.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, max=15, help="--verify or --rebuild this one alone.")] = None,
     until: Annotated[str | None, typer.Option(help="RFC 3339: the state as it was known then.")] = None,
     case: Annotated[str | None, typer.Option(help="TENANT/CASE: its facts, decisions and standing.")] = None,
     data: Data = None,
@@ -187,10 +187,10 @@ def replay(
         settings = Settings.from_env(
             "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
         )
+        numbers = range(PARTITIONS) if partition is None else [partition]
         if verify:
-            raise typer.Exit(asyncio.run(replays.show_verdicts(settings, as_json)))
+            raise typer.Exit(asyncio.run(replays.show_verdicts(settings, numbers, as_json)))
         if anew:
-            numbers = range(PARTITIONS) if partition is None else [partition]
             asyncio.run(replays.show_rebuilt(settings, numbers, as_json))
         elif case is not None:
             asyncio.run(replays.show_case(settings, explaining.asked(case, ""), moment, as_json))

@@ -127,8 +127,8 @@ class Verdict(NamedTuple):
     difference: str
 
 
-async def verify(settings: Settings) -> AsyncIterator[Verdict]:
-    """Compares each partition of the live projection with its fold from CASES up to the same place."""
+async def verify(settings: Settings, numbers: Sequence[int] = range(PARTITIONS)) -> AsyncIterator[Verdict]:
+    """Compares partitions of the live projection with their fold from CASES up to the same place."""
     library = Library(files.read())
     nc = await broker.connect(settings)
     try:
@@ -136,7 +136,7 @@ async def verify(settings: Settings) -> AsyncIterator[Verdict]:
         try:
             # A snapshot stays open while the log is folded beside it.
             await connection.execute("set idle_in_transaction_session_timeout = 0")
-            for number in range(PARTITIONS):
+            for number in numbers:
                 yield await _verify(nc, connection, library, number)
         finally:
             await connection.close()
@@ -280,10 +280,10 @@ def standing_of(case: Case, zone: ZoneInfo) -> dict[str, Any]:
 # -- the command --------------------------------------------------------------------------------------------------
 
 
-async def show_verdicts(settings: Settings, as_json: bool) -> int:
+async def show_verdicts(settings: Settings, numbers: Sequence[int], as_json: bool) -> int:
     """Prints each partition's verdict and the hash of all; returns 1 where any differs."""
     verdicts = []
-    async for verdict in verify(settings):
+    async for verdict in verify(settings, numbers):
         verdicts.append(verdict)
         if as_json:
             print(json.dumps(verdict._asdict(), ensure_ascii=False), flush=True)
