@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
 from services.chassis import broker
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -77,6 +78,7 @@ class Outbox:
         for lane in self._lanes:
             await self._settle(nc, pool, lane)
         while True:
+            await failpoint("relay.before_pass")
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
             if not busy and not self._stands:
@@ -85,6 +87,7 @@ class Outbox:
                 self._waiting_since = time.monotonic()
             for lane in busy:
                 await self._publish(nc, pool, lane)
+                await failpoint("relay.after_lane")
             part.beat()
             if not busy:
                 try:
@@ -132,6 +135,7 @@ class Outbox:
         except (broker.BatchRefused, broker.BatchUnknown):
             await self._settle(nc, pool, lane)
             return
+        await failpoint("relay.after_publish")
         await self._sent(pool, lane, rows[-1]["number"], chain, sequence)
 
     async def _settle(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
@@ -142,12 +146,13 @@ class Outbox:
             lane,
             b"",
         )
+        # Read before the marker: another instance's relay may write both in between, and then the marker is ahead.
+        state = await self._state(pool, lane)
         found = await broker.last_message(nc, self._stream, self._mark(lane))
         if found is None:
             return
         sequence, body = found
         marker = json.loads(body)
-        state = await self._state(pool, lane)
         if marker["last"] < state["sent"]:
             raise ChainBroken(
                 f"{self._stream} lane {lane}: the log ends at {marker['last']}, but {state['sent']} was sent: "
@@ -173,6 +178,7 @@ class Outbox:
                 f"{self._stream} lane {lane}: the log holds other messages up to {last} than this outbox; "
                 "find out which of the two belongs here before starting again"
             )
+        await failpoint("relay.before_settle")
         await self._sent(pool, lane, last, chain, sequence)
 
     async def _state(self, pool: asyncpg.Pool, lane: int) -> asyncpg.Record:
@@ -182,7 +188,8 @@ class Outbox:
 
     async def _sent(self, pool: asyncpg.Pool, lane: int, last: int, chain: bytes, sequence: int) -> None:
         await pool.execute(
-            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 WHERE lane = $1",  # noqa: S608
+            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 "  # noqa: S608
+            "WHERE lane = $1 AND sent <= $2",  # another instance's relay may have gone on meanwhile
             lane,
             last,
             chain,

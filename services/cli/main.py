@@ -15,10 +15,12 @@ from contracts import files
 from contracts.streams import PARTITIONS
 from deploy.embedded import Embedded, data_folder, environment_of
 from services.chassis import logs
+from services.chassis.failpoints import FAILPOINTS
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
+from services.cli import audit as auditing
 from services.cli import backtest as backtests
-from services.cli import calculate, charters, demo, running
+from services.cli import calculate, charters, demo, evidence, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
@@ -86,6 +88,16 @@ async def _provision(data: Path) -> dict[str, list[str]]:
     tenants = running.read_tenants()
     async with Embedded(data, tenants) as servers:
         return await running.provisioned(servers, tenants)
+
+
+@app.command("failpoints")
+def failpoints_command(as_json: AsJson = False) -> None:
+    """Where tests can make a service die, fail or stall: GIHAN_FAILPOINTS=name:kill|raise|sleep|stop[:p]."""
+    if as_json:
+        typer.echo(json.dumps([{"name": name, "at": at} for name, at in FAILPOINTS.items()]))
+        return
+    for name, at in FAILPOINTS.items():
+        typer.echo(f"{name:<30} {at}")
 
 
 @app.command()
@@ -197,6 +209,32 @@ def replay(
         else:
             assert moment is not None
             asyncio.run(replays.show_known(settings, moment, as_json))
+
+
+@app.command()
+def audit(
+    book: Annotated[
+        Path | None, typer.Option(help="JSON lines: what publishers were promised, what others saw.")
+    ] = None,
+    gateway: Annotated[Path | None, typer.Option(help="Folder of the development gateways' record.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder, to be searched for the book's canaries.")] = None,
+    settled: Annotated[bool, typer.Option(help="Everything is at rest: what is under way is wrong too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judges the running system, whose addresses are in the environment, from outside; ends with 1 where a guarantee
+    is broken. NATS_URL is best that of the user `replay`, who can only read."""
+    with _plain_errors():
+        lines = iter(()) if book is None else book.open(encoding="utf-8")
+        found = asyncio.run(
+            auditing.audit(Settings.from_env("replay"), evidence.Book.read(lines), gateway, data, settled)
+        )
+    if as_json:
+        rows = [violation._asdict() for violation in found.violations]
+        typer.echo(json.dumps({"violations": rows, "looked_at": found.looked_at}, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(auditing.in_words(found)))
+    if found.violations:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -13,6 +13,7 @@ import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.rules.instants import Instant
 from services.rules.state import Case, Decision
@@ -156,6 +157,7 @@ async def save(
     )
     if done != "UPDATE 1":
         raise Superseded(f"Partition {before.partition} has moved on under another folder.")
+    await failpoint("store.after_position")
     await connection.executemany(
         "insert into enacted (partition, sequence, body) values ($1, $2, $3)",
         [(before.partition, sequence, body) for sequence, body in enacting],
@@ -172,6 +174,7 @@ async def save(
         [case.id for case in cases],
         *([getattr(row, name) for row in kept] for name in Columns._fields),
     )
+    await failpoint("store.after_cases")
     await connection.execute(
         "insert into decisions (lane, number, subject, body, tenant, case_id, kind, promise, occurrence, "
         "due, at, cause_sequence) select $1, * from unnest($2::bigint[], $3::text[], $4::bytea[], $5::text[], "
