@@ -81,9 +81,9 @@ async def refill(pool: asyncpg.Pool, nc: Client, part: Part) -> int:
 
 
 def _gather(group: _Group, marker: Entry, before: Sequence[Entry]) -> None:
-    """Adds the batch that a marker closes; a fencing marker closes none."""
+    """Adds the batch that a marker closes; a fencing marker, or one that only fills a place, closes none."""
     content = json.loads(marker.data)
-    if "count" not in content or marker.subject.startswith(_PROVISION):
+    if not content.get("count") or marker.subject.startswith(_PROVISION):
         return
     instance = marker.subject.rpartition(".")[2]
     group.batches.append((instance, content["batch"], content["count"], marker.sequence))

@@ -545,6 +545,42 @@ async def _none(pool: asyncpg.Pool, table: str) -> bool:
     return not await pool.fetchval(f"SELECT count(*) FROM {table}")
 
 
+async def test_a_ledger_older_than_notices_heals(
+    world: World,
+    settings: Callable[..., Settings],
+    connect: Callable[[str], Awaitable[Client]],
+    eventually: Eventually,
+    pool: asyncpg.Pool,
+) -> None:
+    """A database put back as it was an hour ago: what was sent and assigned since then is known from NOTICES."""
+    nc = await connect("notifier")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await world.received()
+        await world.decide("deadline.breached", RUN)
+        await world.decide("remedy.proposed", OWED)
+        await eventually(world.quiet, 30)
+    tables = [row[0] for row in await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'notifier'")]
+    await pool.execute("CREATE SCHEMA copy")
+    for table in tables:
+        await pool.execute(f"CREATE TABLE copy.{table} AS TABLE notifier.{table}")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await world.received("c2")
+        await clock.step(pool, AFTER_HOLD)
+        await eventually(world.quiet, 30)
+    before = [await pool.fetch(query) for query in _LEDGER]
+    told, record = await world._stored("NOTICES", "notices.>"), world.gateway.record()
+    assert len(record) == 4
+    await pool.execute(f"TRUNCATE {', '.join(f'notifier.{table}' for table in tables)}")
+    for table in sorted(tables, key=lambda table: table == "attempts"):
+        await pool.execute(f"INSERT INTO notifier.{table} OVERRIDING SYSTEM VALUE SELECT * FROM copy.{table}")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await eventually(world.quiet, 30)
+        await eventually(lambda: _none(pool, "notifier.recovery"), 30)
+    assert [await pool.fetch(query) for query in _LEDGER] == before
+    assert await world._stored("NOTICES", "notices.>") == told
+    assert world.gateway.record() == record
+
+
 async def test_what_notices_does_not_tell_of_is_asked_after(
     world: World,
     settings: Callable[..., Settings],
