@@ -24,7 +24,7 @@ from services.chassis.clock import step
 from services.chassis.cursor import LogCursor
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault
-from services.intake import append
+from services.intake import append, refill
 from services.intake.app import build_app
 from services.intake.judge import Publisher, judge
 from services.intake.reserve import Batch, reserve
@@ -324,8 +324,10 @@ async def test_reservations_that_were_lost_come_back_from_the_log(
     nc: Client,
     pool: asyncpg.Pool,
     eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without its tables intake answers as before: first answers, owners, copies, and receipt numbers that go on."""
+    """Without its tables intake answers as before: first answers, owners, copies, and receipt numbers that go on, also
+    where the filling breaks off once."""
     web = http("web")
     opened = await post(web, complaint("l1", "l-1", notify_by="email", language="en"))
     report = event("l2", "fault.reported", "l-1", ground="unkind", officer="k1", text="불친절")
@@ -336,8 +338,18 @@ async def test_reservations_that_were_lost_come_back_from_the_log(
     fate = [await web.get(f"/v1/events/web/l{n}") for n in range(1, 7)]
     await pool.execute("truncate intake.reservations, intake.batches, intake.cases restart identity")
     await pool.execute("select setval('intake.receipt_numbers', 1)")
+    write, fails = refill._write, iter([False, True])
+
+    async def breaks_off(*arguments: Any) -> int:
+        if next(fails, False):
+            raise OSError("broken off")
+        return await write(*arguments)
+
+    monkeypatch.setattr(refill, "GROUP_MESSAGES", 1)
+    monkeypatch.setattr(refill, "_write", breaks_off)
     await start()
     await eventually(lambda: _is(pool.fetchval("select count(*) from intake.reservations"), 6), 30)
+    assert next(fails, None) is None
     assert [await pool.fetch(query) for query in (_RESERVED, "table read.subject_refs order by 2")] == known
     assert [(await web.get(f"/v1/events/web/l{n}")).json() for n in range(1, 7)] == [one.json() for one in fate]
     # The same, whoever's hash is gone: the first answer, and nothing is appended.

@@ -27,7 +27,9 @@ from services.chassis import clock, failpoints
 from services.chassis.health import Health
 from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Vault
+from services.notifier import recovery
 from services.notifier.app import Notifier
+from services.notifier.fold import Fold
 from services.notifier.gateways import EmailGateway, SmsGateway
 from services.rules.instants import HOUR, instant
 
@@ -491,8 +493,10 @@ async def test_a_lost_ledger_is_worked_out_anew_and_nothing_is_sent_again(
     connect: Callable[[str], Awaitable[Client]],
     eventually: Eventually,
     pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Messages, tasks and the outbox are as before; what was still held goes out once, in its time."""
+    """Messages, tasks and the outbox are as before, however often the working out breaks off; what was still held goes
+    out once, in its time."""
     nc = await connect("notifier")
     async with working(world, settings("notifier"), nc, Health("notifier")):
         await world.received()
@@ -524,6 +528,25 @@ async def test_a_lost_ledger_is_worked_out_anew_and_nothing_is_sent_again(
     assert len(receipts) == 1
 
     await _lose_ledger(pool)
+    with monkeypatch.context() as broken:
+        # The results are read and not yet kept, once; then only CASES is folded before it ends again.
+        note, fails = recovery._note_receipts, iter([True])
+
+        async def breaks_off(*arguments: Any) -> None:
+            if next(fails, False):
+                raise OSError("broken off")
+            await note(*arguments)
+
+        async def sleeps(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        broken.setattr(recovery, "_note_receipts", breaks_off)
+        broken.setattr(Fold, "follow_sla", sleeps)
+        async with working(world, settings("notifier"), nc, Health("notifier")):
+            await eventually(
+                lambda: pool.fetchval("SELECT sequence > 0 FROM notifier.position WHERE log = 'CASES'"), 30
+            )
+    assert not await _none(pool, "notifier.recovery")
     async with working(world, settings("notifier"), nc, Health("notifier")):
         await eventually(world.quiet, 30)
         await eventually(lambda: _none(pool, "notifier.recovery"), 30)
