@@ -242,6 +242,9 @@ class StoredEnvelope(Contract):
     datacontenttype: Literal["application/json"] | None = None
     recordedtime: Timestamp | None = Field(default=None, description="When intake recorded it.")
     case: CaseId | None = Field(default=None, description="The case that this copy concerns.")
+    receipt: str | None = Field(
+        default=None, max_length=40, description="The receipt number of the case, on the event that opened it."
+    )
     partition: Annotated[StrictInt, Field(ge=0, le=15)] | None = Field(default=None, description="Of a tick.")
     routes: list[CaseId] | None = Field(
         default=None, max_length=16, description="Of fact.voided: the cases that the fact taken back went to."

@@ -67,7 +67,7 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
             "notifier",
             (
                 *("notices.*.*.*.*", "mark.notices.*", "receipts.*.*", "feed.*.*"),
-                *_read("CASES", "SLA", "NOTICES"),
+                *_read("CASES", "SLA", "NOTICES", "RECEIPTS"),
             ),
         ),
     }

@@ -6,6 +6,7 @@ consumer here is ephemeral and acknowledges nothing; its own sequence numbers pr
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -18,6 +19,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 EXPIRES_SECONDS = 10.0
 HEARTBEAT_SECONDS = 1.0
 INACTIVE_SECONDS = 30.0
+READ_MESSAGES = 2000
+READ_SECONDS = 1.0
 
 
 class Entry(NamedTuple):
@@ -162,3 +165,24 @@ class LogCursor:
         }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
+
+
+async def read_up_to(
+    nc: Client, stream: str, last: int, *, after: int = 0, subject: str | None = None
+) -> AsyncIterator[Entry]:
+    """The entries of a stream after the sequence `after`, up to `last` and no further; for reading a log as it stands.
+
+    Goes on from where it was when the consumer is lost. Ends early where the stream holds nothing more.
+    """
+    while after < last:
+        try:
+            async with LogCursor(nc, stream=stream, after=after, subject=subject) as cursor:
+                while cursor.pending:
+                    for entry in await cursor.read(READ_MESSAGES, READ_SECONDS):
+                        if entry.sequence > last:
+                            return
+                        after = entry.sequence
+                        yield entry
+                return
+        except (CursorStale, LogGap):
+            continue

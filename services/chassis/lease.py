@@ -18,20 +18,30 @@ from services.chassis.settings import Settings
 
 PING_SECONDS = 1.0
 
+_END_HOLDER = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7140 "
+    "AND objid = ($1::int::bigint & 4294967295)::oid AND objsubid = 2 "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 
 class Lease:
     """Holds the advisory lock named `name` until closed; `lost` is set when the session is gone.
 
-    `async with Lease(settings, name)` waits until the lock is free, and calls `waiting` each time that it is not.
+    `async with Lease(settings, name)` waits until the lock is free, and calls `waiting` each time that it is not; with
+    `evict` the session of its present holder is ended, who loses the lease as if its connection had broken.
     `generation` rises with every holder.
     """
 
-    def __init__(self, settings: Settings, name: str, waiting: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, settings: Settings, name: str, waiting: Callable[[], None] = lambda: None, evict: bool = False
+    ) -> None:
         self.name = name
         self.generation = 0
         self.lost = asyncio.Event()
         self._settings = settings
         self._waiting = waiting
+        self._evict = evict
         self._connection: asyncpg.Connection | None = None
         self._pinger: asyncio.Task[None] | None = None
 
@@ -40,10 +50,12 @@ class Lease:
         try:
             # A frozen holder must lose the lock: the server ends a session that stays silent.
             await connection.execute("SET idle_session_timeout = '5s'")
-            key = zlib.crc32(self.name.encode())
+            key = zlib.crc32(self.name.encode()) - 2**31
             # Not pg_advisory_lock: a wait inside the server could not be pinged.
-            while not await connection.fetchval("SELECT pg_try_advisory_lock(7140, $1)", key - 2**31):
+            while not await connection.fetchval("SELECT pg_try_advisory_lock(7140, $1)", key):
                 self._waiting()
+                if self._evict:
+                    await connection.execute(_END_HOLDER, key)
                 await asyncio.sleep(0.2)
             await failpoint("lease.after_lock")
             self.generation = await connection.fetchval(
@@ -54,6 +66,7 @@ class Lease:
         except BaseException:
             connection.terminate()
             raise
+        connection.add_termination_listener(lambda _: self.lost.set())
         self._pinger = asyncio.create_task(self._ping(), name=f"lease {self.name}")
         return self
 

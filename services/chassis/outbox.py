@@ -43,6 +43,8 @@ class Outbox:
         self._relay_table = relay_table
         self._mark = mark
         self._lanes = lanes
+        self._stands: dict[int, int] = {}
+        """Of lanes whose outbox is being worked out anew: the number up to which the log has them already."""
         self._wake = asyncio.Event()
         self._waiting_since: float | None = None
 
@@ -79,7 +81,7 @@ class Outbox:
             await failpoint("relay.before_pass")
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
-            if not busy:
+            if not busy and not self._stands:
                 self._waiting_since = None
             elif self._waiting_since is None:
                 self._waiting_since = time.monotonic()
@@ -96,12 +98,19 @@ class Outbox:
 
     async def _lanes_with_rows(self, pool: asyncpg.Pool) -> list[int]:
         rows = await pool.fetch(
-            f"SELECT r.lane FROM {self._relay_table} r WHERE EXISTS "  # noqa: S608 - constants
-            f"(SELECT 1 FROM {self._table} o WHERE o.lane = r.lane AND o.number > r.sent) ORDER BY r.lane"
+            f"SELECT r.lane, r.sent, (SELECT max(o.number) FROM {self._table} o WHERE o.lane = r.lane) AS last "  # noqa: S608
+            f"FROM {self._relay_table} r ORDER BY r.lane"
         )
-        return [row["lane"] for row in rows]
+        return [
+            row["lane"]
+            for row in rows
+            if row["last"] is not None and row["last"] >= max(row["sent"] + 1, self._stands.get(row["lane"], 0))
+        ]
 
     async def _publish(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
+        if self._stands.pop(lane, 0):
+            await self._settle(nc, pool, lane)
+            return
         state = await self._state(pool, lane)
         rows = await pool.fetch(
             f"SELECT number, subject, body FROM {self._table} WHERE lane = $1 AND number > $2 "  # noqa: S608
@@ -161,7 +170,8 @@ class Outbox:
             ):
                 chain, last = link(chain, row["body"]), row["number"]
         if last < marker["last"]:
-            # A projection younger than the log (a rebuild under way): wait until the fold has caught up.
+            # A projection younger than the log (its database was lost): nothing goes out until the fold has caught up.
+            self._stands[lane] = marker["last"]
             return
         if chain.hex() != marker["chain"]:
             raise ChainBroken(

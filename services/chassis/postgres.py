@@ -25,8 +25,11 @@ class DatabaseError(OperatorError):
     """PostgreSQL cannot be reached, or a migration does not fit what the database already holds."""
 
 
-async def connect_pool(settings: Settings, max_size: int = 8) -> asyncpg.Pool:
-    """A pool of 1 to `max_size` connections. Raises DatabaseError when PostgreSQL cannot be reached."""
+async def connect_pool(settings: Settings, max_size: int = 8, schema: str | None = None) -> asyncpg.Pool:
+    """A pool of 1 to `max_size` connections. Raises DatabaseError when PostgreSQL cannot be reached.
+
+    `schema` is where statements find tables that they name without one.
+    """
     try:
         return await asyncpg.create_pool(
             settings.database_url,
@@ -36,21 +39,25 @@ async def connect_pool(settings: Settings, max_size: int = 8) -> asyncpg.Pool:
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             max_inactive_connection_lifetime=300,
-            server_settings=_server_settings(settings.service),
+            server_settings=_server_settings(settings.service) | ({"search_path": schema} if schema else {}),
         )
     except _CONNECTION_ERRORS as error:
         raise _unreachable(error) from None
 
 
-async def connect(settings: Settings) -> asyncpg.Connection:
-    """A session of its own, for locks and listening; close it yourself. Raises DatabaseError as connect_pool."""
+async def connect(settings: Settings, read_only: bool = False) -> asyncpg.Connection:
+    """A session of its own, for locks and listening; close it yourself. Raises DatabaseError as connect_pool.
+
+    In a `read_only` one the server refuses to write.
+    """
     try:
         return await asyncpg.connect(
             settings.database_url,
             password=settings.database_password,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
-            server_settings=_server_settings(settings.service),
+            server_settings=_server_settings(settings.service)
+            | ({"default_transaction_read_only": "on"} if read_only else {}),
         )
     except _CONNECTION_ERRORS as error:
         raise _unreachable(error) from None

@@ -184,15 +184,18 @@ def _home(data: Path | None) -> Path:
 
 
 @asynccontextmanager
-async def _running(home: Path, tenants: Mapping[str, Tenant]) -> AsyncIterator[_Run]:
-    """Servers, gateways and services, a connection for every publishing system; all ended with the block."""
+async def _running(home: Path, tenants: Mapping[str, Tenant], at: Instant | None = None) -> AsyncIterator[_Run]:
+    """Servers, gateways and services, a connection for every publishing system; all ended with the block.
+
+    The clock stands at `at`, else at Monday morning.
+    """
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(Embedded(home / "data", tenants))
         await running.provisioned(servers, tenants, _monday(tenants))
         pool = await postgres.connect_pool(_settings(servers, "operator"))
         stack.push_async_callback(pool.close)
         # Before any service looks at it, so that nothing is dated in 1970.
-        await clock.step(pool, _monday(tenants) + 8 * HOUR)
+        await clock.step(pool, _monday(tenants) + 8 * HOUR if at is None else at)
         gihan = await stack.enter_async_context(running.start_services(servers, home, clock="stepped"))
         connections = {}
         for user in ("operator", *(permissions.publisher(*name) for name in permissions.publishers(tenants))):

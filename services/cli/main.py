@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 
 from contracts import files
-from deploy.embedded import Embedded, data_folder
+from contracts.streams import PARTITIONS
+from deploy.embedded import Embedded, data_folder, environment_of
+from services.chassis import logs
 from services.chassis.failpoints import FAILPOINTS
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
@@ -21,6 +23,7 @@ from services.cli import backtest as backtests
 from services.cli import calculate, charters, demo, evidence, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
+from services.cli import replay as replays
 from services.cli import simulate as simulation
 from services.rules import instants
 from services.rules.calendar import Calendar
@@ -176,6 +179,39 @@ def explain(
             with file.open("rb") as lines:
                 found = explaining.from_events(simulation.read_events(lines), asked, moment, hindsight)
     typer.echo(explaining.as_text(found, language, as_json), nl=False)
+
+
+@app.command()
+def replay(
+    verify: Annotated[bool, typer.Option("--verify", help="Compare the live projection with the log.")] = False,
+    anew: Annotated[bool, typer.Option("--rebuild", help="Fold the log beside the live projection, and swap.")] = False,
+    partition: Annotated[int | None, typer.Option(min=0, max=15, help="--verify or --rebuild this one alone.")] = None,
+    until: Annotated[str | None, typer.Option(help="RFC 3339: the state as it was known then.")] = None,
+    case: Annotated[str | None, typer.Option(help="TENANT/CASE: its facts, decisions and standing.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the log alone says. Publishes nothing; only --rebuild writes, and into the projection alone. --verify ends
+    with 1 where anything differs."""
+    with _plain_errors():
+        if [verify, anew, bool(until or case)].count(True) != 1:
+            raise ValueError("give one of --verify, --rebuild, --until and --case (the last two may go together)")
+        moment = None if until is None else instants.instant(until)
+        logs.configure("replay", "critical")
+        there = data or data_folder()
+        settings = Settings.from_env(
+            "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
+        )
+        numbers = range(PARTITIONS) if partition is None else [partition]
+        if verify:
+            raise typer.Exit(asyncio.run(replays.show_verdicts(settings, numbers, as_json)))
+        if anew:
+            asyncio.run(replays.show_rebuilt(settings, numbers, as_json))
+        elif case is not None:
+            asyncio.run(replays.show_case(settings, explaining.asked(case, ""), moment, as_json))
+        else:
+            assert moment is not None
+            asyncio.run(replays.show_known(settings, moment, as_json))
 
 
 @app.command()

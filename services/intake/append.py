@@ -28,6 +28,7 @@ from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault
 from services.intake.judge import Judged, Refusal
+from services.intake.refill import refill
 from services.intake.reserve import (
     Batch,
     CaseKey,
@@ -200,6 +201,7 @@ class Appender:
             try:
                 async with Lease(self._settings, f"intake/{self.instance}") as self._lease:
                     await self.check_log()
+                    await refill(self._pool, self._nc, self._part)
                     await self._serve()
             except Exception as error:
                 self._part.down(f"starts anew after {error_code(error)}: look at PostgreSQL, NATS and the log")

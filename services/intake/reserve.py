@@ -106,6 +106,7 @@ class _Entry:
 
     event: Judged
     waits: bool
+    opening: bool
     officer: str | None
     routes: list[str] | None
     personal: PersonalData
@@ -271,6 +272,7 @@ class _Reservation:
     def _decide(self, event: Judged) -> _Entry | None:
         """What becomes of a new event, apart from sealing it; a refused one is answered and dropped."""
         case = self._cases[event.tenant.id, event.case]
+        owned = case.owner
         try:
             waits = self._admit(event, case)
             officer, routes = self._officer(event), self._routes(event)
@@ -283,7 +285,8 @@ class _Reservation:
                     setattr(case, name, value)
                     case.changed = True
         self._remember(event.key, event.case, event.type, officer)
-        return _Entry(event, waits, officer, routes, personal_data(event.type, event.data))
+        opening = owned is None and case.owner is not None
+        return _Entry(event, waits, opening, officer, routes, personal_data(event.type, event.data))
 
     def _admit(self, event: Judged, case: _Case) -> bool:
         """Whether the event must wait for the opening of its case. Raises Refusal where it may not report on it."""
@@ -347,7 +350,7 @@ class _Reservation:
                 await self._vault.seal_staff(
                     self._conn, entry.event.tenant.id, entry.event.data.staff, entry.personal.staff
                 )
-            self._write_bodies(entry)
+            self._write_bodies(entry, case)
             if entry.subject_ref and not entry.waits and (case.subject_ref is None or _of_applicant(entry)):
                 case.subject_ref, case.person, case.changed = entry.subject_ref, entry.person, True
 
@@ -369,7 +372,7 @@ class _Reservation:
         case = self._cases[entry.event.tenant.id, entry.event.case]
         return entry.event.type == "applicant.updated" and case.person is not None
 
-    def _write_bodies(self, entry: _Entry) -> None:
+    def _write_bodies(self, entry: _Entry, case: _Case) -> None:
         event, tenant = entry.event, entry.event.tenant
         owner = entry.person or self._keys[tenant.id].seal
         refs = {path: self._sealing.text(tenant.id, owner, words) for path, words in entry.personal.texts.items()}
@@ -388,11 +391,13 @@ class _Reservation:
             **({"dataschema": schema_name(event.type, version)} if version > 1 else {}),
             "recordedtime": text(self._now, tenant.zone),
             **({"routes": entry.routes} if entry.routes is not None else {}),
+            # The citizen holds this number: it must outlive the database.
+            **({"receipt": case.receipt} if entry.opening else {}),
             "data": data,
         }
-        for number, case in route(event.type, tenant.id, event.case, data, entry.routes):
+        for number, name in route(event.type, tenant.id, event.case, data, entry.routes):
             entry.subjects.append(cases_subject(number, tenant.id, event.type))
-            entry.bodies.append(orjson.dumps({**stored, "case": case}))
+            entry.bodies.append(orjson.dumps({**stored, "case": name}))
 
     async def _write(self, entries: Sequence[_Entry], opened: set[CaseKey]) -> None:
         await self._sealing.write(self._conn)

@@ -27,6 +27,7 @@ from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch, watch_time
+from services.notifier import recovery
 from services.notifier.delivery import Courier
 from services.notifier.fold import Fold
 from services.notifier.gateways import EmailGateway, Gateway, SmsGateway
@@ -98,6 +99,7 @@ class Notifier:
             # A wrong master key shows here, before it could look as if nobody could be written to.
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
         await failpoint("notifier.after_lease")
+        await recovery.begin(ledger, self._nc, await self._clock.now())
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
         async with asyncio.TaskGroup() as group:
             group.create_task(_watch(lease))
@@ -134,6 +136,10 @@ class Notifier:
         while not fold.caught_up.is_set():
             part.beat()
             await wait(fold.caught_up, 1.0)
+        if ledger.recovery is not None:
+            now = await self._clock.now()
+            await ledger.release(now)
+            await ledger.end_recovery(now)
         while True:
             changed = ledger.changed
             now = await self._clock.now()

@@ -106,6 +106,7 @@ class Fold:
         found = [_decode(entry.data) for entry in entries if entry.subject.startswith("cases.")]
         facts = [self._known(fact) for fact in found if fact.tenant]
         async with self._ledger.writing(await self._clock.now()) as work:
+            work.folds("CASES", old)
             views = await work.views({_case(fact) for fact in facts if fact.case != ALL})
             before = dict(views)
             for fact in facts:
@@ -133,6 +134,7 @@ class Fold:
         decisions = [(self._known(_decode(body)), body) for body in found]
         await self._cases_up_to(max((pair[0].cause_sequence for pair in decisions), default=0), part)
         async with self._ledger.writing(await self._clock.now()) as work:
+            work.folds("SLA", old)
             views = await work.views({_case(decision) for decision, _ in decisions})
             for decision, body in decisions:
                 view = views[_case(decision)]
@@ -171,7 +173,7 @@ async def _apply(work: Work, consequence: Consequence, event: Event, view: CaseV
         case TaskWithdrawal():
             await work.withdraw(consequence)
         case Telling():
-            work.tell_publisher(consequence)
+            work.tell_publisher(consequence, event)
             return
     canonical(
         "folded",

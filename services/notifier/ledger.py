@@ -8,14 +8,14 @@ generation of the lease, so that a notifier that lost its place changes nothing.
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, cast
 
 import asyncpg
 import msgspec
 
-from contracts.streams import notices_subject, partition
+from contracts.streams import STREAMS, notices_subject, partition
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.chassis.outbox import Connection, Outbox
@@ -38,6 +38,8 @@ LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
 OPEN_STATES = ("pending", "sending", "unknown")
 
+RECEIPTS_KEPT = next(s.max_age_seconds for s in STREAMS if s.name == "RECEIPTS") * instants.SECOND
+
 CaseKey = tuple[str, str]
 
 
@@ -47,6 +49,31 @@ class Position(NamedTuple):
     sequence: int
     stream_id: str | None
     digest: bytes | None
+
+
+_UNANSWERED = (
+    "INSERT INTO notifier.attempts (key, number, means, repeated, started_at, outcome, code) "
+    "SELECT key, attempts, means, false, wanted_at, 'unanswered', 'ledger_lost' FROM notifier.notices "
+    "WHERE state = 'unknown'"
+)
+
+
+class Result(NamedTuple):
+    """What came of a message, as NOTICES tells: its state, when it was told, and the data of the event."""
+
+    tenant: str
+    case: str
+    state: str
+    at: Instant
+    data: Mapping[str, Any]
+
+
+class Recovery(NamedTuple):
+    """A lost ledger that is being worked out anew: when it began by the clock, and where CASES and SLA ended then."""
+
+    began_at: Instant
+    cases: int
+    sla: int
 
 
 class Fenced(OperatorError):
@@ -64,6 +91,8 @@ class Ledger:
         self._turn = asyncio.Lock()
         self.changed = asyncio.Event()
         """Set when a transaction was committed, and then replaced: take it before you look, and wait for it after."""
+        self.recovery: Recovery | None = None
+        """Set while a lost ledger is worked out anew."""
 
     @asynccontextmanager
     async def writing(self, now: Instant) -> AsyncIterator["Work"]:
@@ -71,7 +100,7 @@ class Ledger:
         async with self._turn, self.pool.acquire() as connection, connection.transaction():
             await self._check_turn(connection, "FOR SHARE")
             # The pool's proxy is a connection in all but its type.
-            work = Work(cast(asyncpg.Connection, connection), self.tenants, now)
+            work = Work(cast(asyncpg.Connection, connection), self.tenants, now, self.recovery)
             yield work
             await work.close(self.outbox)
         self.outbox.wake()
@@ -108,6 +137,22 @@ class Ledger:
                 await work.end_attempt(row, "unanswered", "interrupted")
                 work.tell_result(row, "unknown", "interrupted")
         return len(rows)
+
+    async def numbered(self) -> dict[int, int]:
+        """The last number of each lane that has any."""
+        rows = await self.pool.fetch("SELECT lane, max(number) AS last FROM notifier.outbox GROUP BY lane")
+        return {row["lane"]: row["last"] for row in rows}
+
+    async def recovery_under_way(self) -> Recovery | None:
+        """The recovery that has not come to its end, or None."""
+        row = await self.pool.fetchrow("SELECT began_at, cases, sla FROM notifier.recovery")
+        return None if row is None else Recovery(*row)
+
+    async def end_recovery(self, now: Instant) -> None:
+        """Both logs are folded beyond where they ended, and what was due then is let go: from now on all is new."""
+        async with self.writing(now) as work:
+            await work.end_recovery()
+        self.recovery = None
 
     async def release(self, now: Instant) -> Instant | None:
         """Lets go what was held until `now`; returns the next instant at which something is due to be let
@@ -155,15 +200,24 @@ async def wait(changed: asyncio.Event, seconds: float) -> None:
 class Work:
     """What one transaction writes."""
 
-    def __init__(self, connection: asyncpg.Connection, tenants: Mapping[str, Tenant], now: Instant) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        tenants: Mapping[str, Tenant],
+        now: Instant,
+        recovery: Recovery | None = None,
+    ) -> None:
         self.connection = connection
         self.now = now
+        self._recovery = recovery
         self._tenants = tenants
-        self._events: dict[int, list[tuple[str, bytes]]] = defaultdict(list)
+        self._events: dict[int, list[tuple[str, str, bytes]]] = defaultdict(list)
         self._tellings: list[tuple[str, str, bytes]] = []
 
     async def close(self, outbox: Outbox) -> None:
         """Writes what was gathered. Lanes in order."""
+        if self._recovery is not None:
+            await self._leave_out_what_was_told()
         await failpoint("ledger.after_states")
         if self._tellings:
             await self.connection.executemany(
@@ -171,7 +225,7 @@ class Work:
             )
             await failpoint("ledger.after_tellings")
         for lane in sorted(self._events):
-            await outbox.append(self.connection, lane, self._events[lane])
+            await outbox.append(self.connection, lane, [event[1:] for event in self._events[lane]])
 
     async def move(self, log: str, old: Position, new: Position) -> None:
         """Moves the position of a log. Raises Fenced where it does not stand at `old`."""
@@ -230,7 +284,8 @@ class Work:
     # Messages
 
     async def want(self, notice: Notice, event: Event, view: CaseView) -> None:
-        """A message is wanted; a key that is known already changes nothing."""
+        """A message is wanted; a key that is known already changes nothing, but for one restored from NOTICES, which
+        does not say what it was about."""
         if notice.once and await self._stands(notice, event):
             return
         tenant = self._tenants[event.tenant]
@@ -239,7 +294,8 @@ class Work:
             "INSERT INTO notifier.notices (key, tenant, case_id, audience, recipient, template, version, "
             "language, arguments, promise, topic, cause, state, release_at, wanted_at) "
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'held', $13, $14) "
-            "ON CONFLICT (key) DO NOTHING RETURNING *",
+            "ON CONFLICT (key) DO UPDATE SET topic = excluded.topic, arguments = excluded.arguments "
+            "WHERE notices.topic = '' RETURNING *",
             notice.key,
             event.tenant,
             event.case,
@@ -255,7 +311,7 @@ class Work:
             notice.hold_until,
             self.now,
         )
-        if row is not None and notice.hold_until is None:
+        if row is not None and row["state"] == "held" and notice.hold_until is None:
             await self.plan(row, view)
 
     async def _stands(self, notice: Notice, event: Event) -> bool:
@@ -279,11 +335,14 @@ class Work:
         wanted = await self._means(row, view)
         left = [means for means in wanted if means not in {attempt["means"] for attempt in tried}]
         if left:
-            await self.connection.execute(
-                "UPDATE notifier.notices SET state = 'pending', means = $2 WHERE key = $1",
+            planned = await self.connection.fetchrow(
+                "UPDATE notifier.notices SET state = 'pending', means = $2 WHERE key = $1 RETURNING *",
                 row["key"],
                 left[0],
             )
+            assert planned is not None
+            if self._may_have_gone(row):
+                await self._doubt(planned)
         elif row["audience"] == "citizen" and view.notify_by == "none":
             await self.settle(row, "suppressed", "not_wanted")
         else:
@@ -362,6 +421,83 @@ class Work:
         }
         self._tell(row, f"notice.{state}", f"{row['key']}-{suffix}", data)
 
+    # Recovery
+
+    async def begin_recovery(self, recovery: Recovery) -> None:
+        """From here on, what becomes due is unknown; what was still waiting to go out is, too."""
+        await self.connection.execute("INSERT INTO notifier.recovery VALUES (true, $1, $2, $3)", *recovery)
+        for row in await self.connection.fetch("SELECT * FROM notifier.notices WHERE state = 'pending'"):
+            await self._doubt(row)
+        # Stands for attempts of which nothing is known any more; the next one is marked as a repetition by it.
+        await self.connection.execute(f"{_UNANSWERED} ON CONFLICT DO NOTHING")
+
+    async def restore(self, results: Sequence[Result]) -> None:
+        """Results that NOTICES tells, in their order, into a ledger that does not know them."""
+        await self.connection.executemany(
+            "INSERT INTO notifier.notices AS n (tenant, case_id, state, key, audience, recipient, template, version, "
+            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16) "
+            "ON CONFLICT (key) DO UPDATE SET means = excluded.means, state = excluded.state, reason = excluded.reason, "
+            "attempts = excluded.attempts, settled_at = excluded.settled_at "
+            "WHERE n.state NOT IN ('sent', 'failed', 'suppressed')",
+            [
+                (
+                    *(one.tenant, one.case, one.state, one.data["key"]),
+                    "officer" if "staff" in one.data else "citizen",
+                    one.data.get("staff") or one.data.get("subject_ref"),
+                    *(one.data["template"], int(one.data["version"]), one.data["language"], one.data.get("promise")),
+                    *(json.dumps(one.data.get("cause") or {}), one.data.get("means"), one.data.get("outcome")),
+                    *(one.data.get("attempt") or 0, one.at, None if one.state == "unknown" else one.at),
+                )
+                for one in results
+            ],
+        )
+
+    async def end_recovery(self) -> None:
+        """What NOTICES tells of remedies holds; what nobody wants any more cannot be written anew."""
+        for row in await self.connection.fetch(
+            "SELECT * FROM notifier.notices WHERE topic = '' AND state = 'unknown' ORDER BY number"
+        ):
+            await self.settle(row, "failed", "ledger_lost")
+        await self.connection.execute(
+            "UPDATE notifier.tasks t SET state = CASE r.type WHEN 'remedy.issued' THEN 'issued' ELSE 'kept' END "
+            "FROM (SELECT DISTINCT ON (key) key, type FROM notifier.told "
+            "WHERE type IN ('remedy.issued', 'remedy.kept') ORDER BY key, number DESC) r WHERE t.key = r.key"
+        )
+        await self.connection.execute("DELETE FROM notifier.recovery")
+        await self.connection.execute("DELETE FROM notifier.told")
+
+    def folds(self, log: str, old: Position) -> None:
+        """This transaction folds a log from a position on. What it held when the ledger was lost is no news."""
+        if self._recovery is not None:
+            lost_at = self._recovery.cases if log == "CASES" else self._recovery.sla
+            self._recovery = self._recovery if old.sequence < lost_at else None
+
+    def _may_have_gone(self, row: asyncpg.Record) -> bool:
+        """Whether a message that becomes due may have been sent before the ledger was lost."""
+        if self._recovery is None or row["attempts"]:
+            return False
+        return row["release_at"] is None or row["release_at"] <= self._recovery.began_at
+
+    async def _doubt(self, row: asyncpg.Record) -> None:
+        """A message of which nobody knows any more whether it was attempted."""
+        doubted = await self.connection.fetchrow(
+            "UPDATE notifier.notices SET state = 'unknown', attempts = attempts + 1 WHERE key = $1 RETURNING *",
+            row["key"],
+        )
+        assert doubted is not None
+        await self.connection.execute(f"{_UNANSWERED} AND key = $1", row["key"])
+        self.tell_result(doubted, "unknown", "ledger_lost")
+
+    async def _leave_out_what_was_told(self) -> None:
+        ids = [event[0] for events in self._events.values() for event in events]
+        ids += [key for key, _, _ in self._tellings]
+        rows = await self.connection.fetch("SELECT id FROM notifier.told WHERE id = ANY($1::text[])", ids)
+        told = {row["id"] for row in rows}
+        for lane, events in self._events.items():
+            self._events[lane] = [event for event in events if event[0] not in told]
+        self._tellings = [telling for telling in self._tellings if telling[0] not in told]
+
     # Tasks
 
     async def assign(self, task: Task, event: Event, view: CaseView) -> None:
@@ -373,6 +509,7 @@ class Work:
             "CASE $13 WHEN 'held' THEN 0 ELSE 1 END, $14, $15) "
             "ON CONFLICT (key) DO UPDATE SET amount = excluded.amount, needs = excluded.needs, "
             "state = CASE t.state WHEN 'withdrawn' THEN excluded.state ELSE t.state END, "
+            "cause = CASE t.state WHEN 'withdrawn' THEN excluded.cause ELSE t.cause END, "
             "release_at = CASE t.state WHEN 'withdrawn' THEN excluded.release_at ELSE t.release_at END, "
             "revision = t.revision + CASE t.state WHEN 'withdrawn' THEN excluded.revision ELSE 0 END "
             "RETURNING *, revision IS DISTINCT FROM old.revision AND state = 'assigned' AS newly_assigned",
@@ -415,7 +552,7 @@ class Work:
                 "amount": row["amount"],
             }
             data["currency"] = row["currency"]
-            self._tell(row, "remedy.kept", f"{row['key']}-kept-{row['revision']}", data)
+            self._tell(row, "remedy.kept", f"{row['key']}-kept-{withdrawal.cause['id']}", data)
 
     def tell_assigned(self, row: asyncpg.Record) -> None:
         """A task lies with somebody now."""
@@ -430,12 +567,15 @@ class Work:
             "assignee": row["officer"],
             "cause": json.loads(row["cause"]),
         }
-        self._tell(row, "task.assigned", f"{row['key']}-assigned-{row['revision']}", data)
+        # Named by the decision that wants it, so that it is the same event whoever works it out again.
+        self._tell(row, "task.assigned", f"{row['key']}-assigned-{data['cause']['id']}", data)
 
     # What others are told
 
-    def tell_publisher(self, telling: Telling) -> None:
-        """Something for RECEIPTS."""
+    def tell_publisher(self, telling: Telling, event: Event) -> None:
+        """Something for RECEIPTS. What is older than it keeps is not told again after a loss."""
+        if self._recovery is not None and instants.instant(event.time) < self.now - RECEIPTS_KEPT:
+            return
         self._tellings.append((telling.key, telling.subject, telling.body))
 
     def _tell(self, row: asyncpg.Record, type: str, id: str, data: Mapping[str, Any]) -> None:
@@ -452,4 +592,4 @@ class Work:
             "case": case,
             "data": {name: value for name, value in data.items() if value is not None},
         }
-        self._events[lane].append((notices_subject(lane, tenant, type), msgspec.json.encode(event)))
+        self._events[lane].append((id, notices_subject(lane, tenant, type), msgspec.json.encode(event)))

@@ -24,6 +24,7 @@ from services.rules.fold import REVISION
 from services.rules.instants import SECOND
 from services.rules.rulebook import Library
 from services.sla_timer.folder import Folder, Meter
+from services.sla_timer.store import SCHEMA
 from services.sla_timer.ticker import Ticker
 
 LANES = range(PARTITIONS)
@@ -36,7 +37,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         nc = await broker.connect(settings)
-        pool = await postgres.connect_pool(settings)
+        pool = await postgres.connect_pool(settings, schema=SCHEMA)
         clock = await open_clock(settings, pool)
         try:
             await broker.check(nc, settings.nats_monitor_url, STREAMS)

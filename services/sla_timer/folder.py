@@ -54,7 +54,10 @@ class Meter:
 
 
 class Folder:
-    """Folds one partition until cancelled. `next_at` and `tick_sequence` are for the ticker to look at."""
+    """Folds one partition until cancelled. `next_at` and `position` are for the ticker to look at.
+
+    `pool` finds its tables in `schema`: the live projection, or one that is being rebuilt.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Folder:
         part: Part,
         meter: Meter,
         on_commit: Callable[[], None],
+        schema: str = store.SCHEMA,
     ) -> None:
         self.partition = partition
         self.next_at: Instant | None = None
@@ -78,13 +82,14 @@ class Folder:
         self._part = part
         self._meter = meter
         self._on_commit = on_commit
+        self._schema = schema
         self._rulebook = Rulebook(library)
 
     async def run(self) -> None:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
         while True:
             try:
-                async with Lease(self._settings, f"sla_timer/{self.partition}", self._part.wait) as lease:
+                async with Lease(self._settings, f"{self._schema}/{self.partition}", self._part.wait) as lease:
                     await self._fold_while_held(lease)
                 logs.get_logger(partition=self.partition, generation=lease.generation).warning("lease_lost")
             except asyncio.CancelledError:

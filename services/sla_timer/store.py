@@ -2,6 +2,8 @@
 
 The one rule: state, decisions and position are written in one transaction, and only where the generation and the old
 position are still the ones that were read.
+
+Tables are named without a schema: the pool says which projection is meant, the live one or one that is being rebuilt.
 """
 
 from collections.abc import Sequence
@@ -18,6 +20,9 @@ from services.rules.state import Case, Decision
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Case).decode
+
+SCHEMA = "sla_timer"
+"""The schema of the live projection."""
 
 CaseKey = tuple[str, str]
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -52,10 +57,26 @@ class Row(NamedTuple):
     cause_sequence: int
 
 
+class Columns(NamedTuple):
+    """What the table keeps of a case: the whole of it as JSON, and what it is searched by."""
+
+    state: bytes
+    closed: bool
+    stuck: bool
+    open_deadlines: int
+    next_at: Instant | None
+
+
+def columns(case: Case) -> Columns:
+    """The columns of a case."""
+    open_deadlines = sum(deadline.state in ("open", "suspended") for deadline in case.deadlines)
+    return Columns(_encode(case), case.closed, bool(case.stuck), open_deadlines, case.next_at)
+
+
 async def take_over(pool: asyncpg.Pool, partition: int, generation: int) -> Position:
     """The position of a partition, now owned by `generation`. Raises Superseded where a newer one owns it."""
     row = await pool.fetchrow(
-        "update sla_timer.partitions set generation = $2 where partition = $1 and generation < $2 returning *",
+        "update partitions set generation = $2 where partition = $1 and generation < $2 returning *",
         partition,
         generation,
     )
@@ -66,17 +87,14 @@ async def take_over(pool: asyncpg.Pool, partition: int, generation: int) -> Posi
 
 async def enacted(pool: asyncpg.Pool, partition: int) -> list[tuple[int, bytes]]:
     """(sequence, body) of the enacting events folded so far, in order."""
-    rows = await pool.fetch(
-        "select sequence, body from sla_timer.enacted where partition = $1 order by sequence", partition
-    )
+    rows = await pool.fetch("select sequence, body from enacted where partition = $1 order by sequence", partition)
     return [(row["sequence"], row["body"]) for row in rows]
 
 
 async def load(connection: Connection, keys: Sequence[CaseKey]) -> dict[CaseKey, Case]:
     """The cases that exist among `keys`, in one query."""
     rows = await connection.fetch(
-        "select state from sla_timer.cases c join unnest($1::text[], $2::text[]) as k (tenant, case_id) "
-        "using (tenant, case_id)",
+        "select state from cases c join unnest($1::text[], $2::text[]) as k (tenant, case_id) using (tenant, case_id)",
         [key[0] for key in keys],
         [key[1] for key in keys],
     )
@@ -87,7 +105,7 @@ async def load(connection: Connection, keys: Sequence[CaseKey]) -> dict[CaseKey,
 async def due_before(connection: Connection, partition: int, limit: Instant, most: int) -> list[Case]:
     """Up to `most` cases with an instant before `limit`, in the order in which a tick takes them."""
     rows = await connection.fetch(
-        "select state from sla_timer.cases where partition = $1 and next_at < $2 "
+        "select state from cases where partition = $1 and next_at < $2 "
         'order by next_at, tenant collate "C", case_id collate "C" limit $3',
         partition,
         limit,
@@ -99,7 +117,7 @@ async def due_before(connection: Connection, partition: int, limit: Instant, mos
 async def open_cases(connection: Connection, partition: int, tenant: str, after: str, most: int) -> list[Case]:
     """Up to `most` open cases of a tenant with ids after `after`, in order."""
     rows = await connection.fetch(
-        "select state from sla_timer.cases where partition = $1 and tenant = $2 "
+        "select state from cases where partition = $1 and tenant = $2 "
         'and (not closed or next_at is not null) and case_id collate "C" > $3 order by case_id collate "C" limit $4',
         partition,
         tenant,
@@ -122,7 +140,7 @@ async def save(
     Raises Superseded when the partition no longer stands where `before` says.
     """
     done = await connection.execute(
-        "update sla_timer.partitions set sequence = $4, event_id = $5, stream_id = $6, clock = $7, "
+        "update partitions set sequence = $4, event_id = $5, stream_id = $6, clock = $7, "
         "tick_sequence = $8, ticks = $9, decisions = $10 "
         "where partition = $1 and generation = $2 and sequence = $3 and decisions = $11",
         before.partition,
@@ -141,11 +159,12 @@ async def save(
         raise Superseded(f"Partition {before.partition} has moved on under another folder.")
     await failpoint("store.after_position")
     await connection.executemany(
-        "insert into sla_timer.enacted (partition, sequence, body) values ($1, $2, $3)",
+        "insert into enacted (partition, sequence, body) values ($1, $2, $3)",
         [(before.partition, sequence, body) for sequence, body in enacting],
     )
+    kept = [columns(case) for case in cases]
     await connection.execute(
-        "insert into sla_timer.cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at) "
+        "insert into cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at) "
         "select t, c, $1, s, o, k, d, n from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
         "$7::int[], $8::bigint[]) as u (t, c, s, o, k, d, n) on conflict (tenant, case_id) do update "
         "set state = excluded.state, closed = excluded.closed, stuck = excluded.stuck, "
@@ -153,15 +172,11 @@ async def save(
         before.partition,
         [case.tenant for case in cases],
         [case.id for case in cases],
-        [_encode(case) for case in cases],
-        [case.closed for case in cases],
-        [bool(case.stuck) for case in cases],
-        [sum(deadline.state in ("open", "suspended") for deadline in case.deadlines) for case in cases],
-        [case.next_at for case in cases],
+        *([getattr(row, name) for row in kept] for name in Columns._fields),
     )
     await failpoint("store.after_cases")
     await connection.execute(
-        "insert into sla_timer.decisions (lane, number, subject, body, tenant, case_id, kind, promise, occurrence, "
+        "insert into decisions (lane, number, subject, body, tenant, case_id, kind, promise, occurrence, "
         "due, at, cause_sequence) select $1, * from unnest($2::bigint[], $3::text[], $4::bytea[], $5::text[], "
         "$6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[])",
         before.partition,
@@ -182,7 +197,5 @@ async def save(
 
 async def next_instant(connection: Connection | asyncpg.Pool, partition: int) -> Instant | None:
     """The earliest instant of a partition at which time alone changes something."""
-    found: Instant | None = await connection.fetchval(
-        "select min(next_at) from sla_timer.cases where partition = $1", partition
-    )
+    found: Instant | None = await connection.fetchval("select min(next_at) from cases where partition = $1", partition)
     return found

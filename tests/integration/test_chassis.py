@@ -1,13 +1,18 @@
 """The chassis on real servers: atomic batches, the stepped clock, connections that are refused."""
 
 import asyncio
+import json
+from itertools import islice
 
 import pytest
 
-from services.chassis import broker, clock
+from contracts.streams import sla_mark, sla_subject
+from services.chassis import broker, clock, outbox
 from services.chassis.broker import BatchRefused, BatchUnknown, BrokerError
 from services.chassis.clock import ClockError
+from services.chassis.health import Health
 from services.chassis.postgres import DatabaseError, connect_pool
+from services.chassis.tasks import end
 
 SECOND = 1_000_000
 
@@ -90,3 +95,48 @@ async def test_a_refused_login_says_where_and_why_but_no_password(settings, monk
     with pytest.raises(DatabaseError, match="28P01") as database_error:
         await connect_pool(settings("intake", database_url=wrong_database))
     assert "secret-and" not in str(nats_error.value) + str(database_error.value) + repr(right)
+
+
+async def test_a_lane_that_the_log_is_ahead_of_waits_for_its_rows(nc, pool, eventually, monkeypatch):
+    """Of an outbox that is worked out anew nothing goes out, not even a batch that must be refused, before it has all
+    that the log has; then only what is new."""
+    bodies = [f'{{"id": "{number}"}}'.encode() for number in range(1, 6)]
+    subject = sla_subject(9, "seoul", "deadline.started")
+    chain = b""
+    for body in bodies[:4]:
+        chain = outbox.link(chain, body)
+    marker = json.dumps({"last": 4, "chain": chain.hex()}).encode()
+    stands_at = await broker.publish_batch(nc, [(subject, body) for body in bodies[:4]], (sla_mark(9), marker), 0)
+    tried: list[int] = []
+    publish = broker.publish_batch
+
+    async def noted(nc, messages, marker, expected):
+        tried.append(expected)
+        return await publish(nc, messages, marker, expected)
+
+    monkeypatch.setattr(broker, "publish_batch", noted)
+    relay = outbox.Outbox(
+        stream="SLA", table="notifier.outbox", relay_table="notifier.relay", mark=sla_mark, lanes=range(9, 10)
+    )
+    part = Health("test").part("relay")
+    rows = iter(enumerate(bodies, 1))
+
+    async def add(count: int) -> None:
+        for number, body in islice(rows, count):
+            await pool.execute("insert into notifier.outbox values (9, $1, $2, $3)", number, subject, body)
+        part.down("not looked yet")
+        relay.wake()
+        await eventually(lambda: part.trouble is None)
+
+    task = asyncio.create_task(relay.run(nc, pool, part))
+    await add(1)
+    await add(2)
+    assert tried == []
+    assert relay.age_seconds > 0
+    await add(1)
+    await eventually(lambda: pool.fetchval("select sent = 4 from notifier.relay where lane = 9"))
+    assert tried == []
+    await add(1)
+    await eventually(lambda: pool.fetchval("select sent = 5 from notifier.relay where lane = 9"))
+    assert tried == [stands_at]
+    await end([task])

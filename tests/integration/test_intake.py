@@ -16,14 +16,15 @@ from nats.aio.client import Client
 
 from contracts.envelope import StoredEnvelope
 from contracts.events import stored_model
-from contracts.streams import dead_subject, door_subject, inbox_subject, intake_mark, receipts_subject
+from contracts.streams import STREAMS, dead_subject, door_subject, inbox_subject, intake_mark, receipts_subject
+from deploy import provision
 from deploy.embedded import Embedded
 from services.chassis import broker
 from services.chassis.clock import step
 from services.chassis.cursor import LogCursor
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault
-from services.intake import append
+from services.intake import append, refill
 from services.intake.app import build_app
 from services.intake.judge import Publisher, judge
 from services.intake.reserve import Batch, reserve
@@ -36,9 +37,13 @@ Eventually = Callable[..., Awaitable[Any]]
 
 @pytest.fixture
 async def start(
-    settings: Callable[..., Settings], pool: asyncpg.Pool
+    settings: Callable[..., Settings], pool: asyncpg.Pool, nc: Client
 ) -> AsyncIterator[Callable[[], Awaitable[FastAPI]]]:
-    """await start(): intake, running in this process at NOW until the test is over."""
+    """await start(): intake, running in this process at NOW until the test is over, on an empty log: another test's
+    would be taken over into the fresh database."""
+    for stream in STREAMS:
+        await nc.jetstream().delete_stream(stream.name)
+    await provision.create_streams(nc)
     await step(pool, instant(NOW))
     stops: list[Any] = []
 
@@ -305,6 +310,61 @@ async def test_details_that_change_get_a_reference_of_their_own(
         }
         assert await vault.verify_access_chain(conn, "seoul") is None
     assert await pool.fetchval("select count(distinct person) from vault.subjects") == 1
+
+
+_RESERVED = (
+    "select tenant, source, id, type, case_id, officer, occurred, recorded, subjects, bodies, subject_ref, instance, "
+    "batch, place from intake.reservations order by batch, place, source, id"
+)
+
+
+async def test_reservations_that_were_lost_come_back_from_the_log(
+    http: Callable[[str], httpx.AsyncClient],
+    start: Callable[[], Awaitable[FastAPI]],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without its tables intake answers as before: first answers, owners, copies, and receipt numbers that go on, also
+    where the filling breaks off once."""
+    web = http("web")
+    opened = await post(web, complaint("l1", "l-1", notify_by="email", language="en"))
+    report = event("l2", "fault.reported", "l-1", ground="unkind", officer="k1", text="불친절")
+    await post(web, report, event("l3", "fault.confirmed", "l-1", about="l2", ground="unkind"))
+    await post(web, event("l4", "applicant.updated", "l-1", applicant={"email": "a@b.example"}, notify_by="sms"))
+    await post(web, complaint("l5", "l-5"), event("l6", "complaint.withdrawn", "l-5"))
+    known = [await pool.fetch(query) for query in (_RESERVED, "table read.subject_refs order by 2")]
+    fate = [await web.get(f"/v1/events/web/l{n}") for n in range(1, 7)]
+    await pool.execute("truncate intake.reservations, intake.batches, intake.cases restart identity")
+    await pool.execute("select setval('intake.receipt_numbers', 1)")
+    write, fails = refill._write, iter([False, True])
+
+    async def breaks_off(*arguments: Any) -> int:
+        if next(fails, False):
+            raise OSError("broken off")
+        return await write(*arguments)
+
+    monkeypatch.setattr(refill, "GROUP_MESSAGES", 1)
+    monkeypatch.setattr(refill, "_write", breaks_off)
+    await start()
+    await eventually(lambda: _is(pool.fetchval("select count(*) from intake.reservations"), 6), 30)
+    assert next(fails, None) is None
+    assert [await pool.fetch(query) for query in (_RESERVED, "table read.subject_refs order by 2")] == known
+    assert [(await web.get(f"/v1/events/web/l{n}")).json() for n in range(1, 7)] == [one.json() for one in fate]
+    # The same, whoever's hash is gone: the first answer, and nothing is appended.
+    assert await post(web, complaint("l1", "l-1", notify_by="email", language="en")) == opened
+    assert (await post(web, complaint("l1", "l-1", title="신호등")))["receipt"] == opened["receipt"]
+    foreign = await http("kiosk").post("/v1/events", json=event("l7", "complaint.withdrawn", "l-1", source="kiosk"))
+    assert (foreign.status_code, foreign.json()["code"]) == (403, "other_source")
+    void = event("l8", "fact.voided", "l-1")
+    void["data"] = {"source": "web", "id": "l3", "code": "typing_error"}
+    assert (await post(web, void))["status"] == "accepted"
+    stored = await log_of(nc, "l-1")
+    assert [e["id"] for e in stored if e["case"] == "l-1"] == ["l1", "l2", "l3", "l4", "l8"]
+    assert [e["routes"] for e in stored if e["id"] == "l8"] == [["l-1", "_officer-k1"]] * 2
+    # Two numbers were given before.
+    assert (await post(web, complaint("l9", "l-9")))["receipt"].startswith("000000003-")
 
 
 async def test_a_lost_reply_is_found_in_the_log(

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +27,9 @@ from services.chassis import clock, failpoints
 from services.chassis.health import Health
 from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Vault
+from services.notifier import recovery
 from services.notifier.app import Notifier
+from services.notifier.fold import Fold
 from services.notifier.gateways import EmailGateway, SmsGateway
 from services.rules.instants import HOUR, instant
 
@@ -198,6 +201,20 @@ async def health() -> Health:
     return Health("notifier")
 
 
+@asynccontextmanager
+async def working(world: World, settings: Settings, nc: Client, health: Health) -> AsyncIterator[None]:
+    """The notifier at work in this process, under its own NATS user, until the block is left."""
+    stepped = await clock.open_clock(settings, world.pool)
+    gateways = [SmsGateway(world.gateway.sms_url), EmailGateway(world.gateway.smtp_url)]
+    task = asyncio.create_task(Notifier(settings, world.pool, nc, stepped, [*gateways], health).run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for gateway in gateways:
+        await gateway.close()
+    await stepped.close()
+
+
 @pytest.fixture
 async def running(
     world: World,
@@ -205,17 +222,9 @@ async def running(
     connect: Callable[[str], Awaitable[Client]],
     health: Health,
 ) -> AsyncIterator[World]:
-    """The notifier at work in this process, under its own NATS user."""
-    stepped = await clock.open_clock(settings("notifier"), world.pool)
-    gateways = [SmsGateway(world.gateway.sms_url), EmailGateway(world.gateway.smtp_url)]
-    notifier = Notifier(settings("notifier"), world.pool, await connect("notifier"), stepped, [*gateways], health)
-    working = asyncio.create_task(notifier.run())
-    yield world
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
-    for gateway in gateways:
-        await gateway.close()
-    await stepped.close()
+    """The notifier at work for the whole test."""
+    async with working(world, settings("notifier"), await connect("notifier"), health):
+        yield world
 
 
 async def test_a_receipt_goes_out_once_by_the_means_wanted(
@@ -459,6 +468,182 @@ async def test_nothing_personal_is_in_the_ledger_or_on_notices(
     assert "홍길동" not in shown
     assert "9876" not in shown
     assert "citizen.example" not in shown
+
+
+_LEDGER = (
+    "SELECT key, case_id, audience, template, version, language, promise, means, state, reason, attempts, topic, "
+    "arguments, cause, recipient, retracted FROM notifier.notices ORDER BY key",
+    "SELECT key, case_id, incident, clause, task, state, amount, currency, needs, release_at FROM notifier.tasks "
+    "ORDER BY key",
+    "SELECT lane, number, subject, body FROM notifier.outbox ORDER BY lane, number",
+)
+
+
+async def _lose_ledger(pool: asyncpg.Pool) -> None:
+    """All that the notifier keeps is gone, as after `gihan provision` of an empty database."""
+    tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'notifier'")
+    names = ", ".join(f"notifier.{row['tablename']}" for row in tables)
+    await pool.execute(f"TRUNCATE {names} RESTART IDENTITY")
+    await pool.execute("INSERT INTO notifier.position (log, sequence) VALUES ('CASES', 0), ('SLA', 0)")
+
+
+async def test_a_lost_ledger_is_worked_out_anew_and_nothing_is_sent_again(
+    world: World,
+    settings: Callable[..., Settings],
+    connect: Callable[[str], Awaitable[Client]],
+    eventually: Eventually,
+    pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Messages, tasks and the outbox are as before, however often the working out breaks off; what was still held goes
+    out once, in its time."""
+    nc = await connect("notifier")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await world.received()
+        await world.received("c2", notify_by="email", language="en")
+        await world.received("c3", notify_by="none")
+        await world.fact("complaint.received", {"kind": "other", **await world.person(phone="031-000-0000")}, "c4")
+        # Broken, told, assigned, retracted with corrections, and broken again for another reason.
+        await world.decide("deadline.breached", RUN)
+        await world.decide("remedy.proposed", OWED)
+        await clock.step(pool, AFTER_HOLD)
+        await eventually(world.quiet, 30)
+        await world.decide("breach.retracted", RUN)
+        await world.decide("remedy.withdrawn", REMEDY)
+        await world.decide("remedy.proposed", OWED)
+        await world.decide("event.refused", {"about": {"source": "documents", "id": "x9"}, "code": "third_extension"})
+        # A second case is broken and taken back before anything is said; a third one is still held.
+        await world.decide("deadline.breached", RUN | {"due": "2026-03-13T18:00:00+09:00"}, "c2")
+        await world.decide("breach.retracted", RUN | {"due": "2026-03-13T18:00:00+09:00"}, "c2")
+        await world.decide("deadline.breached", RUN | {"due": "2026-03-14T18:00:00+09:00"}, "c3x")
+        await world.received("c5")
+        await world.decide("deadline.breached", RUN | {"due": "2026-03-14T18:00:00+09:00"}, "c5")
+        await eventually(world.quiet, 30)
+    before = [await pool.fetch(query) for query in _LEDGER]
+    told, receipts = await world._stored("NOTICES", "notices.>"), await world._stored("RECEIPTS", "receipts.>")
+    feed, record = await world._stored("RECEIPTS", "feed.>"), world.gateway.record()
+    assert {row["state"] for row in before[0]} == {"sent", "failed", "suppressed", "held"}
+    assert sum(event["type"] == "task.assigned" for event in told) == 2
+    assert len(feed) > 5
+    assert len(receipts) == 1
+
+    await _lose_ledger(pool)
+    with monkeypatch.context() as broken:
+        # The results are read and not yet kept, once; then only CASES is folded before it ends again.
+        note, fails = recovery._note_receipts, iter([True])
+
+        async def breaks_off(*arguments: Any) -> None:
+            if next(fails, False):
+                raise OSError("broken off")
+            await note(*arguments)
+
+        async def sleeps(*_: Any) -> None:
+            await asyncio.Event().wait()
+
+        broken.setattr(recovery, "_note_receipts", breaks_off)
+        broken.setattr(Fold, "follow_sla", sleeps)
+        async with working(world, settings("notifier"), nc, Health("notifier")):
+            await eventually(
+                lambda: pool.fetchval("SELECT sequence > 0 FROM notifier.position WHERE log = 'CASES'"), 30
+            )
+    assert not await _none(pool, "notifier.recovery")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await eventually(world.quiet, 30)
+        await eventually(lambda: _none(pool, "notifier.recovery"), 30)
+        assert [await pool.fetch(query) for query in _LEDGER] == before
+        assert world.gateway.record() == record
+        assert await world._stored("NOTICES", "notices.>") == told
+        assert await world._stored("RECEIPTS", "receipts.>") == receipts
+        assert await world._stored("RECEIPTS", "feed.>") == feed
+        await world.received("c6")
+        await clock.step(pool, instant("2026-03-14T20:00:00+09:00"))
+        await eventually(world.quiet, 30)
+    assert len(world.gateway.record()) == len(record) + 2
+    new = (await world._stored("NOTICES", "notices.>"))[len(told) :]
+    assert [(event["type"], event["case"]) for event in new] == [("notice.sent", "c6"), ("notice.sent", "c5")]
+    assert await _none(pool, "notifier.told")
+
+
+async def _none(pool: asyncpg.Pool, table: str) -> bool:
+    return not await pool.fetchval(f"SELECT count(*) FROM {table}")
+
+
+async def test_a_ledger_older_than_notices_heals(
+    world: World,
+    settings: Callable[..., Settings],
+    connect: Callable[[str], Awaitable[Client]],
+    eventually: Eventually,
+    pool: asyncpg.Pool,
+) -> None:
+    """A database put back as it was an hour ago: what was sent and assigned since then is known from NOTICES."""
+    nc = await connect("notifier")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await world.received()
+        await world.decide("deadline.breached", RUN)
+        await world.decide("remedy.proposed", OWED)
+        await eventually(world.quiet, 30)
+    tables = [row[0] for row in await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'notifier'")]
+    await pool.execute("CREATE SCHEMA copy")
+    for table in tables:
+        await pool.execute(f"CREATE TABLE copy.{table} AS TABLE notifier.{table}")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await world.received("c2")
+        await clock.step(pool, AFTER_HOLD)
+        await eventually(world.quiet, 30)
+    before = [await pool.fetch(query) for query in _LEDGER]
+    told, record = await world._stored("NOTICES", "notices.>"), world.gateway.record()
+    assert len(record) == 4
+    await pool.execute(f"TRUNCATE {', '.join(f'notifier.{table}' for table in tables)}")
+    for table in sorted(tables, key=lambda table: table == "attempts"):
+        await pool.execute(f"INSERT INTO notifier.{table} OVERRIDING SYSTEM VALUE SELECT * FROM copy.{table}")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await eventually(world.quiet, 30)
+        await eventually(lambda: _none(pool, "notifier.recovery"), 30)
+    assert [await pool.fetch(query) for query in _LEDGER] == before
+    assert await world._stored("NOTICES", "notices.>") == told
+    assert world.gateway.record() == record
+
+
+async def test_what_notices_does_not_tell_of_is_asked_after(
+    world: World,
+    settings: Callable[..., Settings],
+    connect: Callable[[str], Awaitable[Client]],
+    eventually: Eventually,
+    pool: asyncpg.Pool,
+) -> None:
+    """Two texts are on their way when the ledger is lost, one taken and one not; each citizen gets one."""
+    nc = await connect("notifier")
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await world.received("c0")
+        await eventually(world.quiet, 30)
+        await world.gateway.faults(sms="silent")
+        await world.received("c1")
+        await eventually(lambda: len(world.gateway.record()) == 2, 30)
+    await world.gateway.faults(sms="none")
+    await world.received("c2")
+    assert [event["type"] for event in await world._stored("NOTICES", "notices.>")] == ["notice.sent"]
+    await _lose_ledger(pool)
+    async with working(world, settings("notifier"), nc, Health("notifier")):
+        await eventually(world.quiet, 30)
+        await eventually(lambda: _none(pool, "notifier.recovery"), 30)
+    assert [line["outcome"] for line in world.gateway.record()] == ["accepted"] * 3
+    rows = await pool.fetch("SELECT case_id, state, reason FROM notifier.notices ORDER BY case_id")
+    assert [tuple(row) for row in rows] == [
+        ("c0", "sent", "http_200"),
+        ("c1", "sent", "asked_after"),
+        ("c2", "sent", "http_200"),
+    ]
+    told = [
+        (event["type"], event["case"], event["data"]["outcome"])
+        for event in await world._stored("NOTICES", "notices.>")
+    ]
+    assert sorted(told) == [
+        ("notice.sent", "c0", "http_200"),
+        ("notice.sent", "c1", "asked_after"),
+        ("notice.sent", "c2", "http_200"),
+        ("notice.unknown", "c1", "ledger_lost"),
+        ("notice.unknown", "c2", "ledger_lost"),
+    ]
 
 
 class Process:

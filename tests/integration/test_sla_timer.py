@@ -291,8 +291,8 @@ async def test_lost_database_publishes_nothing_twice(
         "decisions = 0"
     )
     async with running(settings("sla_timer")):
-        await eventually(lambda: _folded_to_end(nc, pool))
-        await eventually(lambda: _all_sent(pool))
+        await eventually(lambda: _folded_to_end(nc, pool), 30)
+        await eventually(lambda: _all_sent(pool), 30)
         await log.state("complaint.reply_date_notified", "2026-04-06T14:30:00+09:00", by="phone", expected="2026-04-10")
         await eventually(lambda: _folded_to_end(nc, pool))
     assert await log.emitted(0) == before

@@ -187,3 +187,23 @@ def test_charters_are_listed() -> None:
     rows = json.loads(gihan("charter", "list", "--json").output)
     assert [row["tenant"] for row in rows] == ["anseong", "boston", "mapo", "miryang", "seoul", "yeonje"]
     assert "anseong" in gihan("charter", "list").output
+
+
+# -- gihan replay -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give one of --verify, --rebuild, --until and --case"),
+        (["--verify", "--until", "2026-11-02T10:00:00+09:00"], "give one of --verify"),
+        (["--verify", "--rebuild"], "give one of --verify"),
+        (["--until", "2026-11-02T10:00:00"], "a time without an offset names no instant"),
+        (["--verify", "--data", "nowhere"], "Nothing runs in nowhere. Start it with `gihan up`"),
+    ],
+)
+def test_replay_says_what_it_needs(arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NATS_URL", raising=False)
+    result = gihan("replay", *arguments)
+    assert result.exit_code == 2
+    assert said in result.output
