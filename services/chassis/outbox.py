@@ -16,7 +16,9 @@ from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
 from services.chassis import broker
+from services.chassis.cursor import reconnects
 from services.chassis.health import Part
+from services.chassis.logs import OperatorError
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 
@@ -24,7 +26,7 @@ BATCH_MESSAGES = 998
 IDLE_SECONDS = 1.0
 
 
-class ChainBroken(Exception):
+class ChainBroken(OperatorError):
     """The log holds other bytes than the outbox under a number: this outbox is not the one that wrote the log."""
 
 
@@ -72,9 +74,12 @@ class Outbox:
 
     async def run(self, nc: Client, pool: asyncpg.Pool, part: Part) -> None:
         """Relays until cancelled. Errors of the log or the database are for the caller, who starts it again."""
-        for lane in self._lanes:
-            await self._settle(nc, pool, lane)
+        connection = -1
         while True:
+            if connection != reconnects(nc):  # what answers now may be another log
+                connection = reconnects(nc)
+                for lane in self._lanes:
+                    await self._settle(nc, pool, lane)
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
             if not busy:
@@ -134,16 +139,17 @@ class Outbox:
             b"",
         )
         found = await broker.last_message(nc, self._stream, self._mark(lane))
-        if found is None:
-            return
-        sequence, body = found
+        sequence, body = found or (0, b'{"last": 0}')
         marker = json.loads(body)
         state = await self._state(pool, lane)
         if marker["last"] < state["sent"]:
             raise ChainBroken(
                 f"{self._stream} lane {lane}: the log ends at {marker['last']}, but {state['sent']} was sent: "
-                "the log is older than this database; restore the newer log before going on"
+                "the log is older than this database. Restore the newer log; where there is none, see "
+                "`gihan restore --reappend` (docs/reliability-backup.md)"
             )
+        if found is None:
+            return
         chain = state["chain"]
         last = state["sent"]
         async with pool.acquire() as connection, connection.transaction():
