@@ -65,9 +65,37 @@ class EmbeddedError(OperatorError):
     """The servers cannot be started here; says why and what to do."""
 
 
+class AlreadyRuns(EmbeddedError):
+    """Another process runs the servers of this data folder."""
+
+
 def data_folder() -> Path:
     """The data folder of this installation: GIHAN_DATA, else `data` in the present folder."""
     return Path(os.environ.get("GIHAN_DATA", "data")).absolute()
+
+
+def environment_of(data: Path, user: str) -> dict[str, str]:
+    """Where the servers run that somebody started in a data folder (`gihan up`), for a process that only joins them.
+
+    `user` is the NATS user to be. Raises EmbeddedError where nothing runs there.
+    """
+    try:
+        configuration = json.loads((data / "nats" / "nats.conf").read_text(encoding="utf-8"))
+        password = next(row["password"] for row in configuration["authorization"]["users"] if row["user"] == user)
+        # The fifth line of PostgreSQL's own note is the folder of its socket.
+        sockets = (data / "postgres" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4]
+        owner = json.loads((data / "secrets" / "postgres.json").read_text(encoding="utf-8"))[DATABASE]
+    except (OSError, ValueError, KeyError, IndexError, StopIteration):
+        raise EmbeddedError(
+            f"Nothing runs in {data}. Start it with `gihan up`, name its folder with --data, or set NATS_URL and "
+            "DATABASE_URL to reach servers elsewhere."
+        ) from None
+    return {
+        "GIHAN_SERVICE": user,
+        "NATS_URL": f"nats://{user}:{password}@{configuration['listen']}",
+        "NATS_MONITOR_URL": f"http://{configuration['http']}",
+        "DATABASE_URL": f"postgresql://{DATABASE}:{owner}@/{DATABASE}?host={sockets}",
+    }
 
 
 class Embedded:
@@ -321,7 +349,7 @@ def _take_lock(data: Path) -> IO[str]:
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
         lock.close()
-        raise EmbeddedError(
+        raise AlreadyRuns(
             f"Gihan already runs on the data folder {data} (process {owner}). Stop it first, or choose "
             "another "
             "folder with --data or GIHAN_DATA."

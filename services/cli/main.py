@@ -12,10 +12,12 @@ from typing import Annotated
 import typer
 
 from contracts import files
-from deploy.embedded import Embedded, data_folder
+from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
 from services.chassis.logs import OperatorError
+from services.chassis.settings import Settings
 from services.cli import backtest as backtests
-from services.cli import calculate, charters, demo, running
+from services.cli import backup as backups
+from services.cli import calculate, charters, demo, reappend, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import simulate as simulation
@@ -82,6 +84,86 @@ async def _provision(data: Path) -> dict[str, list[str]]:
     tenants = running.read_tenants()
     async with Embedded(data, tenants) as servers:
         return await running.provisioned(servers, tenants)
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copies the logs, the vault and intake's book to a folder, also while everything runs."""
+    with _plain_errors():
+        there = (data or data_folder()).absolute()
+        done = asyncio.run(_backup(there, folder.absolute()))
+        kept = os.environ.get("GIHAN_VAULT_KEY_FILE") or there / "secrets" / "vault.key"
+    if as_json:
+        typer.echo(json.dumps(done._asdict()))
+        return
+    _show(done)
+    typer.echo(f"The vault's master key is not in it, and without it nobody reads a name: keep {kept} elsewhere.")
+
+
+async def _backup(data: Path, folder: Path) -> backups.Done:
+    if "NATS_URL" in os.environ:
+        return await backups.backup(Settings.from_env("backup"), folder)
+    key = {"GIHAN_VAULT_KEY_FILE": str(data / "secrets" / "vault.key")}
+    try:
+        async with Embedded(data, running.read_tenants()) as servers:
+            return await backups.backup(Settings.from_env("backup", servers.environment("backup")), folder)
+    except AlreadyRuns:
+        return await backups.backup(Settings.from_env("backup", environment_of(data, "backup") | key), folder)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path | None, typer.Argument(help="A backup; none with --reappend alone.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of what there is.")] = False,
+    only: Annotated[str | None, typer.Option(help="log or database; default both.")] = None,
+    again: Annotated[
+        bool, typer.Option("--reappend", help="Then append what the database knows and the log lacks.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Puts a backup back, while no service runs."""
+    with _plain_errors():
+        if folder is None and not again:
+            raise ValueError("name the folder of a backup, or say --reappend")
+        parts = backups.parts_of(only)
+        done, written = asyncio.run(_restore((data or data_folder()).absolute(), folder, parts, replace, again))
+    if as_json:
+        typer.echo(json.dumps({"restored": done and done._asdict(), "reappended": written and written._asdict()}))
+        return
+    if done is not None:
+        _show(done)
+    if written is not None:
+        typer.echo(
+            f"appended again behind {written.last_before}: {written.facts} facts, {written.others} ticks and rules; "
+            f"{written.unknown} places of which nothing is known. The projections begin anew."
+        )
+
+
+async def _restore(
+    data: Path, folder: Path | None, parts: tuple[backups.Part, ...], replace: bool, again: bool
+) -> tuple[backups.Done | None, reappend.Reappended | None]:
+    if "NATS_URL" in os.environ:
+        return await _put_back(Settings.from_env("restore"), folder, parts, replace, again)
+    async with Embedded(data, running.read_tenants()) as servers:
+        settings = Settings.from_env("restore", servers.environment("restore"))
+        return await _put_back(settings, folder, parts, replace, again)
+
+
+async def _put_back(
+    settings: Settings, folder: Path | None, parts: tuple[backups.Part, ...], replace: bool, again: bool
+) -> tuple[backups.Done | None, reappend.Reappended | None]:
+    done = None if folder is None else await backups.restore(settings, folder, parts, replace)
+    return done, await reappend.reappend(settings) if again else None
+
+
+def _show(done: backups.Done) -> None:
+    for name, count in {**done.streams, **done.tables}.items():
+        typer.echo(f"{name:<24} {count:>9}")
 
 
 @app.command()
