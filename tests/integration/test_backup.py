@@ -1,8 +1,10 @@
 """Backup and restore on real servers: what was acknowledged is there again once, and a wrong log is refused."""
 
+import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,12 +21,13 @@ from contracts.streams import STREAMS, cases_subject, partition
 from deploy import bootstrap, provision
 from services.chassis import clock
 from services.chassis.cursor import LogCursor, WrongLog
-from services.chassis.settings import Settings
+from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Vault
 from services.cli.backup import BackupError, _put_stream, backup, restore
 from services.cli.reappend import reappend
 from services.intake.app import build_app as intake_app
 from services.intake.judge import Publisher, Refusal
+from services.notifier.app import make_app as notifier_app
 from services.rules.instants import instant
 from services.rules.tenants import Tenant
 from services.sla_timer.app import build_app as sla_timer_app
@@ -44,6 +47,7 @@ class System:
     def __init__(self, settings: Make, nc: Client, pool: asyncpg.Pool, eventually: Eventually) -> None:
         self.settings, self.nc, self.pool, self.eventually = settings, nc, pool, eventually
         self.intake: FastAPI | None = None
+        self.sms_url = self.smtp_url = ""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["System"]:
@@ -51,6 +55,24 @@ class System:
         async with intake.router.lifespan_context(intake), timer.router.lifespan_context(timer):
             self.intake = intake
             yield self
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """The notifier besides."""
+        app = notifier_app(self.settings("notifier", sms_url=self.sms_url, smtp_url=self.smtp_url))
+        async with app.router.lifespan_context(app):
+            yield
+
+    async def told(self) -> bool:
+        """Whether the notifier has folded both logs and has nothing left to do."""
+        row = await self.pool.fetchrow("select * from read.notifier")
+        assert row is not None
+        now = await self.pool.fetchval("select now from chassis.clock")
+        ends = [(await self.nc.jetstream().stream_info(log)).state.last_seq for log in ("CASES", "SLA")]
+        held = row["next_release"] is not None and row["next_release"] <= now
+        return [row["cases_sequence"], row["sla_sequence"]] == ends and not (
+            row["open_notices"] or row["unpublished"] or held
+        )
 
     async def step(self, moment: str) -> None:
         """The clock moves, and what follows is decided and published."""
@@ -143,6 +165,22 @@ async def system(
     await bootstrap.enact_files(nc, [tenants["anseong"]], instant(MONDAY))
     await clock.step(pool, instant(MONDAY))
     return System(settings, nc, pool, eventually)
+
+
+@pytest.fixture
+async def gateway(system: System, tmp_path: Path) -> AsyncIterator[Path]:
+    """The folder of a development gateway's record."""
+    arguments = [sys.executable, "-m", "deploy.devgateway", "--dir", str(tmp_path / "gateway")]
+    process = await asyncio.create_subprocess_exec(
+        *arguments, "--http-port", "0", "--smtp-port", "0", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        ports = json.loads(await process.stdout.readline())
+    system.sms_url, system.smtp_url = f"http://127.0.0.1:{ports['http']}", f"smtp://127.0.0.1:{ports['smtp']}"
+    yield tmp_path / "gateway"
+    process.kill()
+    await process.wait()
 
 
 async def test_a_running_system_is_copied_and_put_back_whole(system: System, settings: Make, tmp_path: Path) -> None:
@@ -264,6 +302,37 @@ async def test_an_older_log_is_refused_and_what_it_lacks_appended_again(
 
 async def _says(app: FastAPI, words: str) -> bool:
     return words in await red(app)
+
+
+async def test_nobody_is_told_twice_and_notices_is_whole_again(
+    system: System, settings: Make, tmp_path: Path, gateway: Path
+) -> None:
+    """Old logs, and a ledger that knows of every message: what was sent stays sent, and stands on NOTICES once."""
+    async with system.running(), system.telling():
+        await system.state(complaint("h1"))
+        await backup(settings("backup"), tmp_path / "copy")
+        await system.state(complaint("h2"))
+        await system.step(THURSDAY)
+        await system.state(completed("h1", "2026-04-09T09:00:00+09:00"))
+        await system.step(FRIDAY)
+        await system.eventually(system.told, 60)
+        sent, notices = (gateway / "record.jsonl").read_text(), await entries(system.nc, "NOTICES")
+        tasks = await system.pool.fetch("select key, state, revision from notifier.tasks order by key")
+    assert sent.count('"outcome": "accepted"') >= 4
+    assert {json.loads(body)["type"] for _, _, body in notices} >= {"notice.sent", "task.assigned"}
+
+    await restore(settings("restore"), tmp_path / "copy", ("log",), replace=True)
+    assert len(await entries(system.nc, "NOTICES")) < len(notices)
+    await reappend(settings("restore"))
+    async with system.running(), system.telling():
+        await system.quiet()
+        await system.eventually(system.told, 60)
+        assert by_partition(await entries(system.nc, "NOTICES")) == by_partition(notices)
+        assert (gateway / "record.jsonl").read_text() == sent
+        assert await system.pool.fetch("select key, state, revision from notifier.tasks order by key") == tasks
+        await system.state(complaint("h3", FRIDAY))
+        await system.eventually(system.told, 60)
+    assert (gateway / "record.jsonl").read_text() != sent
 
 
 async def test_an_older_log_that_has_grown_is_refused_all_the_same(
