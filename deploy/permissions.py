@@ -66,6 +66,8 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
                 *("$JS.SNAPSHOT.RESTORE.>", "cases.*.*.*.*", "cases.*.clock", "mark.intake.*"),
             ),
         ),
+        # Dead letters: read, and given in again at the door of the source that sent them.
+        "dead": _user("dead", (*_read("DEAD"), "door.*.*", "receipts.*.*")),
         "replay": _user("replay", _read("CASES", "SLA", "NOTICES")),
         "intake": _user(
             "intake",

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,22 +11,23 @@ import typer
 
 from contracts import files
 from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
-from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, demo, reappend, running
+from services.cli import calculate, charters, dead, demo, reappend, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import simulate as simulation
+from services.cli.errors import plain_errors as _plain_errors
 from services.rules import instants
 from services.rules.calendar import Calendar
 from services.rules.charter import parse_charter
-from services.rules.rulebook import Library, NotEnacted
+from services.rules.rulebook import Library
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 charter_app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")
 app.add_typer(charter_app, name="charter")
+app.add_typer(dead.app, name="dead")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
@@ -37,20 +36,6 @@ Contracts = Annotated[
     Path | None,
     typer.Option(help="Folder with charters, calendars and law of your own; default GIHAN_CONTRACTS, else none."),
 ]
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What a person can mend is said in a sentence, without a traceback."""
-    try:
-        yield
-    except BrokenPipeError:
-        # The reader (head, a pager) has seen enough. Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-    except (OperatorError, NotEnacted, simulation.Unreadable, ValueError, OSError) as error:
-        typer.echo(f"gihan: {error}", err=True)
-        raise typer.Exit(2) from None
 
 
 @app.command()

@@ -136,7 +136,7 @@ def build_app(settings: Settings) -> FastAPI:
             tasks = [
                 asyncio.create_task(appender.run(), name="append"),
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
-                asyncio.create_task(sweep(appender, settings, pool, nc, health.part("sweeper")), name="sweep"),
+                asyncio.create_task(sweep(appender, settings, pool, nc, clock, health.part("sweeper")), name="sweep"),
             ]
             publishers.pool = pool
             app.state.pool = pool

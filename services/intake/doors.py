@@ -24,6 +24,7 @@ from services.chassis.clock import Clock
 from services.chassis.logs import canonical, error_code, get_logger
 from services.chassis.vault import Vault
 from services.intake.append import Appender, tell
+from services.intake.dead import KEPT
 from services.intake.judge import MAX_EVENTS, Publisher, Refusal, judge, parse, readable_id
 from services.intake.reserve import refused_answer
 from services.rules.instants import Instant, text
@@ -124,7 +125,9 @@ class Inbox:
         answer = refused_answer(refusal, publisher.source)
         name = f"l{secrets.token_hex(12)}"
         async with self._pool.acquire() as conn:
-            sealed = await self._vault.seal_letter(conn, publisher.tenant, name, letter.data[:_LETTER_BYTES])
+            sealed = await self._vault.seal_letter(
+                conn, publisher.tenant, name, letter.data[:_LETTER_BYTES], now + KEPT
+            )
         body = {
             "letter": name,
             "tenant": publisher.tenant,
