@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -179,7 +180,7 @@ async def test_no_intake_no_settling(
 async def test_a_thousand_poisonous_letters_cost_the_good_ones_less_than_five_seconds(
     intake: FastAPI, publisher: Client, nc: Client, pool: asyncpg.Pool, eventually: Eventually
 ) -> None:
-    """The time from leaving fifty good letters to their acceptance, with and without a thousand bad ones before them."""
+    """From leaving fifty good letters to their acceptance: alone, and with a thousand bad ones before them."""
     for number in range(100):
         await opened(intake, f"p-{number}")
 
@@ -198,7 +199,7 @@ async def test_a_thousand_poisonous_letters_cost_the_good_ones_less_than_five_se
     poison = [b"\xff\xfe", b"{", b"[" * 5_000, b'{"a": 1e999}', json.dumps(answered("p-1", outcome="?")).encode()]
     alone = await seconds(0, [])
     cost = await seconds(50, [poison[number % len(poison)] for number in range(1_000)]) - alone
-    print(f"\nfifty good letters alone: {alone:.2f} s; behind a thousand bad ones: {cost:+.2f} s")
+    sys.stderr.write(f"\nfifty good letters alone: {alone:.2f} s; behind a thousand bad ones: {cost:+.2f} s\n")
     assert cost < 5
     assert len(await eventually(lambda: dead(nc, pool, 1_000), 60)) == 1_000
 
@@ -221,6 +222,7 @@ async def test_the_commands(
         "GIHAN_VAULT_KEY_FILE": str(told.vault_key_file),
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("services.chassis.logs.configure", lambda *_: None)  # it would hold for every test after this
 
     async def run(*words: str, ends: int = 0) -> str:
         result = await asyncio.to_thread(CliRunner().invoke, command, ["dead", *words])
@@ -233,9 +235,8 @@ async def test_the_commands(
     listed = json.loads(await run("list", "--tenant", "seoul", "--json"))
     assert [row["code"] for row in listed] == [row.code for row in await letters(nc, pool)]
     assert await run("list", "--source", "kiosk") == "0 letters\n"
-    (wrong,) = json.loads(await run("list", "--reason", "wrong_value", "--json") or "[]") or [None]
     name = next(row["letter"] for row in listed if row.get("id") == "c-1-answered")
-    assert wrong is None or wrong["letter"] == name
+    assert [row["letter"] for row in json.loads(await run("list", "--reason", "not_json", "--json"))] != [name]
     assert "perhaps" not in json.dumps(listed)
     assert "perhaps" in await run("show", name, "--purpose", PURPOSE)
     await run("fix", name, "--set", "/data/outcome=answered", "--remove", "/data/by", "--purpose", PURPOSE)
@@ -251,4 +252,4 @@ async def test_the_commands(
     await asyncio.to_thread(file.write_bytes, json.dumps(answered("c-1")).encode())
     other = next(row["letter"] for row in listed if row["letter"] != name)
     await run("fix", other, "--file", os.fspath(file), "--purpose", PURPOSE)
-    assert "409" in await run("redrive", other, "--purpose", PURPOSE, ends=1) or True
+    assert "other_content" in await run("redrive", other, "--purpose", PURPOSE, ends=1)
