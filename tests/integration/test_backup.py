@@ -15,6 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from contracts.streams import STREAMS, cases_subject, partition
@@ -35,6 +36,8 @@ from services.sla_timer.app import build_app as sla_timer_app
 Eventually = Callable[..., Awaitable[Any]]
 Make = Callable[..., Settings]
 BOTH: tuple[Any, ...] = ("log", "database")
+READER = "anseong_call-centre"
+"""The one consumer that the publisher may have."""
 MONDAY = "2026-04-06T10:00:00+09:00"
 WEDNESDAY = "2026-04-08T18:00:00+09:00"
 THURSDAY = "2026-04-09T10:00:01+09:00"
@@ -98,13 +101,17 @@ class System:
             return 0
 
     async def state(self, *events: dict[str, Any]) -> None:
+        """Takes events in, and has them folded and what follows published."""
+        await self.receive(*events)
+        await self.quiet()
+
+    async def receive(self, *events: dict[str, Any]) -> None:
         """Events of Anseong's call centre through the door of intake, all of them accepted."""
         assert self.intake is not None
         answers = await self.intake.state.doors.receive(
             json.dumps(list(events)).encode(), Publisher("anseong", "call-centre"), "http"
         )
         assert all(answer.status == "accepted" for answer in answers), answers
-        await self.quiet()
 
 
 def complaint(case: str, time: str = MONDAY) -> dict[str, Any]:
@@ -209,6 +216,73 @@ async def test_a_running_system_is_copied_and_put_back_whole(system: System, set
         await system.state(completed("a1", "2026-04-09T09:00:00+09:00"))
     kinds = [json.loads(body)["type"] for _, _, body in await entries(system.nc, "SLA")]
     assert kinds.count("breach.retracted") == 1
+
+
+async def test_what_the_streams_name_the_vault_of_the_same_copy_holds(
+    system: System, settings: Make, tmp_path: Path
+) -> None:
+    """Copied in the middle of publishing; what PostgreSQL knows besides is appended again. Nothing is half there."""
+    stop = asyncio.Event()
+
+    async def publish() -> int:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            await system.receive(complaint(f"s{number}a"), complaint(f"s{number}b"))
+        return 2 * number
+
+    async with system.running():
+        publishing = asyncio.create_task(publish())
+        await system.eventually(lambda: _some(system.pool), 30)
+        await backup(settings("backup"), tmp_path / "copy")
+        stop.set()
+        published = await publishing
+        await system.quiet()
+    await restore(settings("restore"), tmp_path / "copy", BOTH, replace=True)
+    await clock.step(system.pool, instant(MONDAY))
+    await reappend(settings("restore"))
+    async with system.running():
+        await system.eventually(lambda: _all_stand(system.pool), 30)
+        await system.quiet()
+    cases = [json.loads(body) for _, subject, body in await entries(system.nc, "CASES") if "complaint" in subject]
+    known = {row["subject_ref"] for row in await system.pool.fetch("select subject_ref from vault.subjects")}
+    assert 10 < len(cases) <= published
+    assert {case["data"]["subject_ref"] for case in cases} <= known
+    rows = await system.pool.fetch("select id, sequence from read.event_fate order by sequence")
+    assert [row["id"] for row in rows] == [case["id"] for case in cases]
+
+
+async def _some(pool: asyncpg.Pool) -> bool:
+    return await pool.fetchval("select count(*) from intake.reservations") > 10
+
+
+async def _all_stand(pool: asyncpg.Pool) -> bool:
+    return bool(await pool.fetchval("select bool_and(status = 'accepted') from read.event_fate"))
+
+
+async def test_with_both_old_what_came_later_is_lost_and_may_come_again(
+    system: System, settings: Make, tmp_path: Path, connect: Any
+) -> None:
+    """The system works on from the moment of the copy, and a publisher's place in RECEIPTS is kept."""
+    publisher = await connect("anseong.call-centre")
+    consumer = ConsumerConfig(name=READER, durable_name=READER, filter_subject="receipts.anseong.call-centre")
+    await publisher.jetstream().add_consumer("RECEIPTS", consumer)
+    async with system.running():
+        await system.state(complaint("k1"))
+        await backup(settings("backup"), tmp_path / "copy")
+        await system.state(complaint("k2"))
+    await restore(settings("restore"), tmp_path / "copy", BOTH, replace=True)
+    await clock.step(system.pool, instant(MONDAY))
+    async with system.running():
+        await system.quiet()
+        assert [row["case"] for row in await system.pool.fetch('select "case" from read.subject_refs')] == ["k1"]
+        await system.state(complaint("k1"), complaint("k2"))
+        assert len(await system.pool.fetch('select "case" from read.subject_refs')) == 2
+    opened = [
+        json.loads(body)["subject"] for _, subject, body in await entries(system.nc, "CASES") if "compl" in subject
+    ]
+    assert opened == ["k1", "k2"]
+    assert (await publisher.jetstream().consumer_info("RECEIPTS", READER)).name == READER
 
 
 async def test_what_is_damaged_full_or_in_use_is_left_alone(
