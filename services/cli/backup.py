@@ -26,7 +26,7 @@ from deploy.permissions import BACKED_UP, SERVICES
 from deploy.provision import create_streams
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
-from services.chassis.logs import OperatorError, error_code
+from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
 from services.rules import instants
 from services.rules.fold import REVISION
@@ -41,6 +41,7 @@ _OURS = ("chassis", "vault", "intake", "sla_timer", "notifier", "read")
 _RECEIPTS_AHEAD = 1_000_000
 """So many receipt numbers are skipped by a restored database: what was given after the backup is not given again."""
 _CHUNK_BYTES = 128 * 1024
+_ATTEMPTS = 3
 _PATIENCE_SECONDS = 30.0
 _LONG_SECONDS = 3600.0
 
@@ -347,9 +348,26 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
 
 
 async def _put_stream(nc: Client, name: str, said: Mapping[str, Any], folder: Path) -> None:
-    """Replaces a stream by the one in the backup, under its own id, and compares what the server made of it."""
-    with contextlib.suppress(NotFoundError):
-        await nc.jetstream().delete_stream(name)
+    """Replaces a stream by the one in the backup, under its own id. Raises BackupError when nothing came of it.
+
+    nats-server 2.15 sometimes breaks a restore off in the middle (a pipe of its own that it finds closed) and leaves a
+    part of the stream, so what it made is compared, and made again from the beginning where it is not whole.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        with contextlib.suppress(NotFoundError):
+            await nc.jetstream().delete_stream(name)
+        try:
+            await _send_stream(nc, name, said, folder)
+        except BackupError as error:
+            if attempt == _ATTEMPTS:
+                raise
+            get_logger().warning("restore_repeated", stream=name, attempt=attempt, error=error_code(error))
+        else:
+            return
+
+
+async def _send_stream(nc: Client, name: str, said: Mapping[str, Any], folder: Path) -> None:
+    """Gives nats-server its own copy back, and compares the stream that it makes of it."""
     begun = json.dumps({"config": said["config"], "state": said["state"]}).encode()
     where = (await _ask(nc, f"$JS.API.STREAM.RESTORE.{name}", begun))["deliver_subject"]
     with (folder / said["file"]).open("rb") as file:
