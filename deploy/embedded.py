@@ -66,6 +66,10 @@ class EmbeddedError(OperatorError):
     """The servers cannot be started here; says why and what to do."""
 
 
+class AlreadyRuns(EmbeddedError):
+    """Another process runs the servers of this data folder."""
+
+
 def data_folder() -> Path:
     """The data folder of this installation: GIHAN_DATA, else `data` in the present folder."""
     return Path(os.environ.get("GIHAN_DATA", "data")).absolute()
@@ -346,7 +350,7 @@ def _take_lock(data: Path) -> IO[str]:
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
         lock.close()
-        raise EmbeddedError(
+        raise AlreadyRuns(
             f"Gihan already runs on the data folder {data} (process {owner}). Stop it first, or choose "
             "another "
             "folder with --data or GIHAN_DATA."

@@ -14,6 +14,9 @@ from services.rules.tenants import Tenant
 
 SERVICES = ("intake", "sla_timer", "notifier")
 
+BACKED_UP = ("NOTICES", "SLA", "RECEIPTS", "DEAD", "CASES")
+"""The streams of a backup, in the order in which they are taken: what follows from an entry before the entry itself."""
+
 _ASK = ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*")
 
 
@@ -54,6 +57,17 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
             ),
             ("sla.>", "notices.>", "receipts.>", "feed.>"),
         ),
+        "backup": _user("backup", _snapshot(*BACKED_UP)),
+        # Puts back whole streams, and facts at the places where they stood. For `gihan restore` alone, never a service.
+        "restore": _user(
+            "restore",
+            (
+                *(f"$JS.API.STREAM.{request}.*" for request in ("INFO", "CREATE", "DELETE", "RESTORE", "MSG.GET")),
+                *("$JS.SNAPSHOT.RESTORE.>", "cases.*.*.*.*", "cases.*.clock", "mark.intake.*"),
+            ),
+        ),
+        # Dead letters: read, and given in again at the door of the source that sent them.
+        "dead": _user("dead", (*_read("DEAD"), "door.*.*", "receipts.*.*")),
         "replay": _user("replay", _read("CASES", "SLA", "NOTICES", "RECEIPTS", "DEAD")),
         "intake": _user(
             "intake",
@@ -117,6 +131,15 @@ def _read(*streams: str) -> tuple[str, ...]:
             f"CONSUMER.DELETE.{stream}.*",
             f"CONSUMER.MSG.NEXT.{stream}.*",
         )
+    )
+
+
+def _snapshot(*streams: str) -> tuple[str, ...]:
+    """Taking a copy of whole streams, and nothing else."""
+    return tuple(
+        f"$JS.{request}.{stream}{rest}"
+        for stream in streams
+        for request, rest in (("API.STREAM.INFO", ""), ("API.STREAM.SNAPSHOT", ""), ("SNAPSHOT.ACK", ".>"))
     )
 
 

@@ -1,12 +1,13 @@
 """The log cursor: reads a stream from a position on, in order, without a gap.
 
 The one rule: the position lives with the reader (in PostgreSQL, beside the state), never in a NATS consumer. The
-consumer here is ephemeral and acknowledges nothing; its own sequence numbers prove that no entry was skipped.
+consumer here is ephemeral and acknowledges nothing; its own sequence numbers prove that no entry was skipped, and
+`check_log` proves that the log is still the one that was read, at the start and after every reconnect.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -15,6 +16,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from services.chassis.broker import UUID_KEY
+from services.chassis.logs import OperatorError
 
 EXPIRES_SECONDS = 10.0
 HEARTBEAT_SECONDS = 1.0
@@ -41,11 +46,49 @@ class CursorStale(Exception):
     """The consumer is gone or silent. Open a new cursor at the same position."""
 
 
+class WrongLog(OperatorError):
+    """The log is not the one that was read so far: another stream, an older copy, or other entries."""
+
+
+async def check_log(
+    nc: Client, stream: str, sequence: int, stream_id: str | None, same: Callable[[str, bytes], bool] | None
+) -> str | None:
+    """The own id of `stream`; raises WrongLog unless it is the log of which `sequence` was read.
+
+    `stream_id` is the id it had then (None: not known), and `same` says of subject and bytes whether they
+    stood at `sequence` (None: nothing was read). An older copy that has grown past `sequence` differs in that entry.
+    """
+    remedy = (
+        "Nothing is read from it. Restore the newer log; where there is none, see `gihan restore --reappend` "
+        "(docs/reliability-backup.md)."
+    )
+    info = await nc.jetstream().stream_info(stream)
+    found_id = (info.config.metadata or {}).get(UUID_KEY)
+    if stream_id not in (None, found_id):
+        raise WrongLog(f"The stream {stream} is another than the one folded before. {remedy}")
+    if sequence > info.state.last_seq:
+        raise WrongLog(f"The log {stream} ends at {info.state.last_seq}, before the position {sequence}. {remedy}")
+    if same is not None:
+        try:
+            found = await nc.jetstream().get_msg(stream, sequence)
+        except NotFoundError:
+            raise WrongLog(f"The log {stream} lacks the entry at the position {sequence}. {remedy}") from None
+        if not same(found.subject or "", found.data or b""):
+            raise WrongLog(f"The log {stream} holds another entry at the position {sequence}. {remedy}")
+    return found_id
+
+
+def reconnects(nc: Client) -> int:
+    """How often a connection was made anew: whoever sees it change looks at the log again."""
+    return int(nc.stats["reconnects"])
+
+
 class LogCursor:
     """Entries of `stream` after the sequence `after`, of one filter `subject` or of all (None).
 
-    `read` raises LogGap where the consumer's own sequence jumps, and CursorStale where the consumer was deleted or
-    sent neither messages nor heartbeats for three heartbeats; the remedy for both is a new cursor.
+    `read` raises LogGap where the consumer's own sequence jumps, and CursorStale where the consumer was deleted, sent
+    neither messages nor heartbeats for three heartbeats, or the connection was made anew; the remedy for each is a new
+    cursor, opened before the log is checked again.
     """
 
     def __init__(
@@ -64,6 +107,7 @@ class LogCursor:
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._heard = 0.0
+        self._reconnects = reconnects(nc)
 
     async def __aenter__(self) -> Self:
         js = self._nc.jetstream()
@@ -101,6 +145,7 @@ class LogCursor:
 
     async def read(self, max_messages: int, wait_seconds: float) -> list[Entry]:
         """Up to `max_messages` entries in order; waits at most `wait_seconds` for the first, and for no other."""
+        self._check_connection()
         if self._asked <= 0:
             await self._ask()
         entries: list[Entry] = []
@@ -125,7 +170,13 @@ class LogCursor:
             entry = await self._accept(message)
             if entry is not None:
                 entries.append(entry)
+        self._check_connection()
         return entries
+
+    def _check_connection(self) -> None:
+        """What answers after a reconnect may be another server with another log."""
+        if reconnects(self._nc) != self._reconnects:
+            raise CursorStale(f"{self._stream}: the connection was made anew")
 
     async def _accept(self, message: Msg) -> Entry | None:
         headers = message.headers

@@ -16,8 +16,10 @@ from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
 from services.chassis import broker
+from services.chassis.cursor import reconnects
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
+from services.chassis.logs import OperatorError
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 
@@ -25,7 +27,7 @@ BATCH_MESSAGES = 998
 IDLE_SECONDS = 1.0
 
 
-class ChainBroken(Exception):
+class ChainBroken(OperatorError):
     """The log holds other bytes than the outbox under a number: this outbox is not the one that wrote the log."""
 
 
@@ -75,10 +77,13 @@ class Outbox:
 
     async def run(self, nc: Client, pool: asyncpg.Pool, part: Part) -> None:
         """Relays until cancelled. Errors of the log or the database are for the caller, who starts it again."""
-        for lane in self._lanes:
-            await self._settle(nc, pool, lane)
+        connection = -1
         while True:
             await failpoint("relay.before_pass")
+            if connection != reconnects(nc):  # what answers now may be another log
+                connection = reconnects(nc)
+                for lane in self._lanes:
+                    await self._settle(nc, pool, lane)
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
             if not busy and not self._stands:
@@ -149,15 +154,16 @@ class Outbox:
         # Read before the marker: another instance's relay may write both in between, and then the marker is ahead.
         state = await self._state(pool, lane)
         found = await broker.last_message(nc, self._stream, self._mark(lane))
-        if found is None:
-            return
-        sequence, body = found
+        sequence, body = found or (0, b'{"last": 0}')
         marker = json.loads(body)
         if marker["last"] < state["sent"]:
             raise ChainBroken(
                 f"{self._stream} lane {lane}: the log ends at {marker['last']}, but {state['sent']} was sent: "
-                "the log is older than this database; restore the newer log before going on"
+                "the log is older than this database. Restore the newer log; where there is none, see "
+                "`gihan restore --reappend` (docs/reliability-backup.md)"
             )
+        if found is None:
+            return
         chain = state["chain"]
         last = state["sent"]
         async with pool.acquire() as connection, connection.transaction():

@@ -194,14 +194,17 @@ class Vault:
             *sealed,
         )
 
-    async def seal_letter(self, conn: Connection, tenant: str, letter: str, content: bytes) -> bytes:
-        """Seals a refused message under a key of its own, named `letter`; answers the sealed bytes."""
+    async def seal_letter(self, conn: Connection, tenant: str, letter: str, content: bytes, expires: int) -> bytes:
+        """Seals a refused message under a key of its own, named `letter`, which lives until the instant `expires`;
+        answers the sealed bytes.
+        """
         key = secrets.token_bytes(32)
         await conn.execute(
-            "insert into vault.letters values ($1, $2, $3)",
+            "insert into vault.letters (tenant, letter, data_key, expires) values ($1, $2, $3, $4)",
             tenant,
             letter,
             self._wrap(key, tenant, f"letter|{letter}"),
+            expires,
         )
         return _seal_bytes(key, f"{tenant}|{letter}|letter", content)
 
@@ -258,16 +261,55 @@ class Vault:
 
     async def read_letter(
         self, conn: Connection, tenant: str, letter: str, sealed: bytes, purpose: str, reader: str
-    ) -> bytes:
-        """A refused message as it came; writes the access record first. VaultError without its key."""
+    ) -> list[bytes]:
+        """A refused message as it came, and what was put in its place, oldest first; writes the access record first.
+        VaultError without its key.
+        """
+        await self.record_letter(conn, tenant, letter, "opened", purpose, reader)
+        key = await self._letter_key(conn, tenant, letter)
+        fixes = await conn.fetch(
+            "select number, sealed from vault.letter_fixes where tenant = $1 and letter = $2 order by number",
+            tenant,
+            letter,
+        )
+        return [
+            _open_bytes(key, f"{tenant}|{letter}|letter", sealed),
+            *(_open_bytes(key, f"{tenant}|{letter}|fix|{row['number']}", row["sealed"]) for row in fixes),
+        ]
+
+    async def fix_letter(
+        self, conn: Connection, tenant: str, letter: str, content: bytes, purpose: str, reader: str
+    ) -> None:
+        """Puts other content in the place of a refused message, which is kept beside it; on record."""
         async with conn.transaction():
-            await self._record(conn, tenant, reader, purpose, "letter", letter)
-            wrapped = await conn.fetchval(
-                "select data_key from vault.letters where tenant = $1 and letter = $2", tenant, letter
+            await self.record_letter(conn, tenant, letter, "fixed", purpose, reader)
+            key = await self._letter_key(conn, tenant, letter)
+            number = 1 + await conn.fetchval(
+                "select count(*) from vault.letter_fixes where tenant = $1 and letter = $2", tenant, letter
             )
+            sealed = _seal_bytes(key, f"{tenant}|{letter}|fix|{number}", content)
+            await conn.execute("insert into vault.letter_fixes values ($1, $2, $3, $4)", tenant, letter, number, sealed)
+
+    async def settle_letter(self, conn: Connection, tenant: str, letter: str, purpose: str, reader: str) -> None:
+        """Destroys the key of a refused message, so that nobody reads it or its fixes any more; on record."""
+        async with conn.transaction():
+            await self.record_letter(conn, tenant, letter, "settled", purpose, reader)
+            for table in ("letters", "letter_fixes"):
+                await conn.execute(f"delete from vault.{table} where tenant = $1 and letter = $2", tenant, letter)  # noqa: S608
+
+    async def record_letter(
+        self, conn: Connection, tenant: str, letter: str, what: str, purpose: str, reader: str
+    ) -> None:
+        """Writes into the access record what somebody does with a refused message."""
+        await self._record(conn, tenant, reader, purpose, f"letter.{what}", letter)
+
+    async def _letter_key(self, conn: Connection, tenant: str, letter: str) -> bytes:
+        wrapped = await conn.fetchval(
+            "select data_key from vault.letters where tenant = $1 and letter = $2", tenant, letter
+        )
         if wrapped is None:
             raise VaultError("no such letter: it was settled, or its thirty days are over")
-        return _open_bytes(self._unwrap(wrapped, tenant, f"letter|{letter}"), f"{tenant}|{letter}|letter", sealed)
+        return self._unwrap(wrapped, tenant, f"letter|{letter}")
 
     async def verify_access_chain(self, conn: Connection, tenant: str) -> int | None:
         """Number of the first access record that was changed or is missing; None when the chain holds."""

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,26 +11,28 @@ import typer
 
 from contracts import files
 from contracts.streams import PARTITIONS
-from deploy.embedded import Embedded, data_folder, environment_of
+from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
 from services.chassis import logs
 from services.chassis.failpoints import FAILPOINTS
-from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.cli import audit as auditing
 from services.cli import backtest as backtests
-from services.cli import calculate, charters, demo, evidence, running
+from services.cli import backup as backups
+from services.cli import calculate, charters, dead, demo, evidence, reappend, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
 from services.cli import simulate as simulation
+from services.cli.errors import plain_errors as _plain_errors
 from services.rules import instants
 from services.rules.calendar import Calendar
 from services.rules.charter import parse_charter
-from services.rules.rulebook import Library, NotEnacted
+from services.rules.rulebook import Library
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 charter_app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")
 app.add_typer(charter_app, name="charter")
+app.add_typer(dead.app, name="dead")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
@@ -41,20 +41,6 @@ Contracts = Annotated[
     Path | None,
     typer.Option(help="Folder with charters, calendars and law of your own; default GIHAN_CONTRACTS, else none."),
 ]
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What a person can mend is said in a sentence, without a traceback."""
-    try:
-        yield
-    except BrokenPipeError:
-        # The reader (head, a pager) has seen enough. Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-    except (OperatorError, NotEnacted, simulation.Unreadable, ValueError, OSError) as error:
-        typer.echo(f"gihan: {error}", err=True)
-        raise typer.Exit(2) from None
 
 
 @app.command()
@@ -98,6 +84,86 @@ def failpoints_command(as_json: AsJson = False) -> None:
         return
     for name, at in FAILPOINTS.items():
         typer.echo(f"{name:<30} {at}")
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copies the logs, the vault and intake's book to a folder, also while everything runs."""
+    with _plain_errors():
+        there = (data or data_folder()).absolute()
+        done = asyncio.run(_backup(there, folder.absolute()))
+        kept = os.environ.get("GIHAN_VAULT_KEY_FILE") or there / "secrets" / "vault.key"
+    if as_json:
+        typer.echo(json.dumps(done._asdict()))
+        return
+    _show(done)
+    typer.echo(f"The vault's master key is not in it, and without it nobody reads a name: keep {kept} elsewhere.")
+
+
+async def _backup(data: Path, folder: Path) -> backups.Done:
+    if "NATS_URL" in os.environ:
+        return await backups.backup(Settings.from_env("backup"), folder)
+    key = {"GIHAN_VAULT_KEY_FILE": str(data / "secrets" / "vault.key")}
+    try:
+        async with Embedded(data, running.read_tenants()) as servers:
+            return await backups.backup(Settings.from_env("backup", servers.environment("backup")), folder)
+    except AlreadyRuns:
+        return await backups.backup(Settings.from_env("backup", environment_of(data, "backup") | key), folder)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path | None, typer.Argument(help="A backup; none with --reappend alone.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of what there is.")] = False,
+    only: Annotated[str | None, typer.Option(help="log or database; default both.")] = None,
+    again: Annotated[
+        bool, typer.Option("--reappend", help="Then append what the database knows and the log lacks.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Puts a backup back, while no service runs."""
+    with _plain_errors():
+        if folder is None and not again:
+            raise ValueError("name the folder of a backup, or say --reappend")
+        parts = backups.parts_of(only)
+        done, written = asyncio.run(_restore((data or data_folder()).absolute(), folder, parts, replace, again))
+    if as_json:
+        typer.echo(json.dumps({"restored": done and done._asdict(), "reappended": written and written._asdict()}))
+        return
+    if done is not None:
+        _show(done)
+    if written is not None:
+        typer.echo(
+            f"appended again behind {written.last_before}: {written.facts} facts, {written.others} ticks and rules; "
+            f"{written.unknown} places of which nothing is known. The projections begin anew."
+        )
+
+
+async def _restore(
+    data: Path, folder: Path | None, parts: tuple[backups.Part, ...], replace: bool, again: bool
+) -> tuple[backups.Done | None, reappend.Reappended | None]:
+    if "NATS_URL" in os.environ:
+        return await _put_back(Settings.from_env("restore"), folder, parts, replace, again)
+    async with Embedded(data, running.read_tenants()) as servers:
+        settings = Settings.from_env("restore", servers.environment("restore"))
+        return await _put_back(settings, folder, parts, replace, again)
+
+
+async def _put_back(
+    settings: Settings, folder: Path | None, parts: tuple[backups.Part, ...], replace: bool, again: bool
+) -> tuple[backups.Done | None, reappend.Reappended | None]:
+    done = None if folder is None else await backups.restore(settings, folder, parts, replace)
+    return done, await reappend.reappend(settings) if again else None
+
+
+def _show(done: backups.Done) -> None:
+    for name, count in {**done.streams, **done.tables}.items():
+        typer.echo(f"{name:<24} {count:>9}")
 
 
 @app.command()

@@ -57,6 +57,8 @@ _KEY_SECONDS = 10.0
 _DOOR_WORKERS = 64
 _INBOX_WORKERS = 250
 """Letters dealt with at a time; they share the batches of the append loop."""
+_INBOX_PENDING = 5_000
+"""Letters under way at most: those judged, and those refused that wait to be buried."""
 _ACK_WAIT_SECONDS = 4 * HOLD_SECONDS
 """A letter that a dead process held comes again after this."""
 
@@ -142,7 +144,7 @@ def build_app(settings: Settings) -> FastAPI:
             sweeper = health.part("sweeper")
             tasks = [
                 health.part("append").runs(asyncio.create_task(appender.run(), name="append")),
-                sweeper.runs(asyncio.create_task(sweep(appender, settings, pool, nc, sweeper), name="sweep")),
+                sweeper.runs(asyncio.create_task(sweep(appender, settings, pool, nc, clock, sweeper), name="sweep")),
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
             ]
             publishers.pool = pool
@@ -150,6 +152,7 @@ def build_app(settings: Settings) -> FastAPI:
             app.state.explainer = Explainer(pool)
             app.state.doors = doors = Doors(tenants, clock, appender)
             inbox = Inbox(doors, clock, pool, nc, vault)
+            tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
             stream = _stream_broker(settings, health, doors, inbox)
             await stream.start()
             health.check("inbox", InboxWatch(nc).look, every_seconds=2)
@@ -335,7 +338,7 @@ def _stream_broker(settings: Settings, health: Health, doors: Doors, inbox: Inbo
         "inbox.>",
         stream=JStream("INBOX", declare=False),
         queue=DURABLE,  # with a queue the consumer is durable under its name
-        config=ConsumerConfig(ack_wait=_ACK_WAIT_SECONDS, max_deliver=-1, max_ack_pending=2 * _INBOX_WORKERS),
+        config=ConsumerConfig(ack_wait=_ACK_WAIT_SECONDS, max_deliver=-1, max_ack_pending=_INBOX_PENDING),
         max_workers=_INBOX_WORKERS,
         inbox_prefix=f"{prefix}.".encode(),
         ack_policy=AckPolicy.MANUAL,

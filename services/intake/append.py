@@ -21,10 +21,11 @@ from contracts.envelope import Accepted, Refused
 from contracts.streams import intake_mark, receipts_subject
 from services.chassis import broker
 from services.chassis.clock import Clock
+from services.chassis.cursor import WrongLog, check_log, reconnects
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Health
 from services.chassis.lease import Lease
-from services.chassis.logs import OperatorError, error_code, get_logger
+from services.chassis.logs import error_code, get_logger
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault
 from services.intake.judge import Judged, Refusal
@@ -56,10 +57,6 @@ _LOST = (
 
 class Fenced(Exception):
     """This instance was declared dead, or cannot know how it stands: it must go on under a new name."""
-
-
-class WrongLog(OperatorError):
-    """The log in NATS is not the one that this database belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,27 +201,36 @@ class Appender:
                     await refill(self._pool, self._nc, self._part)
                     await self._serve()
             except Exception as error:
-                self._part.down(f"starts anew after {error_code(error)}: look at PostgreSQL, NATS and the log")
+                said = str(error) if isinstance(error, WrongLog) else "look at PostgreSQL, NATS and the log"
+                self._part.down(f"starts anew after {error_code(error)}: {said}")
                 get_logger().warning("instance_ended", instance=self.instance, exc_info=error)
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def check_log(self) -> None:
-        """Refuses a log that ends before what this database knows it to hold."""
-        known = await self._pool.fetchval(
-            "select marker_sequence from intake.batches where marker_sequence is not null"
+        """Raises WrongLog unless the last batch that this database knows to be in the log closes where it did."""
+        last = await self._pool.fetchrow(
+            "select instance, number, marker_sequence from intake.batches where marker_sequence is not null"
             " order by marker_sequence desc limit 1"
         )
-        last = (await self._nc.jetstream().stream_info("CASES")).state.last_seq
-        if known is not None and last < known:
-            raise WrongLog(
-                f"CASES ends at {last}, but {known} was acknowledged: it is another log or an older copy. "
-                "Restore the newer log, or point NATS_URL at the right server."
+        if last is not None:
+            await check_log(
+                self._nc,
+                "CASES",
+                last["marker_sequence"],
+                None,
+                lambda subject, body: (
+                    (subject, json.loads(body).get("batch")) == (intake_mark(last["instance"]), last["number"])
+                ),
             )
 
     async def _serve(self) -> None:
+        connection = -1
         while True:
             if self._lease.lost.is_set():
                 raise Fenced
+            if connection != reconnects(self._nc):  # what answers now may be another log
+                connection = reconnects(self._nc)
+                await self.check_log()
             self._part.beat(instance=self.instance, batch=self._number)
             while self._orphans:
                 await self._adopt(*self._orphans.popleft())

@@ -9,14 +9,16 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import asyncpg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 
 from contracts.envelope import Accepted, Refused
 from contracts.streams import dead_subject
@@ -25,6 +27,7 @@ from services.chassis.failpoints import failpoint
 from services.chassis.logs import canonical, error_code, get_logger
 from services.chassis.vault import Vault
 from services.intake.append import Appender, tell
+from services.intake.dead import KEPT
 from services.intake.judge import MAX_EVENTS, Publisher, Refusal, judge, parse, readable_id
 from services.intake.reserve import refused_answer
 from services.rules.instants import Instant, text
@@ -34,6 +37,9 @@ Answer = Accepted | Refused
 
 _LETTER_BYTES = 512 * 1024
 """How much of a refused letter is kept: sealed and encoded it must still fit into one NATS message."""
+_BURIED_TOGETHER = 100
+"""Refused letters whose keys share one transaction."""
+_GOOD_FIRST_SECONDS = 1.0
 _AGAIN_SECONDS = 2.0
 HOLD_SECONDS = 2.0
 """How often INBOX is told that a letter is still being dealt with."""
@@ -82,8 +88,20 @@ class Doors:
             return refused_answer(refusal, publisher.source)
 
 
+class _Grave(NamedTuple):
+    """A refused letter on its way to DEAD."""
+
+    letter: Msg
+    publisher: Publisher
+    refusal: Refusal
+    now: Instant
+
+
 class Inbox:
-    """Takes letters out of INBOX: an accepted one is answered on RECEIPTS, a refused one goes to DEAD besides."""
+    """Takes letters out of INBOX: an accepted one is answered on RECEIPTS, a refused one goes to DEAD besides.
+
+    Refused ones are buried behind the others' backs, many at a time: a thousand of them must not hold up a good one.
+    """
 
     def __init__(self, doors: Doors, clock: Clock, pool: asyncpg.Pool, nc: Client, vault: Vault) -> None:
         self._doors = doors
@@ -91,6 +109,9 @@ class Inbox:
         self._pool = pool
         self._nc = nc
         self._vault = vault
+        self._graves: asyncio.Queue[_Grave] = asyncio.Queue()
+        self._waiting: dict[int, asyncio.Task[None]] = {}
+        self._judging = 0
 
     async def handle(self, letter: Msg) -> None:
         """Deals with one letter; what cannot be dealt with now stays in INBOX."""
@@ -104,21 +125,54 @@ class Inbox:
         now = await self._clock.now()
         _, tenant, source, noun, verb = letter.subject.split(".")
         publisher = Publisher(tenant, source)
+        self._judging += 1
         try:
             try:
-                answer: Answer = await self._take(letter.data, f"{noun}.{verb}", publisher, now)
+                answer = await self._take(letter.data, f"{noun}.{verb}", publisher, now)
                 await failpoint("inbox.after_accept")
             except Refusal as refusal:
                 if refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                     await letter.nak(delay=_AGAIN_SECONDS)
-                    return
-                answer = await self._bury(letter, publisher, refusal, now)
-            await tell(self._nc, tenant, source, answer, f"inbox-{letter.metadata.sequence.stream}")
-            await failpoint("inbox.after_receipt")
-            await letter.ack()
+                else:
+                    self._lay(_Grave(letter, publisher, refusal, now))
+                return
+            await self._close(letter, publisher, answer)
         except Exception as error:  # one letter's trouble must not reach the others
-            get_logger().warning("letter_left", tenant=tenant, source=source, error=error_code(error))
-            await letter.nak(delay=_AGAIN_SECONDS)
+            await self._leave(letter, publisher, error)
+        finally:
+            self._judging -= 1
+
+    async def bury(self) -> None:
+        """Brings refused letters to DEAD, until cancelled. One that fails stays in INBOX."""
+        while True:
+            graves = [await self._graves.get()]
+            await self._let_pass()
+            while not self._graves.empty() and len(graves) < _BURIED_TOGETHER:
+                graves.append(self._graves.get_nowait())
+            try:
+                names = [f"l{secrets.token_hex(12)}" for _ in graves]
+                sealed = await self._seal(names, graves)
+                await asyncio.gather(*map(self._bury, graves, names, sealed))
+            except Exception as error:
+                for grave in graves:
+                    await self._leave(grave.letter, grave.publisher, error)
+            finally:
+                for grave in graves:
+                    self._waiting.pop(_sequence(grave.letter)).cancel()
+
+    async def _let_pass(self) -> None:
+        """Lets letters that are being judged go first, for a while."""
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + _GOOD_FIRST_SECONDS
+        while self._judging and loop.time() < limit:  # noqa: ASYNC110 - a lull is looked for, not an event
+            await asyncio.sleep(0.02)
+
+    def _lay(self, grave: _Grave) -> None:
+        """Has a letter buried, and holds it until then. One that comes again all the same is not buried twice."""
+        sequence = _sequence(grave.letter)
+        if sequence not in self._waiting:
+            self._waiting[sequence] = asyncio.create_task(_hold(grave.letter), name="hold letter")
+            self._graves.put_nowait(grave)
 
     async def _take(self, raw: bytes, type: str, publisher: Publisher, now: Instant) -> Accepted:
         value = parse(raw)
@@ -128,31 +182,52 @@ class Inbox:
             raise refusal
         return await self._doors.take(value, publisher, now, "inbox")
 
-    async def _bury(self, letter: Msg, publisher: Publisher, refusal: Refusal, now: Instant) -> Refused:
-        """Puts a refused letter on DEAD, sealed, with the reason in clear; returns what its source is told."""
-        answer = refused_answer(refusal, publisher.source)
-        name = f"l{secrets.token_hex(12)}"
-        async with self._pool.acquire() as conn:
-            sealed = await self._vault.seal_letter(conn, publisher.tenant, name, letter.data[:_LETTER_BYTES])
+    async def _seal(self, names: Sequence[str], graves: Sequence[_Grave]) -> list[bytes]:
+        async with self._pool.acquire() as conn, conn.transaction():
+            sealed = [
+                await self._vault.seal_letter(
+                    conn, grave.publisher.tenant, name, grave.letter.data[:_LETTER_BYTES], grave.now + KEPT
+                )
+                for name, grave in zip(names, graves, strict=True)
+            ]
         await failpoint("inbox.after_letter_key")
+        return sealed
+
+    async def _bury(self, grave: _Grave, name: str, sealed: bytes) -> None:
+        """Puts a refused letter on DEAD, sealed, with the reason in clear, and tells its source."""
+        letter, publisher = grave.letter, grave.publisher
+        answer = refused_answer(grave.refusal, publisher.source)
         body = {
             "letter": name,
             "tenant": publisher.tenant,
             **answer.model_dump(mode="json", exclude_none=True),
             "subject": letter.subject,
-            "time": text(now, _UTC),
+            "time": text(grave.now, _UTC),
             "truncated": len(letter.data) > _LETTER_BYTES,
             "sealed": base64.b64encode(sealed).decode(),
         }
-        await self._nc.jetstream().publish(
-            dead_subject(*publisher),
-            json.dumps(body).encode(),
-            timeout=3,
-            stream="DEAD",
-            headers={"Nats-Msg-Id": f"inbox-{letter.metadata.sequence.stream}"},
-        )
-        await failpoint("inbox.after_dead")
-        return answer
+        try:
+            await self._nc.jetstream().publish(
+                dead_subject(*publisher),
+                json.dumps(body).encode(),
+                timeout=3,
+                stream="DEAD",
+                headers={"Nats-Msg-Id": f"inbox-{_sequence(letter)}"},
+            )
+            await failpoint("inbox.after_dead")
+            await self._close(letter, publisher, answer)
+        except Exception as error:  # as above: the others in the group are buried all the same
+            await self._leave(letter, publisher, error)
+
+    async def _close(self, letter: Msg, publisher: Publisher, answer: Answer) -> None:
+        await tell(self._nc, *publisher, answer, f"inbox-{_sequence(letter)}")
+        await failpoint("inbox.after_receipt")
+        await letter.ack()
+
+    async def _leave(self, letter: Msg, publisher: Publisher, error: Exception) -> None:
+        get_logger().warning("letter_left", tenant=publisher.tenant, source=publisher.source, error=error_code(error))
+        with suppress(NatsError, OSError):  # unanswered it comes again, only later
+            await letter.nak(delay=_AGAIN_SECONDS)
 
 
 async def _hold(letter: Msg) -> None:
@@ -160,3 +235,7 @@ async def _hold(letter: Msg) -> None:
     while True:
         await asyncio.sleep(HOLD_SECONDS)
         await letter.in_progress()
+
+
+def _sequence(letter: Msg) -> int:
+    return int(letter.metadata.sequence.stream)

@@ -13,12 +13,14 @@ from nats.errors import Error as NatsError
 
 from contracts.streams import intake_mark
 from services.chassis import broker
+from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, canonical, error_code, get_logger
 from services.chassis.settings import Settings
 from services.intake.append import Appender, Marker
+from services.intake.dead import forget_expired
 
 SWEEP_SECONDS = 1.0
 _ALIVE_SECONDS = 1.0
@@ -28,8 +30,10 @@ Open = set[tuple[str, int]]
 """Batches (instance, number) of which it is not known whether they stand in the log."""
 
 
-async def sweep(appender: Appender, settings: Settings, pool: asyncpg.Pool, nc: Client, part: Part) -> None:
-    """Looks for unfinished batches of others, and for facts that wait without need, until cancelled."""
+async def sweep(
+    appender: Appender, settings: Settings, pool: asyncpg.Pool, nc: Client, clock: Clock, part: Part
+) -> None:
+    """Looks for unfinished batches, facts that wait without need and letters kept too long, until cancelled."""
     seen: Open = set()
     while True:
         try:
@@ -39,6 +43,7 @@ async def sweep(appender: Appender, settings: Settings, pool: asyncpg.Pool, nc: 
                 await _finish(appender, settings, nc, instance, unfinished)
             seen = unfinished
             appender.release(await _left_waiting(pool))
+            await forget_expired(pool, await clock.now())
             part.beat(pending=len(unfinished))
         except (NatsError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OperatorError) as e:
             part.down(f"cannot look after unfinished batches ({error_code(e)}): look at PostgreSQL and NATS")

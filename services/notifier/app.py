@@ -125,7 +125,8 @@ class Notifier:
                     raise
                 except Exception as error:
                     # One part's trouble, whatever it is, must not end the others; red and in the log it is loud.
-                    part.down(f"failed ({error_code(error)}) and is tried again: look at the log of this service")
+                    said = str(error) if isinstance(error, OperatorError) else "look at the log of this service"
+                    part.down(f"failed ({error_code(error)}) and is tried again: {said}")
                     get_logger().error("part_failed", part=name, exc_info=error)
                 await asyncio.sleep(PAUSE_SECONDS)
 

@@ -10,11 +10,9 @@ from hashlib import sha256
 
 import msgspec
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
 
-from services.chassis import broker
 from services.chassis.clock import Clock
-from services.chassis.cursor import Entry, LogCursor
+from services.chassis.cursor import Entry, LogCursor, check_log
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.logs import OperatorError, canonical
@@ -43,10 +41,6 @@ class UnknownTenant(OperatorError):
     """The log holds a tenant that nobody has described to this process."""
 
 
-class WrongLog(OperatorError):
-    """The log is not the one that was folded. Nothing is read from it."""
-
-
 class Fold:
     """Follows both logs. `caught_up` is set once both were at their ends."""
 
@@ -72,8 +66,9 @@ class Fold:
     async def _follow(
         self, log: str, fold: Callable[[Position, Position, Sequence[Entry]], Awaitable[None]], part: Part
     ) -> None:
-        position = await self._checked(log, await self._ledger.position(log))
+        position = await self._ledger.position(log)
         async with LogCursor(self._nc, stream=log, after=position.sequence) as cursor:
+            position = await self._checked(log, position)
             while True:
                 entries = await cursor.read(BATCH, WAIT_SECONDS)
                 if entries:
@@ -88,18 +83,9 @@ class Fold:
                         self.caught_up.set()
 
     async def _checked(self, log: str, position: Position) -> Position:
-        """The position, with the stream's own id. Raises WrongLog where it is not the log that was folded."""
-        js = self._nc.jetstream()
-        stream_id = ((await js.stream_info(log)).config.metadata or {}).get(broker.UUID_KEY)
-        if position.stream_id not in (None, stream_id):
-            raise WrongLog(f"The stream {log} is another than the one folded before. Restore that log, or rebuild.")
-        if position.digest is not None:
-            try:
-                found = await js.get_msg(log, position.sequence)
-            except NotFoundError:
-                raise WrongLog(f"The log {log} ends before the position folded. Restore the newer log.") from None
-            if sha256(found.data or b"").digest() != position.digest:
-                raise WrongLog(f"The log {log} holds another entry at the position folded. Restore the right log.")
+        """The position with the stream's own id. Raises WrongLog where it is not in the log that was folded."""
+        same = None if position.digest is None else lambda _, body: sha256(body).digest() == position.digest
+        stream_id = await check_log(self._nc, log, position.sequence, position.stream_id, same)
         return position._replace(stream_id=stream_id)
 
     async def _fold_cases(self, old: Position, new: Position, entries: Sequence[Entry]) -> None:

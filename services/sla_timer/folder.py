@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 
 import asyncpg
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
 from prometheus_client import CollectorRegistry
 
 from contracts.streams import clock_subject, partition
 from services.chassis import broker, logs
-from services.chassis.cursor import Entry, LogCursor
+from services.chassis.cursor import Entry, LogCursor, check_log
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Counter, Part
 from services.chassis.lease import Lease
@@ -39,10 +38,6 @@ BATCH_LINES = 50
 """Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
 RETRY_SECONDS = 0.5
-
-
-class WrongLog(logs.OperatorError):
-    """The log is not the one that was folded. Nothing is read from it."""
 
 
 class Meter:
@@ -119,16 +114,15 @@ class Folder:
     async def _fold_log(self, generation: int) -> None:
         position = await store.take_over(self._pool, self.partition, generation)
         await failpoint("fold.after_take_over")
-        position = await self._check_log(position)
         self._rulebook = Rulebook(self._library)
         for sequence, body in await store.enacted(self._pool, self.partition):
             self._rulebook.enact(decode_event(body), sequence)
         self.next_at = await store.next_instant(self._pool, self.partition)
-        self.position = position
-        self._on_commit()
         async with LogCursor(
             self._nc, stream="CASES", after=position.sequence, subject=f"cases.{self.partition}.>"
         ) as cursor:
+            self.position = await self._checked(position)
+            self._on_commit()
             while True:
                 entries = await cursor.read(BATCH_MESSAGES, READ_WAIT_SECONDS)
                 self.pending = cursor.pending
@@ -138,22 +132,10 @@ class Folder:
                 assert self.position is not None
                 self._part.beat(sequence=self.position.sequence, pending=cursor.pending)
 
-    async def _check_log(self, position: Position) -> Position:
-        """Refuses a log that is not the one folded so far: another stream, a shorter one, or other events."""
-        js = self._nc.jetstream()
-        info = await js.stream_info("CASES")
-        stream_id = (info.config.metadata or {}).get(broker.UUID_KEY)
-        if position.stream_id is not None and position.stream_id != stream_id:
-            raise WrongLog("The stream CASES is another than the one folded before. Restore the log, or rebuild.")
-        if position.sequence > info.state.last_seq:
-            raise WrongLog("The log CASES ends before the position folded. Restore the newer log.")
-        if position.event_id is not None:
-            try:
-                found = await js.get_msg("CASES", position.sequence)
-            except NotFoundError:
-                raise WrongLog("The log CASES lacks the event at the position folded. Restore the log.") from None
-            if decode_event(found.data or b"").id != position.event_id:
-                raise WrongLog("The log CASES holds another event at the position folded. Restore the log.")
+    async def _checked(self, position: Position) -> Position:
+        """The position with the stream's own id. Raises WrongLog where it is not in the log that was folded."""
+        same = None if position.event_id is None else lambda _, body: decode_event(body).id == position.event_id
+        stream_id = await check_log(self._nc, "CASES", position.sequence, position.stream_id, same)
         return position._replace(stream_id=stream_id)
 
     # -- steps ------------------------------------------------------------------------------------------------
