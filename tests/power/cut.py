@@ -130,7 +130,10 @@ async def _nats(nodes: Sequence[Node], home: Path, chance: random.Random, strict
             await cut_power(disks, [node.pid for node in nodes])
         for node in nodes:
             node.kill()
-        await _start(nodes)
+        try:
+            await _start(nodes)
+        except TimeoutError:
+            return Result(1, len(book.entries), len(book.entries), ["the servers do not find their log again"])
         async with _client(nodes) as nc:
             log = await until_there(lambda: read_cases(nc))
         wrong = await _uneven(nodes)
@@ -372,7 +375,7 @@ async def main(names: Sequence[str], seed: int, runs: int | None) -> int:
         results = []
         for number in range(runs or trial.runs):
             chance = random.Random(f"{seed}/{trial.name}/{number}")
-            with tempfile.TemporaryDirectory(prefix="gihan-power-") as home:
+            with tempfile.TemporaryDirectory(prefix="gihan-power-", ignore_cleanup_errors=True) as home:
                 results.append(await trial.run(Path(home), chance, trial.strict))
         lost, wrong = sum(one.lost for one in results), [words for one in results for words in one.wrong]
         bad = bool(lost or wrong) if trial.strict else not lost
