@@ -9,7 +9,7 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit integration system contracts lock clean
+.PHONY: help demo test test-all check unit integration system test-faults chaos chaos-full contracts lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,15 @@ integration: $(DEV_STAMP) ## each service on real servers
 
 system: $(DEV_STAMP) ## the three services as processes, one of them killed
 	$(BIN)/pytest tests/system
+
+test-faults: $(DEV_STAMP) ## seeded faults and failpoints on the whole system: under eight minutes
+	$(BIN)/pytest tests/faults
+
+chaos: $(DEV_STAMP) ## one run under faults: SEED=7, MINUTES=1, COPIES=1 (of each service)
+	$(BIN)/python -m tests.faults.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),1) --copies $(or $(COPIES),1)
+
+chaos-full: $(DEV_STAMP) ## twenty seeds, a thousand faults and more, every failpoint twenty times
+	GIHAN_FAULTS=full $(BIN)/pytest tests/faults
 
 contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m contracts.generate

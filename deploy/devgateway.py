@@ -24,9 +24,9 @@ from starlette.routing import Route
 HOST = "127.0.0.1"
 MAX_MAIL_BYTES = 1 << 20
 SILENCE_SECONDS = 30.0
-FAULTS = {"none": "accepted", "defer": "deferred", "reject": "rejected", "silent": "accepted"}
+FAULTS = {"none": "accepted", "defer": "deferred", "reject": "rejected", "silent": "accepted", "hang": "unheard"}
 """What `PUT /faults {"sms" or "smtp": ...}` takes, and what is recorded then. defer: not now; reject: never; silent:
-taken, but the answer is lost."""
+taken, but the answer is lost; hang: neither taken nor answered."""
 
 
 class Record:
@@ -42,7 +42,7 @@ class Record:
             self.taken = {line["key"] for line in lines if line["outcome"] == "accepted"}
 
     def note(self, key: str, means: str, outcome: str) -> None:
-        """A line of the record: accepted, duplicate, deferred or rejected."""
+        """A line of the record: accepted, duplicate, deferred, rejected or unheard."""
         _append(self._record, {"key": key, "means": means, "outcome": outcome})
 
     def take(self, key: str, means: str, content: Mapping[str, Any]) -> str:
@@ -82,6 +82,10 @@ class DevGateway:
         if fault in ("defer", "reject"):
             self.record.note(key, "sms", FAULTS[fault])
             return JSONResponse({"key": key, "status": fault}, 503 if fault == "defer" else 400)
+        if fault == "hang":
+            self.record.note(key, "sms", FAULTS[fault])
+            await asyncio.sleep(SILENCE_SECONDS)
+            return JSONResponse({"key": key, "status": "unknown"}, 503)
         status = self.record.take(key, "sms", content)
         if fault == "silent":
             await asyncio.sleep(SILENCE_SECONDS)
@@ -147,6 +151,10 @@ class _Session:
         content = (await self._reader.readuntil(b"\r\n.\r\n"))[:-5].replace(b"\r\n..", b"\r\n.")
         mail = message_from_bytes(content, policy=policy.default)
         key = str(mail["Message-ID"]).strip("<>").partition("@")[0]
+        if self._gateway.faults["smtp"] == "hang":
+            self._gateway.record.note(key, "email", FAULTS["hang"])
+            await asyncio.sleep(SILENCE_SECONDS)
+            return False
         body = mail.get_body(("plain",))
         text = body.get_content().replace("\r\n", "\n") if body is not None else ""
         content_of = {"to": self._to, "subject": str(mail["Subject"]), "text": text}

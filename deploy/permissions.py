@@ -54,7 +54,7 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
             ),
             ("sla.>", "notices.>", "receipts.>", "feed.>"),
         ),
-        "replay": _user("replay", _read("CASES", "SLA", "NOTICES")),
+        "replay": _user("replay", _read("CASES", "SLA", "NOTICES", "RECEIPTS", "DEAD")),
         "intake": _user(
             "intake",
             # Four tokens after `cases`: every fact, and never a tick.

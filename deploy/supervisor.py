@@ -66,6 +66,10 @@ class Supervisor:
         """The process id of a service while it runs."""
         return self._keepers[service].pid
 
+    def keeper(self, service: str) -> Keeper:
+        """What keeps a service alive."""
+        return self._keepers[service]
+
     def restarts(self, service: str) -> int:
         """How often a service had to be started again."""
         return self._keepers[service].restarts

@@ -21,11 +21,13 @@ INACTIVE_SECONDS = 30.0
 
 
 class Entry(NamedTuple):
-    """One stored message: its stream sequence, subject and bytes."""
+    """One stored message: its stream sequence, subject and bytes, and when the server stored it (microseconds since
+    1970; for measuring alone, nothing may be decided by it)."""
 
     sequence: int
     subject: str
     data: bytes
+    stored_at: int = 0
 
 
 class LogGap(Exception):
@@ -140,7 +142,7 @@ class LogCursor:
         self._asked -= 1
         if self._asked <= 0:
             await self._ask()
-        return Entry(sequence, message.subject, message.data)
+        return Entry(sequence, message.subject, message.data, int(tokens[7 + offset]) // 1000)
 
     async def _status(self, headers: dict[str, str]) -> None:
         status = headers["Status"]

@@ -29,6 +29,8 @@ POLL_SECONDS = 0.003
 PATIENCE_SECONDS = 90.0
 """How long a step may take to settle; a killed process is up again well before."""
 RETRY_SECONDS = 0.1
+NEVER: Instant = 2**62
+"""Later than anything is due."""
 BUSY = frozenset((408, 429, 500, 502, 503, 504))
 BUSY_CODES = frozenset(("held_back", "unavailable", "internal"))
 """Answers of HTTP and of the door that ask for the same again, a little later."""
@@ -99,6 +101,14 @@ class Look(NamedTuple):
         )
         return [text for unmet, text in conditions if unmet]
 
+    @property
+    def lag(self) -> int:
+        """What is on its way through the logs: reserved, decided or told and not published, stored and not folded by
+        notifier. Messages on their way to gateways do not count."""
+        behind = sum(count for _, _, count in self.partitions.values())
+        unfolded = self.ends.cases - self.notifier_cases + self.ends.sla - self.notifier_sla
+        return self.ends.inbox + self.unappended + behind + unfolded + self.unpublished
+
 
 class Driver:
     """Moves the clock of one running Gihan. `nc` may read the streams' state and CASES."""
@@ -116,6 +126,10 @@ class Driver:
         await asyncio.gather(*map(self._doors.deliver, deliveries))
         await self._until_quiet(at)
 
+    async def settled(self, limit_seconds: float = PATIENCE_SECONDS) -> None:
+        """Waits until nothing is left to happen, now or later. Raises NotSettled."""
+        await self._until_quiet(NEVER, limit_seconds)
+
     async def _patiently(self, action: Any, *arguments: Any) -> Any:
         """Tries again for as long as a server is away."""
         limit = time.monotonic() + PATIENCE_SECONDS
@@ -127,35 +141,35 @@ class Driver:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _until_quiet(self, at: Instant) -> None:
+    async def _until_quiet(self, at: Instant, limit_seconds: float = PATIENCE_SECONDS) -> None:
         """Quiet is what two looks in a row agree on, with the ends of the logs unchanged between them."""
-        limit = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            look = await self._patiently(self._look)
-            unmet = look.unmet(at)
-            if not unmet:
-                ends = await self._patiently(self._last_of_partitions)
-                folded = {number: sequence for number, (sequence, _, _) in look.partitions.items()}
-                unmet = [
-                    f"partition {number} is folded to {folded[number]} of {last}"
-                    for number, last in ends.items()
-                    if folded[number] < last
-                ]
-                if await self._patiently(self._ends) != look.ends:
-                    unmet.append("the logs are still growing")
-            if not unmet:
-                return
-            await self._pause(limit, unmet)
+        limit = time.monotonic() + limit_seconds
+        while unmet := await self._patiently(self._unquiet, at):
+            if time.monotonic() > limit:
+                raise NotSettled(
+                    f"Not everything came to rest within {limit_seconds:.0f} s: {'; '.join(unmet)}. "
+                    "Look at the services' logs and at /health/ready."
+                )
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _pause(self, limit: float, unmet: list[str]) -> None:
-        if time.monotonic() > limit:
-            raise NotSettled(
-                f"The step did not come to rest within {PATIENCE_SECONDS:.0f} s: {'; '.join(unmet)}. "
-                "Look at the services' logs and at /health/ready."
-            )
-        await asyncio.sleep(POLL_SECONDS)
+    async def _unquiet(self, at: Instant) -> list[str]:
+        """What is not at rest, in words; nothing where all is."""
+        look = await self.look()
+        if unmet := look.unmet(at):
+            return unmet
+        ends = await self._last_of_partitions()
+        folded = {number: sequence for number, (sequence, _, _) in look.partitions.items()}
+        unmet = [
+            f"partition {number} is folded to {folded[number]} of {last}"
+            for number, last in ends.items()
+            if folded[number] < last
+        ]
+        if await self._ends() != look.ends:
+            unmet.append("the logs are still growing")
+        return unmet
 
-    async def _look(self) -> Look:
+    async def look(self) -> Look:
+        """One look at the database and the logs."""
         # The ends are read before the database and once more after it (see _until_quiet): what is written in
         # between is noticed.
         ends = await self._ends()

@@ -14,8 +14,10 @@ import typer
 from contracts import files
 from deploy.embedded import Embedded, data_folder
 from services.chassis.logs import OperatorError
+from services.chassis.settings import Settings
+from services.cli import audit as auditing
 from services.cli import backtest as backtests
-from services.cli import calculate, charters, demo, running
+from services.cli import calculate, charters, demo, evidence, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import simulate as simulation
@@ -160,6 +162,32 @@ def explain(
             with file.open("rb") as lines:
                 found = explaining.from_events(simulation.read_events(lines), asked, moment)
     typer.echo(explaining.as_text(found, language, as_json), nl=False)
+
+
+@app.command()
+def audit(
+    book: Annotated[
+        Path | None, typer.Option(help="JSON lines: what publishers were promised, what others saw.")
+    ] = None,
+    gateway: Annotated[Path | None, typer.Option(help="Folder of the development gateways' record.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder, to be searched for the book's canaries.")] = None,
+    settled: Annotated[bool, typer.Option(help="Everything is at rest: what is under way is wrong too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judges the running system, whose addresses are in the environment, from outside; ends with 1 where a guarantee
+    is broken. NATS_URL is best that of the user `replay`, who can only read."""
+    with _plain_errors():
+        lines = iter(()) if book is None else book.open(encoding="utf-8")
+        found = asyncio.run(
+            auditing.audit(Settings.from_env("replay"), evidence.Book.read(lines), gateway, data, settled)
+        )
+    if as_json:
+        rows = [violation._asdict() for violation in found.violations]
+        typer.echo(json.dumps({"violations": rows, "looked_at": found.looked_at}, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(auditing.in_words(found)))
+    if found.violations:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -9,11 +9,11 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts import files
 from services.chassis import broker
-from services.chassis.cursor import LogCursor
+from services.chassis.cursor import Entry, LogCursor
 from services.chassis.settings import Settings
 from services.rules.facts import decode_event
 from services.rules.instants import of_datetime
@@ -23,12 +23,46 @@ from services.rules.world import Decided, Partition
 BATCH_MESSAGES = 2000
 
 
+class Numbered(NamedTuple):
+    """A decision worked out again, with its number in its partition and the entry of CASES that brought it."""
+
+    partition: int
+    number: int
+    cause_sequence: int
+    decided: Decided
+
+
+class Refold:
+    """Every partition, folded anew from the entries of CASES in their order."""
+
+    def __init__(self, library: Library) -> None:
+        self.partitions: dict[int, Partition] = {}
+        self._library = library
+        self._numbers: dict[int, int] = {}
+
+    def take(self, entry: Entry) -> list[Numbered]:
+        """The decisions that an entry brings, numbered as the live service must number them."""
+        tokens = entry.subject.split(".")
+        if tokens[0] != "cases":
+            return []
+        number = int(tokens[1])
+        if number not in self.partitions:
+            self.partitions[number] = Partition(Rulebook(self._library), number)
+        event = decode_event(entry.data)
+        if event.type == "clock.advanced":
+            assert event.data.to is not None
+            decided = self.partitions[number].tick(of_datetime(event.data.to))
+        else:
+            decided = self.partitions[number].take(event, entry.sequence)
+        first = self._numbers.get(number, 0) + 1
+        self._numbers[number] = first - 1 + len(decided)
+        return [Numbered(number, place, entry.sequence, row) for place, row in enumerate(decided, first)]
+
+
 async def refold(settings: Settings) -> AsyncIterator[dict[str, Any]]:
     """The decisions of every partition, numbered as the live service must number them."""
     nc = await broker.connect(settings)
-    library = Library(files.read())
-    partitions: dict[int, Partition] = {}
-    numbers: dict[int, int] = {}
+    refolded = Refold(Library(files.read()))
     try:
         last = (await nc.jetstream().stream_info("CASES")).state.last_seq
         async with LogCursor(nc, stream="CASES", after=0) as cursor:
@@ -36,31 +70,19 @@ async def refold(settings: Settings) -> AsyncIterator[dict[str, Any]]:
             while position < last:
                 for entry in await cursor.read(BATCH_MESSAGES, 1.0):
                     position = entry.sequence
-                    tokens = entry.subject.split(".")
-                    if tokens[0] != "cases":
-                        continue
-                    number = int(tokens[1])
-                    partition = partitions.setdefault(number, Partition(Rulebook(library), number))
-                    event = decode_event(entry.data)
-                    if event.type == "clock.advanced":
-                        assert event.data.to is not None
-                        decided = partition.tick(of_datetime(event.data.to))
-                    else:
-                        decided = partition.take(event, entry.sequence)
-                    for row in decided:
-                        numbers[number] = numbers.get(number, 0) + 1
-                        yield _line(number, numbers[number], row)
+                    for row in refolded.take(entry):
+                        yield _line(row)
     finally:
         await nc.close()
 
 
-def _line(partition: int, number: int, row: Decided) -> dict[str, Any]:
-    decision = row.decision
+def _line(row: Numbered) -> dict[str, Any]:
+    decision = row.decided.decision
     line = {
-        "partition": partition,
-        "number": number,
-        "tenant": row.tenant,
-        "case": row.case,
+        "partition": row.partition,
+        "number": row.number,
+        "tenant": row.decided.tenant,
+        "case": row.decided.case,
         "decision": decision.kind,
         "promise": decision.promise or None,
         "occurrence": decision.occurrence or None,

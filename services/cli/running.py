@@ -61,13 +61,15 @@ async def start_services(
         gateway = None
         if clock == "stepped" or not {"SMS_URL", "SMTP_URL"} & os.environ.keys():
             gateway = home / "gateway"
-            environment = await _start_gateways(gateway, servers.logs, stack)
+            keeper, environment = await start_gateways(gateway, servers.logs)
+            stack.push_async_callback(keeper.stop)
         services = await stack.enter_async_context(Supervisor(servers, clock=clock, environment=environment))
         yield Gihan(servers, services, gateway)
 
 
-async def _start_gateways(folder: Path, logs: Path, stack: AsyncExitStack) -> dict[str, str]:
-    """Starts the development gateways and says where they are. They keep their addresses over a restart."""
+async def start_gateways(folder: Path, logs: Path) -> tuple[Keeper, dict[str, str]]:
+    """Starts the development gateways; returns their keeper, and where they are as the environment of a service. They
+    keep their addresses over a restart."""
     http_port, smtp_port = free_ports(2)
     sms = f"http://127.0.0.1:{http_port}"
     arguments: list[str | Path] = [sys.executable, "-m", "deploy.devgateway", "--dir", folder]
@@ -79,8 +81,7 @@ async def _start_gateways(folder: Path, logs: Path, stack: AsyncExitStack) -> di
 
     keeper = Keeper(Command("gateways", arguments, logs / "gateways.log", {"PYTHONPATH": str(ROOT)}), look)
     await keeper.start()
-    stack.push_async_callback(keeper.stop)
-    return {"SMS_URL": sms, "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}"}
+    return keeper, {"SMS_URL": sms, "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}"}
 
 
 def addresses(gihan: Gihan) -> list[str]:
