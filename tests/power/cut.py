@@ -4,8 +4,6 @@ The one rule: the book of what was acknowledged is kept outside of the disks, an
 lazy settings must lose something of it. If it does not, this test could not see a loss, and says so by failing.
 """
 
-# ruff: noqa: T201 - it prints a table
-
 import argparse
 import asyncio
 import hashlib
