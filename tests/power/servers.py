@@ -30,6 +30,7 @@ class Node:
         self.store = folder / "store"
         self.port, self.monitor_port, self.route_port = free_ports(3)
         self.process: subprocess.Popen[bytes] | None = None
+        self.frozen = False
         self._folder = folder
         self._tenants = tenants
         self._sync = sync
@@ -54,11 +55,12 @@ class Node:
 
     def start(self) -> None:
         """Starts the server; `well` says when it is ready."""
+        self.frozen = False
         path = self._folder / "nats.conf"
         path.write_text(json.dumps(self._configuration()))
         with (self._folder / "nats.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [embedded._nats_server(), "--config", path], stdout=log, stderr=log, start_new_session=True
+                [str(embedded._nats_server()), "--config", path], stdout=log, stderr=log, start_new_session=True
             )
 
     async def well(self) -> None:
@@ -83,9 +85,11 @@ class Node:
         return tuple(states[stream][field] for field in ("messages", "bytes", "first_seq", "last_seq"))
 
     def freeze(self) -> None:
+        self.frozen = True
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self.frozen = False
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -121,6 +125,7 @@ class Node:
             "routes": list(self._routes),
             # Routes go where they are told alone, so that a test can stand in between.
             "no_advertise": True,
+            "advertise": "127.0.0.1:1",
         }
         return {
             "server_name": self.name,
