@@ -18,6 +18,7 @@ import httpx
 from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompression, StreamConfig
 from nats.js.errors import NotFoundError
@@ -35,7 +36,8 @@ UUID_KEY = "gihan_uuid"
 _WRONG_LAST_SEQUENCE = 10071
 _CONNECT_PATIENCE_SECONDS = 30
 _RECONNECT_SECONDS = 0.25
-_UNANSWERED, _UNANSWERED_SECONDS = 2, 10.0
+_PATIENCE_SECONDS, _REMEMBERED_SECONDS = 2.5, 10.0
+_UNAVAILABLE, _HEAD_BYTES = b'"code":503', 200
 _UNAUTHORIZED = "authorization violation"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
 
@@ -64,21 +66,31 @@ class Connection(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._unanswered: deque[float] = deque(maxlen=_UNANSWERED)
+        self._failures: deque[float] = deque()
 
     async def request(self, *arguments: Any, **named: Any) -> Msg:
-        """As the library's. The second request without an answer within ten seconds moves the connection on."""
+        """As the library's; but where requests come to nothing for a while, the connection moves on.
+
+        What succeeds in between counts for nothing: a leader that was cut off still answers what it can read.
+        """
         try:
-            return await super().request(*arguments, **named)
-        except NatsTimeout:
-            self._unanswered.append(time.monotonic())
-            if len(self._unanswered) == _UNANSWERED and len(self.servers) > 1:
-                seconds = self._unanswered[-1] - self._unanswered[0]
-                self._unanswered.clear()
-                if seconds < _UNANSWERED_SECONDS:
-                    get_logger().warning("nats_server_left")
-                    await self.force_reconnect()
+            answer = await super().request(*arguments, **named)
+        except (NatsTimeout, NoRespondersError):
+            await self._failed()
             raise
+        if _UNAVAILABLE in answer.data[:_HEAD_BYTES]:
+            await self._failed()
+        return answer
+
+    async def _failed(self) -> None:
+        now = time.monotonic()
+        self._failures.append(now)
+        while now - self._failures[0] > _REMEMBERED_SECONDS:
+            self._failures.popleft()
+        if now - self._failures[0] >= _PATIENCE_SECONDS and len(self.servers) > 1:
+            self._failures.clear()
+            get_logger().warning("nats_server_left")
+            await self.force_reconnect()
 
     async def _attempt_reconnect(self) -> None:
         """As the library's, which first waits until all that was written is taken: a frozen server never takes it."""
