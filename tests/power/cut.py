@@ -29,7 +29,7 @@ from contracts.streams import cases_subject, intake_mark
 from deploy import provision
 from deploy.embedded import Embedded
 from services.chassis import broker, logs
-from services.chassis.cursor import CursorStale, LogCursor
+from services.chassis.cursor import CursorStale, Entry, LogCursor
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
@@ -97,9 +97,10 @@ class Book:
     def enter(self, sequence: int, subject: str, body: bytes) -> None:
         self.entries[sequence] = subject, hashlib.sha256(body).digest()
 
-    def missing(self, log: Mapping[int, tuple[str, bytes]]) -> int:
+    def missing(self, log: Sequence[Entry]) -> int:
         """How many acknowledged messages the log does not hold as they were."""
-        return sum(log.get(sequence) != entry for sequence, entry in self.entries.items())
+        held = {entry.sequence: (entry.subject, hashlib.sha256(entry.data).digest()) for entry in log}
+        return sum(held.get(sequence) != entry for sequence, entry in self.entries.items())
 
 
 async def nats_alone(home: Path, chance: random.Random, strict: bool) -> Result:
@@ -134,7 +135,7 @@ async def _nats(nodes: Sequence[Node], home: Path, chance: random.Random, strict
             return Result(1, len(book.entries), len(book.entries), ["the servers do not find their log again"])
         async with _client(nodes) as nc:
             log = await until_there(lambda: read_cases(nc))
-        wrong = await _uneven(nodes)
+        wrong = [*await _uneven(nodes), *torn(log)]
     return Result(1, len(book.entries), book.missing(log), wrong)
 
 
@@ -154,18 +155,27 @@ async def _client(nodes: Sequence[Node]) -> AsyncIterator[Client]:
         await nc.close()
 
 
-async def read_cases(nc: Client) -> dict[int, tuple[str, bytes]]:
-    """Every message of CASES, by sequence. A log that is gone altogether is empty."""
+async def read_cases(nc: Client) -> list[Entry]:
+    """Every message of CASES. A log that is gone altogether is empty."""
     try:
         last = (await nc.jetstream().stream_info("CASES")).state.last_seq
     except NotFoundError:
-        return {}
-    log: dict[int, tuple[str, bytes]] = {}
+        return []
+    log: list[Entry] = []
     async with LogCursor(nc, stream="CASES", after=0) as cursor:
-        while max(log, default=0) < last:
-            for entry in await cursor.read(1000, 5.0):
-                log[entry.sequence] = entry.subject, hashlib.sha256(entry.data).digest()
+        while last and (not log or log[-1].sequence < last):
+            log += await cursor.read(1000, 5.0)
     return log
+
+
+def torn(log: Sequence[Entry]) -> list[str]:
+    """Batches of which a part stands in the log: neither all of it nor nothing."""
+    held = Counter(tuple(entry.data.split(b" ", 3)[:3]) for entry in log if entry.data.startswith(b"cut"))
+    return [
+        f"{number} messages of a batch of {int(batch[2])} and a marker stand in the log"
+        for batch, number in held.items()
+        if number != int(batch[2]) + 1
+    ]
 
 
 async def _uneven(nodes: Sequence[Node]) -> list[str]:
@@ -202,8 +212,10 @@ async def _batches(nodes: Sequence[Node], name: str, book: Book, chance: random.
     subject, marker = cases_subject(3, "seoul", "complaint.received"), 0
     async with _client(nodes) as nc:
         for number in count(1):
-            messages = [(subject, chance.randbytes(600)) for _ in range(chance.randint(1, 200))]
-            closing = intake_mark(name), str(number).encode()
+            size = chance.randint(1, 200)
+            head = f"{name} {number} {size} ".encode()
+            messages = [(subject, head + chance.randbytes(600)) for _ in range(size)]
+            closing = intake_mark(name), head
             try:
                 marker = await broker.publish_batch(nc, messages, closing, marker)
             except broker.BatchUnknown:

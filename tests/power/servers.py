@@ -116,7 +116,7 @@ class Node:
             for name, may in permissions.table(self._tenants).items()
         ]
         users.append({"user": "test", "password": "test"})
-        jetstream: dict[str, Any] = {"store_dir": str(self.store)}
+        jetstream: dict[str, Any] = {"store_dir": str(self.store), "max_file_store": 1 << 50}
         if self._sync:
             jetstream["sync_interval"] = "always"
         cluster = {
