@@ -245,7 +245,9 @@ class Chaos:
                 if megabytes > max(largest[name], RSS_MEGABYTES):
                     self._measured("I14", f"megabytes of {name}", megabytes, RSS_MEGABYTES)
                 largest[name] = max(largest[name], int(megabytes))
-                if self.disturbed[name] or await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
+                if self.disturbed[name]:
+                    silent[who] = 0
+                elif await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
                     lived.add(who)
                     silent[who] = 0
                 elif who in lived and who[1] == self.world.processes[name].pid and not self.disturbed[name]:
