@@ -48,7 +48,8 @@ _POSTGRES_SETTINGS = {
     "synchronous_commit": "on",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
-    "max_connections": "100",
+    # Two of each service side by side: an sla_timer alone holds a session for each partition's lease.
+    "max_connections": "200",
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",

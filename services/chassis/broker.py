@@ -24,6 +24,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompre
 from nats.js.errors import NotFoundError
 
 from contracts.streams import Stream
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
 
@@ -191,6 +192,7 @@ async def publish_batch(
     try:
         for subject, data in messages:
             await nc.publish(subject, data, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(next(place))})
+        await failpoint("batch.before_marker")
         reply = await nc.request(
             marker[0],
             marker[1],

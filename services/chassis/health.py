@@ -20,22 +20,41 @@ __all__ = ["Counter", "Gauge", "Health", "Part"]
 
 Status = Callable[[], Awaitable[Mapping[str, Any]]]
 
+FROZEN_SECONDS = 10.0
+"""How long a part may stay away: red well before fifteen seconds are over."""
+
 
 class Part:
-    """One loop or connection of a service. Red from the start, until its first beat."""
+    """One loop or connection of a service. Red from the start, until its first beat.
+
+    `standby` is set while another instance does its work: then it is not ready, and not red either.
+    """
 
     def __init__(self, name: str, frozen_after_seconds: float) -> None:
         self.name = name
         self.frozen_after_seconds = frozen_after_seconds
+        self.standby = False
         self.facts: dict[str, Any] = {}
         self._beat_at = time.monotonic()
         self._trouble: str | None = "has not come round yet"
+        self._task: asyncio.Task[None] | None = None
 
     def beat(self, **facts: Any) -> None:
         """Says that the loop came round and all is well; `facts` (positions, lags) are shown by /status."""
         self._beat_at = time.monotonic()
         self._trouble = None
+        self.standby = False
         self.facts.update(facts)
+
+    def wait(self) -> None:
+        """Says that the part is well and waits for its turn: another instance holds the lease on its work."""
+        self.beat()
+        self.standby = True
+
+    def runs(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """Names the task in which the part runs, which nothing should end but the end of the service."""
+        self._task = task
+        return task
 
     def down(self, trouble: str) -> None:
         """Says that the part does not work: what is wrong and what to do, without any value. A beat clears it."""
@@ -51,6 +70,8 @@ class Part:
     @property
     def trouble(self) -> str | None:
         """What is wrong, or None."""
+        if self._task is not None and self._task.done():
+            return "has ended: start this service again"
         if self._trouble is None and self.age_seconds > self.frozen_after_seconds:
             return f"frozen: has not come round for {self.age_seconds:.0f} s"
         return self._trouble
@@ -71,7 +92,7 @@ class Health:
         self._tasks: list[asyncio.Task[None]] = []
         self._running = False
 
-    def part(self, name: str, frozen_after_seconds: float = 15) -> Part:
+    def part(self, name: str, frozen_after_seconds: float = FROZEN_SECONDS) -> Part:
         """The part `name`, red until its first beat, and again when no beat came for `frozen_after_seconds`."""
         return self.parts.setdefault(name, Part(name, frozen_after_seconds))
 
@@ -90,6 +111,8 @@ class Health:
                 try:
                     async with asyncio.timeout(timeout_seconds):
                         await look()
+                except logs.OperatorError as error:
+                    part.down(str(error))
                 except Exception as error:
                     part.down(f"does not answer ({logs.error_code(error)}): look at whether it runs and is reachable")
                 else:
@@ -122,6 +145,10 @@ class Health:
         """The parts that are not well, and what is wrong with each. Empty: ready."""
         return {name: part.trouble for name, part in self.parts.items() if part.trouble is not None}
 
+    def standby(self) -> list[str]:
+        """The parts that are well and wait for their turn, since another instance does their work."""
+        return [name for name, part in self.parts.items() if part.standby and part.trouble is None]
+
     async def report(self) -> dict[str, Any]:
         """What /status shows: readiness, each part with its facts, and what the service adds."""
         red = self.red()
@@ -129,7 +156,12 @@ class Health:
             "service": self.service,
             "ready": not red,
             "parts": {
-                name: {"trouble": red.get(name), "beat_seconds_ago": round(part.age_seconds, 1), **part.facts}
+                name: {
+                    "trouble": red.get(name),
+                    "standby": part.standby,
+                    "beat_seconds_ago": round(part.age_seconds, 1),
+                    **part.facts,
+                }
                 for name, part in self.parts.items()
             },
         }

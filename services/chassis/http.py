@@ -5,6 +5,7 @@ no value.
 """
 
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
@@ -22,8 +23,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis.failpoints import arm
 from services.chassis.health import Health
-from services.chassis.logs import OperatorError, get_logger
+from services.chassis.logs import OperatorError, configure, get_logger
 from services.chassis.settings import Settings
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -124,12 +126,13 @@ def _add_health(app: FastAPI, health: Health) -> None:
     @app.get(
         "/health/ready",
         tags=["health"],
-        summary="Is every part well? 503 with the list of those that are not",
+        summary="Is every part well? 503 with those that are not; `standby` where another instance does the work",
     )
     async def ready() -> JSONResponse:
-        red = health.red()
-        status = "unready" if red else "ready"
-        return JSONResponse({"service": health.service, "status": status, "red": red}, 503 if red else 200)
+        red, standby = health.red(), health.standby()
+        status = "unready" if red else "standby" if standby else "ready"
+        answer = {"service": health.service, "status": status, "red": red, "standby": standby}
+        return JSONResponse(answer, 503 if red else 200)
 
     @app.get("/status", tags=["health"], summary="Positions, lags and what the service stands at")
     async def status() -> JSONResponse:
@@ -238,6 +241,21 @@ class _Shell:
                 get_logger().error("request_failed", exc_info=True)
                 if not answering:
                     await _UNEXPECTED.response()(scope, receive, send_with_headers)
+
+
+def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
+    """Runs a service as a process: its settings, its log, its failpoints, and then `build(settings)` over HTTP.
+
+    What the environment has wrong is said in a sentence, and ends the process with 2.
+    """
+    try:
+        settings = Settings.from_env(service)
+        configure(service, settings.log_level)
+        arm(settings)
+    except OperatorError as error:
+        sys.stderr.write(f"{service}: {error}\n")
+        sys.exit(2)
+    serve(build(settings), settings)
 
 
 def serve(app: FastAPI, settings: Settings) -> None:

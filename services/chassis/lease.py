@@ -6,12 +6,14 @@ transaction of the work carries the generation it was given, so a holder that lo
 
 import asyncio
 import zlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import asyncpg
 
 from services.chassis import postgres
+from services.chassis.failpoints import failpoint
 from services.chassis.settings import Settings
 
 PING_SECONDS = 1.0
@@ -20,14 +22,16 @@ PING_SECONDS = 1.0
 class Lease:
     """Holds the advisory lock named `name` until closed; `lost` is set when the session is gone.
 
-    `async with Lease(settings, name)` waits until the lock is free. `generation` rises with every holder.
+    `async with Lease(settings, name)` waits until the lock is free, and calls `waiting` each time that it is not.
+    `generation` rises with every holder.
     """
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, waiting: Callable[[], None] = lambda: None) -> None:
         self.name = name
         self.generation = 0
         self.lost = asyncio.Event()
         self._settings = settings
+        self._waiting = waiting
         self._connection: asyncpg.Connection | None = None
         self._pinger: asyncio.Task[None] | None = None
 
@@ -38,8 +42,10 @@ class Lease:
             await connection.execute("SET idle_session_timeout = '5s'")
             key = zlib.crc32(self.name.encode())
             # Not pg_advisory_lock: a wait inside the server could not be pinged.
-            while not await connection.fetchval("SELECT pg_try_advisory_lock(7140, $1)", key - 2**31):  # noqa: ASYNC110
+            while not await connection.fetchval("SELECT pg_try_advisory_lock(7140, $1)", key - 2**31):
+                self._waiting()
                 await asyncio.sleep(0.2)
+            await failpoint("lease.after_lock")
             self.generation = await connection.fetchval(
                 "INSERT INTO chassis.leases (name, generation) VALUES ($1, 1) "
                 "ON CONFLICT (name) DO UPDATE SET generation = chassis.leases.generation + 1 RETURNING generation",

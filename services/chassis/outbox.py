@@ -17,6 +17,7 @@ from nats.aio.client import Client
 
 from services.chassis import broker
 from services.chassis.cursor import LogCursor
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -79,6 +80,7 @@ class Outbox:
         for lane in self._lanes:
             await self._settle(nc, pool, lane)
         while True:
+            await failpoint("relay.before_pass")
             self._wake.clear()
             busy = [lane for lane in await self._lanes_with_rows(pool) if lane in self._lanes]
             if not busy:
@@ -87,6 +89,7 @@ class Outbox:
                 self._waiting_since = time.monotonic()
             for lane in busy:
                 await self._publish(nc, pool, lane)
+                await failpoint("relay.after_lane")
             part.beat()
             if not busy:
                 try:
@@ -114,6 +117,9 @@ class Outbox:
         if not rows:
             return
         standing = await self._standing(nc, lane, state["marker_sequence"]) if lane in self._doubted else []
+        if len(standing) > len(rows):  # another instance's relay is at it, with more
+            await self._settle(nc, pool, lane)
+            return
         if standing != [row["body"] for row in rows[: len(standing)]]:
             raise ChainBroken(
                 f"{self._stream} lane {lane}: after its last marker the log holds messages that this outbox did not "
@@ -135,6 +141,7 @@ class Outbox:
             await self._settle(nc, pool, lane)
             return
         self._doubted.discard(lane)
+        await failpoint("relay.after_publish")
         await self._sent(pool, lane, rows[-1]["number"], chain, sequence)
 
     async def _standing(self, nc: Client, lane: int, marker: int) -> list[bytes]:
@@ -163,12 +170,13 @@ class Outbox:
             lane,
             b"",
         )
+        # Read before the marker: another instance's relay may write both in between, and then the marker is ahead.
+        state = await self._state(pool, lane)
         found = await broker.last_message(nc, self._stream, self._mark(lane))
         if found is None:
             return
         sequence, body = found
         marker = json.loads(body)
-        state = await self._state(pool, lane)
         if marker["last"] < state["sent"]:
             raise ChainBroken(
                 f"{self._stream} lane {lane}: the log ends at {marker['last']}, but {state['sent']} was sent: "
@@ -193,6 +201,7 @@ class Outbox:
                 f"{self._stream} lane {lane}: the log holds other messages up to {last} than this outbox; "
                 "find out which of the two belongs here before starting again"
             )
+        await failpoint("relay.before_settle")
         await self._sent(pool, lane, last, chain, sequence)
 
     async def _state(self, pool: asyncpg.Pool, lane: int) -> asyncpg.Record:
@@ -202,7 +211,8 @@ class Outbox:
 
     async def _sent(self, pool: asyncpg.Pool, lane: int, last: int, chain: bytes, sequence: int) -> None:
         await pool.execute(
-            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 WHERE lane = $1",  # noqa: S608
+            f"UPDATE {self._relay_table} SET sent = $2, chain = $3, marker_sequence = $4 "  # noqa: S608
+            "WHERE lane = $1 AND sent <= $2",  # another instance's relay may have gone on meanwhile
             lane,
             last,
             chain,

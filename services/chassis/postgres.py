@@ -62,7 +62,8 @@ def _server_settings(service: str) -> dict[str, str]:
         "timezone": "UTC",
         "statement_timeout": "10s",
         "lock_timeout": "5s",
-        "idle_in_transaction_session_timeout": "10s",
+        # As long as a lease lasts in silence: a frozen holder keeps no rows from whoever takes over.
+        "idle_in_transaction_session_timeout": "5s",
         "jit": "off",
     }
 

@@ -56,6 +56,12 @@ class Settings:
     """[GIHAN_SETTLE_SECONDS] how long after a due instant its tick is written; 0 when stepped."""
     log_level: str = "info"
     """[GIHAN_LOG_LEVEL] debug, info, warning or error."""
+    failpoints: str | None = None
+    """[GIHAN_FAILPOINTS] faults for tests: name:action[:probability], parted by commas; see chassis/failpoints.py."""
+    failpoints_folder: Path | None = None
+    """[GIHAN_FAILPOINTS_FOLDER] folder of faults that happen once, a file each, below a folder per service."""
+    failpoints_allowed: bool = False
+    """[GIHAN_FAILPOINTS_ALLOWED] `yes` where this process may be made to fail on purpose."""
 
     @classmethod
     def from_env(cls, service: str | None = None, env: Mapping[str, str] | None = None) -> "Settings":
@@ -84,6 +90,9 @@ class Settings:
             clock=cast(Literal["real", "stepped"], clock),
             settle_seconds=_number(env, "GIHAN_SETTLE_SECONDS", "0" if clock == "stepped" else "1"),
             log_level=level,
+            failpoints=env.get("GIHAN_FAILPOINTS") or None,
+            failpoints_folder=_path(env, "GIHAN_FAILPOINTS_FOLDER"),
+            failpoints_allowed=env.get("GIHAN_FAILPOINTS_ALLOWED") == "yes",
         )
 
     def nats_login(self) -> tuple[list[str], str | None, str | None]:

@@ -20,6 +20,7 @@ from asyncpg.pool import PoolConnectionProxy
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -82,6 +83,7 @@ class Vault:
                 (t, *(self._wrap(secrets.token_bytes(32), t, name) for name in ("seal", "index"))) for t in missing
             ]
             await conn.executemany("insert into vault.tenants values ($1, $2, $3) on conflict do nothing", fresh)
+            await failpoint("vault.after_tenant_keys")
             keys |= await self._stored_tenant_keys(conn, missing)
         return keys
 
@@ -99,6 +101,7 @@ class Vault:
             made |= new
             chosen.append(person)
         renamed = await self._claim(conn, made) if made else {}
+        await failpoint("vault.after_index")
         return await self._with_keys(conn, [(t, renamed.get(p, p)) for (t, _), p in zip(wanted, chosen, strict=True)])
 
     async def people_of(self, conn: Connection, refs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Person]:
@@ -285,6 +288,7 @@ class Vault:
 
     async def _record(self, conn: Connection, tenant: str, reader: str, purpose: str, kind: str, ref: str) -> None:
         await conn.execute("select vault.record_access($1, $2, $3, $4, $5)", tenant, reader, purpose, kind, ref)
+        await failpoint("vault.after_access_record")
 
     async def _stored_tenant_keys(self, conn: Connection, tenants: Sequence[str]) -> dict[str, TenantKeys]:
         rows = await conn.fetch("select * from vault.tenants where tenant = any($1::text[])", tenants)
@@ -376,6 +380,7 @@ class Sealing:
                 " $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[])",
                 *_columns(self._subjects, 8),
             )
+            await failpoint("vault.after_subjects")
         if self._texts:
             await conn.execute(
                 "insert into vault.texts select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[])",

@@ -13,6 +13,7 @@ import typer
 
 from contracts import files
 from deploy.embedded import Embedded, data_folder
+from services.chassis.failpoints import FAILPOINTS
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.cli import audit as auditing
@@ -84,6 +85,16 @@ async def _provision(data: Path) -> dict[str, list[str]]:
     tenants = running.read_tenants()
     async with Embedded(data, tenants) as servers:
         return await running.provisioned(servers, tenants)
+
+
+@app.command("failpoints")
+def failpoints_command(as_json: AsJson = False) -> None:
+    """Where tests can make a service die, fail or stall: GIHAN_FAILPOINTS=name:kill|raise|sleep|stop[:p]."""
+    if as_json:
+        typer.echo(json.dumps([{"name": name, "at": at} for name, at in FAILPOINTS.items()]))
+        return
+    for name, at in FAILPOINTS.items():
+        typer.echo(f"{name:<30} {at}")
 
 
 @app.command()

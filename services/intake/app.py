@@ -30,14 +30,15 @@ from contracts.envelope import Accepted, Refused
 from contracts.streams import STREAMS
 from services.chassis import broker, postgres
 from services.chassis.clock import open_clock
-from services.chassis.health import Health
+from services.chassis.health import Gauge, Health
 from services.chassis.http import Problem, create_app
 from services.chassis.logs import OperatorError, get_logger
 from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
+from services.chassis.watch import watch
 from services.intake.append import Appender
-from services.intake.doors import Doors, Inbox
+from services.intake.doors import HOLD_SECONDS, Doors, Inbox
 from services.intake.explain import Explainer
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
 from services.intake.reserve import refused_answer
@@ -55,8 +56,8 @@ _KEY_SECONDS = 10.0
 _DOOR_WORKERS = 64
 _INBOX_WORKERS = 250
 """Letters dealt with at a time; they share the batches of the append loop."""
-_ACK_WAIT_SECONDS = 20
-"""A letter that a dead process held comes again after this; longer than any answer takes."""
+_ACK_WAIT_SECONDS = 4 * HOLD_SECONDS
+"""A letter that a dead process held comes again after this."""
 
 
 class Fate(BaseModel):
@@ -132,10 +133,14 @@ def build_app(settings: Settings) -> FastAPI:
             await appender.check_log()
             health.check("nats", lambda: nc.flush(timeout=2))
             health.check("postgres", lambda: pool.fetchval("select 1"))
+            watch(health, pool)
+            letters = Gauge("gihan_dead_letters", "Refused letters that nobody has settled", registry=health.registry)
+            health.check("letters", lambda: _count_letters(pool, letters), every_seconds=5)
+            sweeper = health.part("sweeper")
             tasks = [
-                asyncio.create_task(appender.run(), name="append"),
+                health.part("append").runs(asyncio.create_task(appender.run(), name="append")),
+                sweeper.runs(asyncio.create_task(sweep(appender, settings, pool, nc, sweeper), name="sweep")),
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
-                asyncio.create_task(sweep(appender, settings, pool, nc, health.part("sweeper")), name="sweep"),
             ]
             publishers.pool = pool
             app.state.pool = pool
@@ -144,7 +149,7 @@ def build_app(settings: Settings) -> FastAPI:
             inbox = Inbox(doors, clock, pool, nc, vault)
             stream = _stream_broker(settings, nc, health, doors, inbox)
             await stream.start()
-            health.check("inbox", InboxWatch(nc, inbox).look, every_seconds=2)
+            health.check("inbox", InboxWatch(nc).look, every_seconds=2)
             try:
                 yield
             finally:
@@ -158,6 +163,10 @@ def build_app(settings: Settings) -> FastAPI:
     app = create_app("Gihan intake", VERSION, lifespan, health)
     _add_routes(app, publishers)
     return app
+
+
+async def _count_letters(pool: asyncpg.Pool, letters: Gauge) -> None:
+    letters.set(await pool.fetchval("select count(*) from vault.letters"))
 
 
 def _master_key(settings: Settings) -> bytes:
@@ -336,12 +345,11 @@ async def _raw(message: NatsMessage) -> bytes:
 
 
 class InboxWatch:
-    """Whether letters are taken out of INBOX: while some lie there, the number handled must grow."""
+    """Whether letters are taken out of INBOX: while some lie there, the consumer that all instances share must move."""
 
-    def __init__(self, nc: Client, inbox: Inbox) -> None:
+    def __init__(self, nc: Client) -> None:
         self._nc = nc
-        self._inbox = inbox
-        self._handled = -1
+        self._place: tuple[Any, ...] = ()
 
     async def look(self) -> None:
         """Raises when INBOX stands still. Ends the process when its consumer is gone: nothing would ever come again."""
@@ -351,7 +359,8 @@ class InboxWatch:
             get_logger().critical("inbox_consumer_gone")
             os.kill(os.getpid(), signal.SIGTERM)
             raise
-        stands_still = bool(info.num_pending) and self._inbox.handled == self._handled
-        self._handled = self._inbox.handled
+        place = (info.delivered, info.ack_floor, info.num_ack_pending, info.num_pending)
+        stands_still = bool(info.num_pending) and place == self._place
+        self._place = place
         if stands_still:
             raise OperatorError("letters lie in INBOX and none was handled: look at the log of intake")

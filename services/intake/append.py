@@ -21,6 +21,7 @@ from contracts.envelope import Accepted, Refused
 from contracts.streams import intake_mark, receipts_subject
 from services.chassis import broker
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Health
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
@@ -251,7 +252,9 @@ class Appender:
         try:
             if batch.messages:
                 sequence = await self._append(self._number, batch.messages)
+                await failpoint("intake.after_append")
                 await self.resolve(self.instance, self._number, sequence, batch.notices)
+                await failpoint("intake.before_answer")
             else:
                 await self._notify(batch.notices)
         except BaseException:
@@ -269,6 +272,7 @@ class Appender:
             )
         if batch.messages:
             self._number += 1
+            await failpoint("intake.after_reserve")
         return batch
 
     async def _append(self, number: int, messages: Sequence[tuple[str, bytes]]) -> int:
@@ -319,12 +323,14 @@ class Appender:
                 self._number + 1,
             )
         self._number += 1
+        await failpoint("intake.after_adopt")
         messages = [
             message
             for row in sorted(rows, key=lambda row: int(row["place"]))
             for message in zip(row["subjects"], row["bodies"], strict=True)
         ]
         sequence = await self._append(self._number, messages)
+        await failpoint("intake.after_adopted_append")
         await self.resolve(self.instance, self._number, sequence)
 
     async def resolve(self, instance: str, number: int, sequence: int, notices: Sequence[Notice] | None = None) -> None:
@@ -340,7 +346,9 @@ class Appender:
                 number,
             )
             notices = [Notice(r["tenant"], accepted(r["source"], r["id"], r["case_id"], r["receipt"])) for r in rows]
-        await self._notify(notices)
+        if notices:
+            await self._notify(notices)
+            await failpoint("intake.after_receipts")
         await self._pool.execute(
             "update intake.batches set marker_sequence = $3 where instance = $1 and number = $2",
             instance,

@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from contracts.envelope import Accepted, Refused
 from contracts.streams import dead_subject
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import canonical, error_code, get_logger
 from services.chassis.vault import Vault
 from services.intake.append import Appender, tell
@@ -34,6 +35,8 @@ Answer = Accepted | Refused
 _LETTER_BYTES = 512 * 1024
 """How much of a refused letter is kept: sealed and encoded it must still fit into one NATS message."""
 _AGAIN_SECONDS = 2.0
+HOLD_SECONDS = 2.0
+"""How often INBOX is told that a letter is still being dealt with."""
 _UTC = ZoneInfo("UTC")
 
 
@@ -88,25 +91,31 @@ class Inbox:
         self._pool = pool
         self._nc = nc
         self._vault = vault
-        self.handled = 0
-        """How many letters were dealt with, by this process."""
 
     async def handle(self, letter: Msg) -> None:
         """Deals with one letter; what cannot be dealt with now stays in INBOX."""
+        holding = asyncio.create_task(_hold(letter), name="hold letter")
+        try:
+            await self._handle(letter)
+        finally:
+            holding.cancel()
+
+    async def _handle(self, letter: Msg) -> None:
         now = await self._clock.now()
         _, tenant, source, noun, verb = letter.subject.split(".")
         publisher = Publisher(tenant, source)
         try:
             try:
                 answer: Answer = await self._take(letter.data, f"{noun}.{verb}", publisher, now)
+                await failpoint("inbox.after_accept")
             except Refusal as refusal:
                 if refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
                     await letter.nak(delay=_AGAIN_SECONDS)
                     return
                 answer = await self._bury(letter, publisher, refusal, now)
             await tell(self._nc, tenant, source, answer, f"inbox-{letter.metadata.sequence.stream}")
+            await failpoint("inbox.after_receipt")
             await letter.ack()
-            self.handled += 1
         except Exception as error:  # one letter's trouble must not reach the others
             get_logger().warning("letter_left", tenant=tenant, source=source, error=error_code(error))
             await letter.nak(delay=_AGAIN_SECONDS)
@@ -125,6 +134,7 @@ class Inbox:
         name = f"l{secrets.token_hex(12)}"
         async with self._pool.acquire() as conn:
             sealed = await self._vault.seal_letter(conn, publisher.tenant, name, letter.data[:_LETTER_BYTES])
+        await failpoint("inbox.after_letter_key")
         body = {
             "letter": name,
             "tenant": publisher.tenant,
@@ -141,4 +151,12 @@ class Inbox:
             stream="DEAD",
             headers={"Nats-Msg-Id": f"inbox-{letter.metadata.sequence.stream}"},
         )
+        await failpoint("inbox.after_dead")
         return answer
+
+
+async def _hold(letter: Msg) -> None:
+    """Says that a letter is being dealt with, so that it comes again soon only where whoever had it died."""
+    while True:
+        await asyncio.sleep(HOLD_SECONDS)
+        await letter.in_progress()

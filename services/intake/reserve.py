@@ -26,6 +26,7 @@ from contracts.events import (
 )
 from contracts.streams import PARTITIONS, cases_subject
 from services.chassis.broker import BATCH_LIMIT
+from services.chassis.failpoints import failpoint
 from services.chassis.vault import Connection, Person, Sealing, TenantKeys, Vault, content_hash
 from services.intake.judge import Judged, Refusal
 from services.rules.instants import Instant, text
@@ -397,6 +398,7 @@ class _Reservation:
         await self._sealing.write(self._conn)
         for person, ref, base in self._amended:
             await self._vault.complete_person(self._conn, person, ref, base)
+        await failpoint("reserve.after_vault")
         rows = []
         for entry in entries:
             event = entry.event
@@ -411,6 +413,7 @@ class _Reservation:
             self._batch.answers[event.key] = _accepted(event.source, event.id, event.case, receipt, entry.waits)
         if rows:
             await self._conn.copy_records_to_table("reservations", schema_name="intake", columns=_COLUMNS, records=rows)
+            await failpoint("reserve.after_reservations")
         await self._release(opened)
         await self._write_cases()
         if self._batch.messages:

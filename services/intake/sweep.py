@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 
 from contracts.streams import intake_mark
 from services.chassis import broker
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, canonical, error_code, get_logger
@@ -65,6 +66,7 @@ async def _finish(appender: Appender, settings: Settings, nc: Client, instance: 
         async with asyncio.timeout(_ALIVE_SECONDS) as limit, Lease(settings, f"intake/{instance}"):
             limit.reschedule(None)
             marker = await _fence(nc, instance, appender.instance)
+            await failpoint("sweep.after_fence")
             for number in sorted(number for name, number in unfinished if name == instance):
                 stands = number == marker.batch
                 if stands:
@@ -72,6 +74,7 @@ async def _finish(appender: Appender, settings: Settings, nc: Client, instance: 
                 else:
                     appender.adopt(instance, number)
                 canonical("batch_swept", instance=instance, batch=number, outcome="stands" if stands else "adopted")
+                await failpoint("sweep.after_batch")
     except TimeoutError:
         return  # it lives
 

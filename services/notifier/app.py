@@ -15,16 +15,18 @@ from fastapi import FastAPI
 from nats.aio.client import Client
 
 from contracts.streams import PARTITIONS, STREAMS, notices_mark
-from services.chassis import broker, logs, postgres
+from services.chassis import broker, postgres
 from services.chassis.clock import Clock, open_clock
-from services.chassis.health import Health, Part
-from services.chassis.http import create_app, serve
+from services.chassis.failpoints import failpoint
+from services.chassis.health import Gauge, Health, Part
+from services.chassis.http import create_app
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
+from services.chassis.watch import watch, watch_time
 from services.notifier.delivery import Courier
 from services.notifier.fold import Fold
 from services.notifier.gateways import EmailGateway, Gateway, SmsGateway
@@ -59,13 +61,18 @@ class Notifier:
             for name in ("cases", "sla", "release", "outbox", "receipts", *(f"delivery-{g.means}" for g in gateways))
         }
         health.status.append(self._status)
+        self._outbox: Outbox | None = None
+        age = Gauge(
+            "gihan_outbox_age_seconds", "For how long results have been waiting to go out", registry=health.registry
+        )
+        age.set_function(lambda: 0.0 if self._outbox is None else self._outbox.age_seconds)
 
     async def run(self) -> None:
         """Takes the lease, works until it is lost, and begins again; until cancelled."""
         ended_by = ""
         while True:
             try:
-                async with Lease(self._settings, LEASE) as lease:
+                async with Lease(self._settings, LEASE, self._stand_by) as lease:
                     await self._work(lease)
             except* Exception as trouble:
                 code = error_code(trouble.exceptions[0])
@@ -74,8 +81,12 @@ class Notifier:
                 ended_by = code
             await asyncio.sleep(PAUSE_SECONDS)
 
+    def _stand_by(self) -> None:
+        for part in self._parts.values():
+            part.wait()
+
     async def _work(self, lease: Lease) -> None:
-        outbox = Outbox(
+        self._outbox = outbox = Outbox(
             stream="NOTICES",
             table="notifier.outbox",
             relay_table="notifier.relay",
@@ -86,7 +97,7 @@ class Notifier:
         async with self._pool.acquire() as connection, connection.transaction():
             # A wrong master key shows here, before it could look as if nobody could be written to.
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
-        await ledger.recover(await self._clock.now())
+        await failpoint("notifier.after_lease")
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
         async with asyncio.TaskGroup() as group:
             group.create_task(_watch(lease))
@@ -116,7 +127,7 @@ class Notifier:
                     get_logger().error("part_failed", part=name, exc_info=error)
                 await asyncio.sleep(PAUSE_SECONDS)
 
-        group.create_task(again(), name=name)
+        part.runs(group.create_task(again(), name=name))
 
     async def _release(self, ledger: Ledger, fold: Fold, part: Part) -> None:
         """Lets go what was held. Waits at first for the logs' ends: what an outage held up may retract it."""
@@ -129,6 +140,7 @@ class Notifier:
             due = await ledger.next_release()
             if due is not None and due <= now:
                 due = await ledger.release(now)
+                await failpoint("release.after_commit")
             part.beat()
             await self._until(due, changed)
 
@@ -154,6 +166,8 @@ class Notifier:
                     group.create_task(
                         stream.publish(row["subject"], row["body"], stream="RECEIPTS", headers=headers, timeout=5)
                     )
+            if rows:
+                await failpoint("receipts.after_publish")
             await ledger.told([row["number"] for row in rows])
             part.beat()
             if not rows:
@@ -173,6 +187,10 @@ class Notifier:
             "next_release": release,
             "idle": not (row["open_notices"] or row["unpublished"] or overdue),
         }
+
+
+async def _count_unknown(pool: asyncpg.Pool, unknown: Gauge) -> None:
+    unknown.set(await pool.fetchval("SELECT count(*) FROM notifier.notices WHERE state = 'unknown'"))
 
 
 async def _watch(lease: Lease) -> None:
@@ -205,6 +223,12 @@ def make_app(settings: Settings) -> FastAPI:
         clock = await open_clock(settings, pool)
         health.check("nats", lambda: nc.flush(timeout=2))
         health.check("postgres", lambda: pool.fetchval("SELECT 1"))
+        watch(health, pool, "sla_timer", "intake")
+        watch_time(health, pool, clock, settings.settle_seconds)
+        unknown = Gauge(
+            "gihan_notices_unknown", "Messages of which it is not known whether they went out", registry=health.registry
+        )
+        health.check("notices", lambda: _count_unknown(pool, unknown), every_seconds=5)
         working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
         try:
             yield
@@ -218,10 +242,3 @@ def make_app(settings: Settings) -> FastAPI:
                 await pool.close()
 
     return create_app("Gihan notifier", VERSION, lifespan, health)
-
-
-def main() -> None:
-    """Runs the service with the settings of the environment."""
-    settings = Settings.from_env("notifier")
-    logs.configure("notifier", settings.log_level)
-    serve(make_app(settings), settings)

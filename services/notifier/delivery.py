@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from services.chassis.clock import Clock
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.logs import canonical
 from services.chassis.vault import Vault, VaultError
@@ -61,7 +62,9 @@ class Courier:
         self._pauses: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Delivers until cancelled."""
+        """Delivers until cancelled. First what was left in the middle, by a dead notifier or by trouble in this one."""
+        await self._ledger.recover(await self._clock.now(), self._gateway.means)
+        await failpoint("delivery.after_recovery")
         failures = 0
         while True:
             changed = self._ledger.changed
@@ -84,9 +87,14 @@ class Courier:
         if unknown is None:
             return False, True
         attempts, settled = await self._begin(limit)
+        if attempts:
+            await failpoint("delivery.after_attempt")
+            await self._ledger.check_turn()
         answers = await asyncio.gather(*(self._gateway.send(attempt.letter) for attempt in attempts))
         if attempts:
+            await failpoint("delivery.after_gateway")
             await self._finish(list(zip(attempts, answers, strict=True)))
+            await failpoint("delivery.after_result")
         reached = all(answer.outcome is not Outcome.UNREACHABLE for answer in answers)
         return reached, bool(attempts or unknown or settled)
 
@@ -103,8 +111,10 @@ class Courier:
             found = await self._gateway.find(row["key"])
             if found is Found.UNREACHABLE:
                 return None
+            await failpoint("delivery.after_asking")
             async with self._ledger.writing(await self._clock.now()) as work:
                 await self._apply_found(work, row, found)
+            await failpoint("delivery.after_reconciling")
             canonical(
                 "notice_reconciled", key=row["key"], tenant=row["tenant"], case=row["case_id"], outcome=found.value
             )

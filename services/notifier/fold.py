@@ -15,6 +15,7 @@ from nats.js.errors import NotFoundError
 from services.chassis import broker
 from services.chassis.clock import Clock
 from services.chassis.cursor import Entry, LogCursor
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.logs import OperatorError, canonical
 from services.notifier import notices
@@ -111,6 +112,7 @@ class Fold:
                 await self._fold_fact(work, fact, views)
             await work.save_views({case: view for case, view in views.items() if view != before[case]})
             await work.move("CASES", old, new)
+        await failpoint("notifier.after_cases")
         self._cases_sequence = new.sequence
         self._cases_moved.set()
         self._cases_moved = asyncio.Event()
@@ -137,6 +139,7 @@ class Fold:
                 for consequence in notices.of_decision(decision, body, view, self._tenants[decision.tenant]):
                     await _apply(work, consequence, decision, view)
             await work.move("SLA", old, new)
+        await failpoint("notifier.after_sla")
 
     def _known(self, event: Event) -> Event:
         if event.tenant not in self._tenants:

@@ -16,8 +16,9 @@ import asyncpg
 import msgspec
 
 from contracts.streams import notices_subject, partition
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
-from services.chassis.outbox import Outbox
+from services.chassis.outbox import Connection, Outbox
 from services.notifier import texts
 from services.notifier.notices import (
     COMPENSATION,
@@ -68,13 +69,7 @@ class Ledger:
     async def writing(self, now: Instant) -> AsyncIterator["Work"]:
         """A transaction; `now` dates what it tells. Raises Fenced where another notifier has taken over."""
         async with self._turn, self.pool.acquire() as connection, connection.transaction():
-            held = await connection.fetchval(
-                "SELECT 1 FROM chassis.leases WHERE name = $1 AND generation = $2 FOR SHARE",
-                LEASE,
-                self._generation,
-            )
-            if held is None:
-                raise Fenced("Another notifier has taken over; this one has stopped and waits for its turn.")
+            await self._check_turn(connection, "FOR SHARE")
             # The pool's proxy is a connection in all but its type.
             work = Work(cast(asyncpg.Connection, connection), self.tenants, now)
             yield work
@@ -83,17 +78,31 @@ class Ledger:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    async def check_turn(self) -> None:
+        """Raises Fenced where another notifier has taken over: one that slept must not call a gateway any more."""
+        await self._check_turn(self.pool)
+
+    async def _check_turn(self, connection: Connection | asyncpg.Pool, lock: str = "") -> None:
+        held = await connection.fetchval(
+            f"SELECT 1 FROM chassis.leases WHERE name = $1 AND generation = $2 {lock}",  # noqa: S608 - a constant
+            LEASE,
+            self._generation,
+        )
+        if held is None:
+            raise Fenced("Another notifier has taken over; this one has stopped and waits for its turn.")
+
     async def position(self, log: str) -> Position:
         """How far a log is folded."""
         row = await self.pool.fetchrow("SELECT sequence, stream_id, digest FROM notifier.position WHERE log = $1", log)
         assert row is not None
         return Position(*row)
 
-    async def recover(self, now: Instant) -> int:
-        """Attempts that a dead notifier left without a result become unknown; returns how many."""
+    async def recover(self, now: Instant, means: str) -> int:
+        """Attempts by a means that were left without a result become unknown; returns how many."""
         async with self.writing(now) as work:
             rows = await work.connection.fetch(
-                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' RETURNING *"
+                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' AND means = $1 RETURNING *",
+                means,
             )
             for row in rows:
                 await work.end_attempt(row, "unanswered", "interrupted")
@@ -112,6 +121,7 @@ class Ledger:
             views = await work.views({(row["tenant"], row["case_id"]) for row in notices})
             for row in notices:
                 await work.plan(row, views[row["tenant"], row["case_id"]])
+            await failpoint("release.after_messages")
             tasks = await work.connection.fetch(
                 "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 "
                 "WHERE state = 'held' AND release_at <= $1 RETURNING *",
@@ -154,10 +164,12 @@ class Work:
 
     async def close(self, outbox: Outbox) -> None:
         """Writes what was gathered. Lanes in order."""
+        await failpoint("ledger.after_states")
         if self._tellings:
             await self.connection.executemany(
                 "INSERT INTO notifier.tellings (key, subject, body) VALUES ($1, $2, $3)", self._tellings
             )
+            await failpoint("ledger.after_tellings")
         for lane in sorted(self._events):
             await outbox.append(self.connection, lane, self._events[lane])
 
@@ -381,6 +393,7 @@ class Work:
             self.now,
         )
         assert row is not None
+        await failpoint("compensation.after_task")
         if row["newly_assigned"]:
             self.tell_assigned(row)
         if task.notice is not None and row["state"] in ("held", "assigned"):
@@ -393,6 +406,7 @@ class Work:
             "WHERE key = $1 AND state IN ('held', 'assigned', 'issued') RETURNING *",
             withdrawal.key,
         )
+        await failpoint("compensation.after_withdrawal")
         if row is not None and row["state"] == "kept" and row["task"] == COMPENSATION:
             data = {
                 "key": row["key"],

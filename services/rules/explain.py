@@ -12,11 +12,12 @@ import msgspec
 
 from services.rules.charter import Promise
 from services.rules.counting import WORKING, Span
+from services.rules.course import Course, courses
 from services.rules.facts import Fact, in_effect
 from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
-from services.rules.standing import Course, Stop, runs
+from services.rules.runs import Stop
 from services.rules.state import Case, Rules
 from services.rules.steps import Measure, Step, off_hours, walk
 from services.rules.world import rules_of
@@ -119,16 +120,16 @@ def explain(
     `told` has the dates first told by promise and occurrence, as the case keeps them. Raises OutOfCalendar where a
     period ends beyond the calendar, and DoesNotAddUp.
     """
-    courses = runs(facts, clock, rules)
+    found = courses(facts, clock, rules)
     by_key = {fact.key: fact for fact in in_effect(facts)}
-    found = []
-    for key, course in sorted(courses.items(), key=lambda item: (item[1].deadline.start, item[0])):
+    explained = []
+    for key, course in sorted(found.items(), key=lambda item: (item[1].deadline.start, item[0])):
         if promise in ("", key[0]):
-            explanation = _explanation(course, courses, by_key, rules, (told or {}).get(key))
+            explanation = _explanation(course, found, by_key, rules, (told or {}).get(key))
             if not adds_up(explanation):
                 raise DoesNotAddUp(f"{key[0]}: the steps do not lead to the due instant")
-            found.append(explanation)
-    return tuple(found)
+            explained.append(explanation)
+    return tuple(explained)
 
 
 def of_case(case: Case, clock: Instant, rulebook: Rulebook, promise: str = "") -> tuple[Explanation, ...]:
@@ -218,8 +219,9 @@ def _explanation(
         ),
         suspensions=tuple(_suspension(stop, facts) for stop in course.stops),
         moves=tuple(
-            Moved(move.before, move.after, Cause(move.fact.type, move.fact.moment, move.fact.key))
+            Moved(move.before, move.after, Cause(move.cause.type, move.cause.moment, move.cause.key))
             for move in course.moves
+            if move.cause is not None
         ),
         due=deadline.due,
         first_due=deadline.first_due if told is None else told,

@@ -171,6 +171,17 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.time if named is None else min(self.time, of_datetime(named))
 
 
+ANSWERING = frozenset({"complaint.completed", "complaint.rejected"})
+VOIDING = frozenset({"complaint.returned", "complaint.withdrawn", "complaint.closed_without_answer"})
+
+
+def closes(fact: Fact) -> bool:
+    """Whether a fact ends a case: by an answer, without one, or by its going to another agency."""
+    if fact.type == "complaint.transferred":
+        return fact.data.to_agency is not None
+    return fact.type in ANSWERING or fact.type in VOIDING
+
+
 COPIED = ("fault.confirmed", "fault.dismissed")
 """Types of which the case of the officer keeps a copy."""
 

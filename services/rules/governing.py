@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from services.rules import standing
-from services.rules.facts import Fact, in_effect
+from services.rules.facts import Fact, closes, in_effect
 from services.rules.instants import Instant
 from services.rules.state import Deadline, Finding, Rules, Stage, Standing
 
@@ -30,23 +30,17 @@ def work_out(facts: tuple[Fact, ...], clock: Instant, rules: Rules, home: bool =
 
 def closings(facts: Sequence[Fact]) -> tuple[tuple[Fact, Fact | None], ...]:
     """What closed a case, each with what opened it again; the last with None while the case is closed."""
-    if not any(_closes(fact) for fact in facts):
+    if not any(closes(fact) for fact in facts):
         return ()
     received, found = False, list[tuple[Fact, Fact | None]]()
     for fact in in_effect(facts):
         received = received or fact.type == "complaint.received"
         closed = bool(found) and found[-1][1] is None
-        if received and not closed and _closes(fact):
+        if received and not closed and closes(fact):
             found.append((fact, None))
         elif closed and fact.type == "complaint.reopened":
             found[-1] = (found[-1][0], fact)
     return tuple(found)
-
-
-def _closes(fact: Fact) -> bool:
-    if fact.type == "complaint.transferred":
-        return fact.data.to_agency is not None
-    return fact.type in standing.ANSWERING or fact.type in standing.VOIDING
 
 
 def _staged(facts: tuple[Fact, ...], clock: Instant, rules: Rules, stages: tuple[Stage, ...]) -> Standing:

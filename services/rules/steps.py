@@ -14,7 +14,7 @@ from services.rules import counting
 from services.rules.calendar import Calendar, Closure
 from services.rules.counting import PLAIN, WALL, WORKING, Span
 from services.rules.instants import Instant, local, of_datetime
-from services.rules.standing import Stop
+from services.rules.runs import Stop
 
 Measure = Literal["time", "dates", "working_days"]
 """What is counted: microseconds, dates, or working days from a time of day to the same time of day."""

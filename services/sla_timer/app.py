@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,11 +14,12 @@ from contracts import files
 from contracts.streams import PARTITIONS, STREAMS, sla_mark
 from services.chassis import broker, logs, postgres
 from services.chassis.clock import Clock, open_clock
-from services.chassis.health import Health, Part
+from services.chassis.health import Gauge, Health, Part
 from services.chassis.http import create_app
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
+from services.chassis.watch import watch, watch_time
 from services.rules.fold import REVISION
 from services.rules.instants import SECOND
 from services.rules.rulebook import Library
@@ -41,6 +42,8 @@ def build_app(settings: Settings) -> FastAPI:
             await broker.check(nc, settings.nats_monitor_url, STREAMS, settings.replicas)
             health.check("nats", lambda: nc.flush(timeout=2))
             health.check("postgres", lambda: pool.fetchval("select 1"))
+            watch(health, pool, "notifier")
+            watch_time(health, pool, clock, settings.settle_seconds)
             tasks = _start(settings, nc, pool, clock, health)
             try:
                 yield
@@ -66,6 +69,14 @@ def _start(
         outbox.wake()
         ticker.wake()
 
+    age = Gauge(
+        "gihan_outbox_age_seconds", "For how long decisions have been waiting to go out", registry=health.registry
+    )
+    age.set_function(lambda: outbox.age_seconds)
+    stuck = Gauge(
+        "gihan_cases_stuck", "Cases that the rules failed on and that wait for a mend", registry=health.registry
+    )
+    health.check("cases", lambda: _count_stuck(pool, stuck), every_seconds=5)
     meter = Meter(health.registry)
     folders = [
         Folder(number, settings, nc, pool, library, health.part(f"fold {number}"), meter, committed) for number in LANES
@@ -73,11 +84,16 @@ def _start(
     health.status.append(lambda: _status(pool, clock, outbox, folders))
     ticker = Ticker(nc, pool, clock, settings.settle_seconds, folders, health.part("ticker"))
     relay = health.part("relay")
-    return [
-        *(asyncio.create_task(folder.run(), name=f"folder {folder.partition}") for folder in folders),
-        asyncio.create_task(ticker.run(), name="ticker"),
-        asyncio.create_task(_relay(outbox, nc, pool, relay), name="relay"),
+    running: list[tuple[str, Coroutine[Any, Any, None]]] = [
+        *((f"fold {folder.partition}", folder.run()) for folder in folders),
+        ("ticker", ticker.run()),
+        ("relay", _relay(outbox, nc, pool, relay)),
     ]
+    return [health.part(name).runs(asyncio.create_task(run, name=name)) for name, run in running]
+
+
+async def _count_stuck(pool: asyncpg.Pool, stuck: Gauge) -> None:
+    stuck.set(await pool.fetchval("select count(*) from sla_timer.cases where stuck"))
 
 
 async def _relay(outbox: Outbox, nc: Client, pool: asyncpg.Pool, part: Part) -> None:

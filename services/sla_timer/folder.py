@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from contracts.streams import clock_subject, partition
 from services.chassis import broker, logs
 from services.chassis.cursor import Entry, LogCursor
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Counter, Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
@@ -83,8 +84,9 @@ class Folder:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
         while True:
             try:
-                async with Lease(self._settings, f"sla_timer/{self.partition}") as lease:
+                async with Lease(self._settings, f"sla_timer/{self.partition}", self._part.wait) as lease:
                     await self._fold_while_held(lease)
+                logs.get_logger(partition=self.partition, generation=lease.generation).warning("lease_lost")
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -111,6 +113,7 @@ class Folder:
 
     async def _fold_log(self, generation: int) -> None:
         position = await store.take_over(self._pool, self.partition, generation)
+        await failpoint("fold.after_take_over")
         position = await self._check_log(position)
         self._rulebook = Rulebook(self._library)
         for sequence, body in await store.enacted(self._pool, self.partition):
@@ -124,6 +127,7 @@ class Folder:
             while True:
                 entries = await cursor.read(BATCH_MESSAGES, READ_WAIT_SECONDS)
                 self.pending = cursor.pending
+                await failpoint("fold.before_batch")
                 for step in _steps(entries):
                     await self._fold_step(step)
                 assert self.position is not None
@@ -176,6 +180,7 @@ class Folder:
                 sequence=last.sequence, event_id=last_event.id, decisions=before.decisions + len(rows)
             )
             self.next_at = await store.save(connection, before, after, list(cases.values()), rows)
+        await failpoint("fold.after_facts")
         self._committed(after, step, rows)
 
     async def _fold_tick(self, entry: Entry, event: Event) -> None:
@@ -196,6 +201,7 @@ class Folder:
                         ticks=before.ticks + 1,
                     )
                 self.next_at = await store.save(connection, before, after, changed, rows)
+            await failpoint("fold.after_tick_slice")
             self._committed(after, [(entry, event)], rows)
             if len(due) < SLICE_CASES:
                 return
@@ -224,6 +230,7 @@ class Folder:
                     after = after._replace(sequence=entry.sequence, event_id=event.id)
                 kept = [(entry.sequence, entry.data)] if finished and enacts else []
                 self.next_at = await store.save(connection, before, after, changed, rows, kept)
+            await failpoint("fold.after_enacting_slice")
             self._committed(after, [(entry, event)], rows)
             if finished:
                 return
@@ -243,6 +250,7 @@ class Folder:
             rows = self._rows(before.decisions, folded, rules, fact, entry.sequence, decisions)
             after = before._replace(decisions=before.decisions + len(rows))
             self.next_at = await store.save(connection, before, after, [folded], rows)
+        await failpoint("fold.after_home")
         self._committed(after, [], rows)
 
     def _refold(

@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.rules.instants import Instant
 from services.rules.state import Case, Decision
@@ -138,6 +139,7 @@ async def save(
     )
     if done != "UPDATE 1":
         raise Superseded(f"Partition {before.partition} has moved on under another folder.")
+    await failpoint("store.after_position")
     await connection.executemany(
         "insert into sla_timer.enacted (partition, sequence, body) values ($1, $2, $3)",
         [(before.partition, sequence, body) for sequence, body in enacting],
@@ -157,6 +159,7 @@ async def save(
         [sum(deadline.state in ("open", "suspended") for deadline in case.deadlines) for case in cases],
         [case.next_at for case in cases],
     )
+    await failpoint("store.after_cases")
     await connection.execute(
         "insert into sla_timer.decisions (lane, number, subject, body, tenant, case_id, kind, promise, occurrence, "
         "due, at, cause_sequence) select $1, * from unnest($2::bigint[], $3::text[], $4::bytea[], $5::text[], "

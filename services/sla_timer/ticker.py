@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from contracts.streams import clock_subject
 from services.chassis import logs
 from services.chassis.clock import Clock, SteppedClock
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.tasks import end
 from services.rules.instants import SECOND, Instant, of_datetime
@@ -52,6 +53,7 @@ class Ticker:
         while True:
             self._changed.clear()
             try:
+                await failpoint("ticker.before_pass")
                 now = await self._clock.now()
                 waiting = [folder for folder in self._folders if self._wants_tick(folder, now)]
                 if waiting:
@@ -79,6 +81,7 @@ class Ticker:
         body = tick_message(folder.partition, position.ticks + 1, to)
         headers = {"Nats-Expected-Last-Subject-Sequence": str(position.tick_sequence)}
         reply = await self._nc.request(clock_subject(folder.partition), body, timeout=5, headers=headers)
+        await failpoint("ticker.after_tick")
         refused = json.loads(reply.data).get("error")
         if refused and refused.get("err_code") != 10071:
             raise TickRefused(f"the log refused a tick (error {refused.get('err_code')})")

@@ -32,6 +32,7 @@ from tests.faults.world import World, running_world
 FAULTS_EACH_MINUTE = 55
 CALM_SECONDS = 6.0
 """Before the first fault, so that promptness is seen undisturbed too."""
+READY_SECONDS = 120.0
 SETTLE_SECONDS = 90.0
 CAUGHT_UP_SECONDS = 15.0
 """I12: by when lag and outboxes are empty after the last fault."""
@@ -40,6 +41,8 @@ RED_SECONDS = 5.0
 LIVE_SECONDS = 1.0
 RSS_MEGABYTES = 300.0
 LOOK_SECONDS = 1.0
+INBOX_SECONDS = 12.0
+"""How long an intake may be away after its consumer of INBOX was deleted."""
 
 CHANCES = {"kill": 6, "stop": 5, "line": 8, "gateway": 3, "consumer": 2}
 MODES = ("slow", "frozen", "deaf", "refusing")
@@ -130,7 +133,7 @@ class Chaos:
             await asyncio.sleep(CALM_SECONDS)
             begins = await self._clock.now()
             await self._disturb(seconds, copies)
-            await self.world.ready()
+            await self.world.ready(READY_SECONDS)
             book.outages.append(Outage("chaos", begins, await self._clock.now()))
             await publishing
             quiet = loop.time()
@@ -185,11 +188,19 @@ class Chaos:
                     async with world.gateways(fault.target, fault.how):
                         await asyncio.sleep(fault.seconds)
                 case _:
-                    chance = random.Random(f"{self.workload.seed} {self.done}")
-                    with suppress(*TROUBLES):
-                        await world.delete_consumer(fault.target, chance.choice)
+                    await self._delete_consumer(fault.target)
         finally:
             self.disturbed[fault.target] -= 1
+
+    async def _delete_consumer(self, stream: str) -> None:
+        chance = random.Random(f"{self.workload.seed} {self.done}")
+        intakes = [name for name in self.world.urls() if name.startswith("intake")] if stream == "INBOX" else []
+        self.disturbed.update(intakes)
+        with suppress(*TROUBLES):
+            await self.world.delete_consumer(stream, chance.choice)
+        if intakes:  # without its consumer an intake ends, to be started again
+            await asyncio.sleep(INBOX_SECONDS)
+        self.disturbed.subtract(intakes)
 
     async def _while_stopped(self, fault: Fault) -> None:
         """A server that stands still for long must turn every service red."""
@@ -224,18 +235,25 @@ class Chaos:
 
     async def _watch_services(self) -> None:
         """Whether undisturbed services say that they live, and how much memory they take."""
-        slow: Counter[str] = Counter()
+        silent: Counter[tuple[str, int | None]] = Counter()
+        lived: set[tuple[str, int | None]] = set()
         largest: Counter[str] = Counter()
         while True:
             for name, url in self.world.urls().items():
-                megabytes = _resident_megabytes(self.world.processes[name].pid)
+                who = name, self.world.processes[name].pid
+                megabytes = _resident_megabytes(who[1])
                 if megabytes > max(largest[name], RSS_MEGABYTES):
                     self._measured("I14", f"megabytes of {name}", megabytes, RSS_MEGABYTES)
                 largest[name] = max(largest[name], int(megabytes))
-                lives = self.disturbed[name] or await self._status(f"{url}/health/live", LIVE_SECONDS) == 200
-                slow[name] = 0 if lives or self.disturbed[name] else slow[name] + 1
-                if slow[name] == 3:  # once may be this machine's fault
-                    self._measured("I13", f"{name} does not say that it lives", 3, 0)
+                if self.disturbed[name]:
+                    silent[who] = 0
+                elif await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
+                    lived.add(who)
+                    silent[who] = 0
+                elif who in lived and who[1] == self.world.processes[name].pid and not self.disturbed[name]:
+                    silent[who] += 1
+                if silent[who] == 3:  # once may be this machine's fault
+                    self._measured("I13", f"times that {name} did not say that it lives", 3, 2)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _status(self, url: str, limit_seconds: float) -> int:

@@ -28,6 +28,7 @@ from tests.faults.world import World
 CANARY = "canary-{seed}-plover-{number}"
 """Stands in every name and text, and must stand nowhere in clear."""
 ZONE = ZoneInfo("Asia/Seoul")
+MILLISECOND = SECOND // 1000
 RETRY_SECONDS = 0.2
 ANSWER_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
@@ -56,7 +57,7 @@ class Parcel:
             "source": self.source,
             "type": self.type,
             "subject": self.case,
-            "time": text(began + int((self.after - self.late) * SECOND), ZONE),
+            "time": text(began + round((self.after - self.late) * 1000) * MILLISECOND, ZONE),
             "tenant": self.tenant,
             "data": dict(self.data),
         }
@@ -236,8 +237,10 @@ class _Doors:
         content = json.dumps(body).encode()
         hand_over: Callable[[Parcel, bytes], Awaitable[dict[str, Any]]]
         hand_over = {"http": self._post, "door": self._ask, "inbox": self._leave}[parcel.door]
+        sendings = 0
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
+                sendings += 1
                 try:
                     answer = await hand_over(parcel, content)
                     break
@@ -247,7 +250,7 @@ class _Doors:
         self._workload.sent += 1
         self._workload.book.promised.append(
             {"tenant": parcel.tenant, "source": parcel.source, "id": parcel.id, "type": parcel.type}
-            | {"door": parcel.door, "poison": parcel.poison, "body": body, "case": parcel.case}
+            | {"door": parcel.door, "poison": parcel.poison, "sendings": sendings, "body": body, "case": parcel.case}
             | {name: answer[name] for name in ("status", "case", "receipt", "code") if name in answer}
         )
 

@@ -503,4 +503,4 @@ async def test_ready_and_red(app: FastAPI, http: Callable[[str], httpx.AsyncClie
 
     await eventually(ready)
     parts = (await http("web").get("/status")).json()["parts"]
-    assert sorted(parts) == ["append", "inbox", "nats", "postgres", "sweeper"]
+    assert sorted(parts) == ["append", "inbox", "letters", "nats", "postgres", "sign of life", "sweeper"]

@@ -22,7 +22,7 @@ from contracts.notices import NOTICES
 from contracts.streams import STREAMS, cases_subject, partition, sla_subject
 from deploy import provision
 from deploy.embedded import Embedded
-from services.chassis import clock
+from services.chassis import clock, failpoints
 from services.chassis.health import Health
 from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Vault
@@ -500,6 +500,10 @@ class Process:
 
 @pytest.fixture
 async def process(world: World, settings: Callable[..., Settings]) -> AsyncIterator[Process]:
+    # The services that it watches do not run here.
+    await world.pool.execute(
+        "INSERT INTO chassis.signs_of_life VALUES ('sla_timer', 'infinity'), ('intake', 'infinity')"
+    )
     process = Process(settings("notifier"), world.gateway)
     yield process
     await process.end(signal.SIGKILL)
@@ -549,3 +553,22 @@ async def _ready(http: httpx.AsyncClient, url: str) -> bool:
     answer = await http.get(f"{url}/health/ready")
     assert answer.status_code == 200, answer.text
     return True
+
+
+@pytest.mark.parametrize("place", ["delivery.after_attempt", "delivery.after_gateway"])
+async def test_an_attempt_that_trouble_cut_off_is_asked_after_by_the_same_notifier(
+    running: World, eventually: Eventually, settings: Callable[..., Settings], tmp_path: Path, place: str
+) -> None:
+    """Nothing dies and no lease is lost: the courier alone failed between the attempt and its result."""
+    orders = tmp_path / "orders" / "test"
+    orders.mkdir(parents=True)
+    (orders / place).write_text("raise")
+    failpoints.arm(settings("test", failpoints_folder=tmp_path / "orders", failpoints_allowed=True))
+    try:
+        await running.received("c1", notify_by="sms")
+        await eventually(running.quiet)
+    finally:
+        failpoints.arm(settings("test"))
+    assert [path.name for path in orders.iterdir()] == [f"{place}.struck"]
+    assert (await running.states())["receipt"][0] == "sent"
+    assert [line["outcome"] for line in running.gateway.record()] == ["accepted"]

@@ -2,13 +2,14 @@
 
 import json
 import os
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_count import Slowly
 
 from contracts import files
 from services.cli.calculate import of_lines
@@ -314,93 +315,46 @@ def test_hours_that_make_no_sense_are_refused(week: dict[str, list[str]]) -> Non
 # -- against a slow count -------------------------------------------------------------------------------------
 
 
-def slow_due(start: int, amount: int, unit: str, gaps: list[Gap]) -> int:
-    """The same by walking minutes and dates, knowing only which dates are closed. Starts lie on whole minutes."""
-
-    def moment(when: int) -> datetime:
-        return datetime.fromtimestamp(when // 1_000_000, UTC).astimezone(SEOUL)
-
-    def works(day: date) -> bool:
-        return day.weekday() < 5 and day not in KR_FILE.closures
-
-    def office(when: datetime) -> bool:
-        return works(when.date()) and (9 <= when.hour < 12 or 13 <= when.hour < 18)
-
-    def excluded(day: date) -> bool:
-        for gap in gaps:
-            first, last = moment(gap.start), moment(gap.end or 0)
-            if gap.whole_dates and first.date() <= day <= last.date():
-                return True
-            opens, closes = ((9, 0), (18, 0)) if works(day) else ((0, 0), (24, 0))
-            begin = datetime(day.year, day.month, day.day, tzinfo=SEOUL)
-            whole = begin + timedelta(hours=opens[0]), begin + timedelta(hours=closes[0])
-            if not gap.whole_dates and first <= whole[0] and last >= whole[1]:
-                return True
-        return False
-
-    def paused(when: datetime) -> bool:
-        for gap in gaps:
-            first, last = moment(gap.start), moment(gap.end or 0)
-            if gap.whole_dates and first.date() <= when.date() <= last.date():
-                return True
-            if not gap.whole_dates and first <= when < last:
-                return True
-        return False
-
-    def end_of(day: date) -> int:
-        after = day + timedelta(days=1)
-        return int(datetime(after.year, after.month, after.day, tzinfo=SEOUL).timestamp()) * 1_000_000
-
-    by_hours = unit == "statutory_days" and amount <= 5
-    if unit in ("minutes", "calendar_hours", "working_minutes", "working_hours") or by_hours:
-        left = amount * {"minutes": 1, "working_minutes": 1, "statutory_days": 480}.get(unit, 60)
-        now = moment(start)
-        while left:
-            if not paused(now) and (unit in ("minutes", "calendar_hours") or office(now)):
-                left -= 1
-            now += timedelta(minutes=1)
-        return int(now.timestamp()) * 1_000_000
-    day = moment(start).date()
-    if unit == "statutory_days":
-        while True:
-            if works(day) and not excluded(day):
-                amount -= 1
-            if amount == 0:
-                return end_of(day)
-            day += timedelta(days=1)
-    if moment(start).time() != datetime.min.time():
-        day += timedelta(days=1)
-    while True:
-        if not excluded(day):
-            amount -= 1
-        if amount == 0:
-            break
-        day += timedelta(days=1)
-    while not works(day):
-        day += timedelta(days=1)
-    return end_of(day)
+SLOWLY = Slowly(KR_FILE.closures)
 
 
-STARTS = st.integers(0, 4 * 365 * 24 * 60).map(lambda minutes: at("2024-01-01 00:00") + minutes * MINUTE)
+def whole_or_round(least: int, most: int) -> st.SearchStrategy[int]:
+    """Minutes, half of them half hours, so that a gap often begins or ends just where a period or a shift does."""
+    return st.one_of(st.integers(least, most), st.integers(least // 30, most // 30).map(lambda halves: halves * 30))
+
+
+STARTS = whole_or_round(0, 4 * 365 * 1440).map(lambda minutes: at("2024-01-01 00:00") + minutes * MINUTE)
 SPANS = st.one_of(
     st.tuples(st.integers(1, 300), st.sampled_from(["minutes", "working_minutes"])),
-    st.tuples(st.integers(1, 40), st.sampled_from(["calendar_hours", "working_hours"])),
-    st.tuples(st.integers(1, 20), st.sampled_from(["statutory_days", "calendar_days"])),
+    st.tuples(st.integers(1, 24), st.sampled_from(["calendar_hours", "working_hours"])),
+    st.tuples(st.integers(1, 20), st.sampled_from(["statutory_days", "calendar_days", "working_days"])),
+    st.tuples(st.integers(1, 13), st.sampled_from(["weeks", "months", "calendar_months"])),
+    st.tuples(st.integers(1, 2), st.just("years")),
 )
-GAPS = st.lists(st.tuples(st.integers(-3 * 1440, 20 * 1440), st.integers(0, 4 * 1440), st.booleans()), max_size=3)
-
+EXTENSIONS = st.lists(st.integers(1, 2), max_size=2)
+GAPS = st.lists(
+    st.tuples(
+        st.one_of(whole_or_round(-3 * 1440, 20 * 1440), whole_or_round(-60, 600)),
+        st.one_of(whole_or_round(0, 4 * 1440), whole_or_round(0, 120)),
+        st.booleans(),
+    ),
+    max_size=3,
+)
 
 # GIHAN_EXAMPLES says how many random cases are compared; the slow count takes most of the time.
-EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "2000"))
+EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "10000"))
 
 
-@pytest.mark.timeout(0 if EXAMPLES > 2000 else 120)
+@pytest.mark.timeout(0 if EXAMPLES > 10_000 else 240)
 @settings(max_examples=EXAMPLES, deadline=None, print_blob=True)
-@given(STARTS, SPANS, GAPS)
-def test_equals_the_slow_count(start: int, span: tuple[int, str], shifts: list[tuple[int, int, bool]]) -> None:
+@given(STARTS, SPANS, EXTENSIONS, GAPS)
+def test_equals_the_slow_count(
+    start: int, span: tuple[int, str], extensions: list[int], shifts: list[tuple[int, int, bool]]
+) -> None:
     gaps = [Gap(start + shift * MINUTE, start + (shift + length) * MINUTE, whole) for shift, length, whole in shifts]
     amount, unit = span
-    assert counting.due(KR, start, Span(amount, unit), gaps=gaps) == slow_due(start, amount, unit, gaps)
+    fast = counting.due(KR, start, Span(amount, unit), extensions, gaps)
+    assert fast == SLOWLY.due(start, amount, unit, extensions, gaps)
 
 
 @settings(max_examples=400, deadline=None, print_blob=True)

@@ -14,7 +14,7 @@ from services.rules import counting
 from services.rules.calendar import Calendar
 from services.rules.counting import Gap, Span
 from services.rules.instants import DAY, HOUR, MINUTE, SECOND, instant
-from services.rules.standing import Stop
+from services.rules.runs import Stop
 from services.rules.steps import walk
 
 EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "1000"))

@@ -1,0 +1,100 @@
+"""Effects: what a fact does to the clocks of its case - stop them, let them go on, give them more, end them.
+
+The one rule: an effect notes what happened and has every open run counted anew; it never moves a date itself.
+"""
+
+from collections.abc import Callable, Mapping
+
+from services.rules.facts import Fact
+from services.rules.scan import SUPPLEMENT, Scan, instant_of
+
+
+def _suspend(scan: Scan, fact: Fact) -> None:
+    ground = SUPPLEMENT if fact.type == "complaint.supplement_requested" else fact.data.ground or ""
+    begin = instant_of(fact.data.dispatched_at if ground == SUPPLEMENT else fact.data.from_, fact.moment)
+    known, rule = scan.open_pause(ground), scan.law.suspension_by(ground)
+    if known is not None and known.cap is not None:
+        # A second stretch on a ground with a limit: it follows the first, or begins where that was over.
+        cap = scan.days_on(max(begin, known.cap), rule.once_more_days)
+        known.finish(begin, fact)
+        scan.pause(ground, begin, cap, fact)
+    elif known is None:
+        again = any(pause.ground == ground for pause in scan.pauses)
+        limit = rule.once_more_days if again else rule.at_most_days
+        scan.pause(ground, begin, None if rule.at_most_days is None else scan.days_on(begin, limit or 0), fact)
+    scan.recount()
+
+
+def _resume(scan: Scan, fact: Fact) -> None:
+    ground = SUPPLEMENT if fact.type == "complaint.supplement_received" else fact.data.ground or ""
+    pause = scan.open_pause(ground)
+    assert pause is not None
+    end = instant_of(fact.data.arrived_at if ground == SUPPLEMENT else fact.data.at, fact.moment)
+    if end < pause.begin:
+        scan.pauses.remove(pause)  # it was only announced
+    pause.finish(end, fact)
+    if ground == SUPPLEMENT:
+        scan.asked_longer = 0
+    scan.recount()
+
+
+def _give_longer(scan: Scan, fact: Fact) -> None:
+    scan.asked_longer += 1
+    for run in scan.runs.values():
+        if run.live and scan.is_demand(run):
+            run.at = scan.named(fact.data.respond_by)
+    scan.recount()
+
+
+def _extend_objection(scan: Scan, fact: Fact) -> None:
+    for run in scan.runs.values():
+        if run.live and run.promise.extended_by == fact.type and run.span is not None:
+            run.extensions.append((run.span.amount, fact.key))
+    scan.recount()
+
+
+def _extend(scan: Scan, fact: Fact) -> None:
+    scan.extensions += 1
+    for run in scan.runs.values():
+        if run.live and run.promise.extends:
+            run.extensions.append((fact.data.amount or 0, fact.key))
+    scan.recount()
+
+
+def _reschedule(scan: Scan, fact: Fact) -> None:
+    for run in scan.runs.values():
+        if run.live and run.promise.within.or_at and run.started_by == "callback.requested":
+            run.at = instant_of(fact.data.wanted_at, fact.moment)
+    scan.recount()
+
+
+def _reopen(scan: Scan, fact: Fact) -> None:
+    """The case is open again, with clocks of its own; suspensions that never ended end with the old ones."""
+    scan.closed = False
+    scan.extensions = 0
+    scan.asked_longer = 0
+    scan.opened = fact.moment
+    scan.pauses = []
+    scan.turns = []
+
+
+def close(scan: Scan) -> None:
+    """A case that is over ends what was promised about it; what is not met by now has lost its object."""
+    scan.closed = True
+    for run in scan.runs.values():
+        if run.live and run.promise.ends_with_case:
+            run.state = "void"
+    scan.rounds = [round for round in scan.rounds if not round.run.promise.ends_with_case]
+
+
+EFFECTS: Mapping[str, Callable[[Scan, Fact], None]] = {
+    "complaint.supplement_requested": _suspend,
+    "complaint.supplement_extended": _give_longer,
+    "complaint.supplement_received": _resume,
+    "complaint.suspended": _suspend,
+    "complaint.resumed": _resume,
+    "complaint.extended": _extend,
+    "objection.extended": _extend_objection,
+    "complaint.reopened": _reopen,
+    "callback.rescheduled": _reschedule,
+}

@@ -1,0 +1,159 @@
+"""Promises: how runs begin and are kept - at an event, round after round, year after year.
+
+The one rule: a run is named by its promise and by what began it, so that it is the same one whenever the case is
+worked out anew.
+"""
+
+from datetime import date, timedelta
+
+from services.rules import consequences, counting
+from services.rules.charter import Promise, Start, Yearly
+from services.rules.counting import Span
+from services.rules.facts import Data, Fact
+from services.rules.instants import Instant, midnight, of_datetime
+from services.rules.runs import Round, Run
+from services.rules.scan import Scan
+from services.rules.state import Finding
+
+
+def meet(scan: Scan, fact: Fact) -> None:
+    """What the fact keeps. Of the rounds of a recurring promise that are open it keeps the oldest alone."""
+    counted: set[str] = set()
+    for run in scan.runs.values():
+        if run.met_at is not None or run.state == "void" or (run.live and run.promise.id in counted):
+            continue
+        if run.met_by(fact, scan.petition):
+            if run.live and run.rounds:
+                counted.add(run.promise.id)
+            run.met_at = fact.moment
+            if run.live:
+                run.state = "met"
+                # What is met while its clock stands still was due as if the clock had run on from here.
+                run.due = run.due or scan.due(run, fact.moment)
+                if fact.data.reached is False:
+                    task = consequences.TRY_AGAIN
+                    key = f"task:{run.promise.id}:{run.occurrence}:{task}"
+                    scan.find(
+                        Finding("task.created", key, fact.time, run.promise.id, run.occurrence, run.due, task=task)
+                    )
+
+
+def end(scan: Scan, fact: Fact) -> None:
+    """What takes a promise's object away without meeting it, such as a cancelled appointment."""
+    for run in scan.runs.values():
+        if run.live and any(
+            match.type == fact.type and match.holds(fact.data, scan.petition) for match in run.promise.ends
+        ):
+            run.state = "void"
+
+
+def open_runs(scan: Scan, fact: Fact) -> None:
+    """Opens what starts at a fact; a case opened again starts what a receipt does."""
+    type = "complaint.received" if fact.type == "complaint.reopened" else fact.type
+    data = scan.petition.data if type == "complaint.received" else fact.data
+    for promise, start in scan.charter.starting.get(type, ()):
+        assert start.match is not None
+        if start.match.holds(data, scan.petition):
+            open_run(scan, promise, start, fact.moment, data, fact.key, type)
+
+
+def open_run(
+    scan: Scan, promise: Promise, start: Start, moment: Instant, data: Data, occurrence: str, started_by: str
+) -> None:
+    """Opens one run, unless the promise says nothing to these data, or has it already."""
+    if scan.closed and promise.ends_with_case:
+        return
+    begin, petition = moment, scan.petition
+    if start.from_receipt and scan.receipt is not None:
+        begin, occurrence = scan.receipt.moment, scan.receipt.key
+    span = promise.span_for(data, petition)
+    within = promise.within
+    if span is None and not within.or_at and not within.at:
+        return
+    if start.after_due_of and not any(
+        run.promise.id == start.after_due_of and run.state == "broken" and run.met_at is None
+        for run in scan.runs.values()
+    ):
+        return
+    if promise.kind == "recurring":
+        open_round(scan, Run(promise, occurrence, begin, data, span, started_by, 0), 1)
+        return
+    run = Run(promise, occurrence, begin, data, span, started_by, 0)
+    run.began = moment if started_by == "breach" else None
+    if (promise.id, occurrence) in scan.runs or (promise.first_of_year and _ran_in_year_of(scan, promise, begin)):
+        return
+    if not _name_due(scan, run):
+        return
+    scan.begin(run)
+    if start.skip_when_past and run.due is not None and run.due < moment:
+        return
+    # What starts while its clock stands still is told as if the clock ran on from there.
+    run.first_due = run.due or scan.due(run, moment)
+    scan.runs[(promise.id, occurrence)] = run
+    for task in promise.tasks:
+        key = f"task:{promise.id}:{occurrence}:{task}"
+        timely = run.began is not None
+        scan.find(Finding("task.created", key, moment, promise.id, occurrence, run.due, task=task, by_time=timely))
+
+
+def _name_due(scan: Scan, run: Run) -> bool:
+    """Sets the instant that the data name where the promise goes by one; False where it is wanted and not there."""
+    within = run.promise.within
+    if within.or_at:
+        named = getattr(run.data, within.or_at)
+        run.at = None if named is None else of_datetime(named)
+    if within.at:
+        run.at = scan.named(getattr(run.data, within.at))
+        return run.at is not None
+    if within.before_at:
+        named = getattr(run.data, within.before_at)
+        if named is None or run.span is None:
+            return False
+        run.at = counting.before(scan.rules.calendar(run.promise.hours), of_datetime(named), run.span)
+    return True
+
+
+def _ran_in_year_of(scan: Scan, promise: Promise, moment: Instant) -> bool:
+    year = scan.rules.date_of(moment).year
+    return any(
+        run.promise.id == promise.id and scan.rules.date_of(run.start).year == year for run in scan.runs.values()
+    )
+
+
+def open_duties(scan: Scan) -> None:
+    """Opens the yearly duties of the year in which the tenant began; the years before it are not judged."""
+    enacted = [fact.time for fact in scan.facts if fact.type == "charter.enacted"]
+    since = min(enacted or [fact.time for fact in scan.facts], default=None)
+    for promise in scan.charter.promises.values() if since is not None else ():
+        for yearly in promise.yearly:
+            open_year(scan, promise, scan.rules.date_of(since or 0).year, yearly, since or 0)
+
+
+def open_year(scan: Scan, promise: Promise, year: int, yearly: Yearly, began: Instant) -> None:
+    """The duty of one year: from 1 January, or the day of the charter, to the end of its date; never rolled."""
+    zone, last = scan.rules.calendar("office").zone, date(year, yearly.month, yearly.day)
+    start = midnight(max(date(year, 1, 1), scan.charter.in_force), zone)
+    run = Run(promise, f"{last}", start, Data(), None, "", 0)
+    run.yearly, run.began = (year, yearly), max(start, began)
+    run.at = run.first_due = midnight(last + timedelta(days=1), zone)
+    scan.begin(run)
+    if run.at > start:
+        scan.runs[(promise.id, run.occurrence)] = run
+    scan.rounds.append(Round(midnight(date(year + 1, 1, 1), zone), run))
+
+
+def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = None) -> None:
+    """Opens a round of a recurring promise; the one after it follows when its counted time is over."""
+    promise, span = parent.promise, parent.span
+    assert span is not None
+    origin = parent.occurrence.rpartition("#")[0] if parent.rounds else parent.occurrence
+    occurrence = f"{origin}#{number}"
+    run = Run(promise, occurrence, parent.start, parent.data, span, parent.started_by, number)
+    run.began = began
+    scan.begin(run)
+    run.first_due = run.due
+    scan.runs[(promise.id, occurrence)] = run
+    calendar = scan.rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+    over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
+    assert over is not None
+    scan.rounds.append(Round(over, run))

@@ -1,0 +1,142 @@
+"""Refusals: facts that are impossible in their case, each by the name of the rule that it breaks.
+
+The one rule: a refused fact changes nothing; and what refuses it is the case as it stands at its moment, so that the
+refusal goes when that goes.
+
+Sources: Civil Petitions Treatment Act art. 21 to 23, 35, its Decree art. 20, 21, 24, 25; Disclosure Act art. 11.
+"""
+
+from collections.abc import Callable, Mapping
+
+from services.rules import counting
+from services.rules.facts import ANSWERING, VOIDING, Fact
+from services.rules.scan import SUPPLEMENT, Scan, instant_of
+
+OF_AN_OPEN_CASE = frozenset(
+    {
+        *VOIDING,
+        *ANSWERING,
+        "complaint.transferred",
+        "complaint.extended",
+        "complaint.suspended",
+        "complaint.supplement_requested",
+        "complaint.supplement_extended",
+    }
+)
+WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.")
+"""What means nothing without a petition, by the beginning of its type."""
+
+
+def judge(scan: Scan, fact: Fact) -> str:
+    """The name of the rule that the fact breaks, or nothing."""
+    if scan.receipt is not None and fact.type.startswith(WANT_RECEIPT):
+        if fact.moment < scan.receipt.moment:
+            return "before_receipt"
+        if fact.type == "complaint.received" and fact is not scan.receipt:
+            return "received_already"
+    if scan.closed and fact.type in OF_AN_OPEN_CASE:
+        return "case_closed"
+    if fact.type == "complaint.reopened" and not scan.closed:
+        return "case_open"
+    of_type = _JUDGES.get(fact.type)
+    return of_type(scan, fact) if of_type else ""
+
+
+def _of_extension(scan: Scan, fact: Fact) -> str:
+    law, data, period = scan.charter.law, fact.data, scan.petition.period
+    if period is None or scan.receipt is None:
+        return "extension_without_period"
+    if law is None:
+        return ""
+    extension = law.disclosure_extension if scan.petition.data.kind == "disclosure" else law.extension
+    received = scan.rules.date_of(scan.receipt.moment)
+    late = any(run.promise.extends and run.state == "broken" and run.met_at is None for run in scan.runs.values())
+    judged = {
+        "extension_too_often": scan.extensions >= extension.maximum,
+        "extension_without_consent": scan.extensions >= 1 and extension.second_needs_consent and not data.consent,
+        "extension_ground_not_allowed": not extension.allows(data.ground, received),
+        "extension_in_another_unit": data.unit != period.unit,
+        "extension_too_long": (data.amount or 0) > period.amount,
+        "extension_too_late": late,
+    }
+    return next((name for name, broken in judged.items() if broken), "")
+
+
+def _of_suspension(scan: Scan, fact: Fact) -> str:
+    ground = fact.data.ground or ""
+    rule = scan.law.suspension_by(ground)
+    begin = instant_of(fact.data.from_, fact.moment)
+    if not rule.allows(scan.petition.data.kind, scan.rules.date_of(begin)):
+        return "suspension_ground_not_allowed"
+    if rule.at_most_days is None:
+        return "suspended_already" if scan.open_pause(ground) else ""
+    times = sum(pause.ground == ground for pause in scan.pauses)
+    return "suspended_too_often" if times > (1 if rule.once_more_days else 0) else ""
+
+
+def _of_resumption(scan: Scan, fact: Fact) -> str:
+    return "" if scan.open_pause(fact.data.ground or "") else "not_suspended"
+
+
+def _of_demand(scan: Scan, fact: Fact) -> str:
+    """Of a demand for more papers: when one has lapsed, the next is the last, and short."""
+    supplement, lapsed = scan.law.supplement, scan.lapsed_demands()
+    if supplement is None or not lapsed:
+        return ""
+    if lapsed > 1:
+        return "supplement_requested_too_often"
+    last = scan.named(fact.data.respond_by)
+    sent = instant_of(fact.data.dispatched_at, fact.moment)
+    longest = counting.due(scan.rules.calendar("office"), sent, supplement.last_demand)
+    return "last_demand_too_long" if last is not None and longest is not None and last > longest else ""
+
+
+def _of_longer(scan: Scan, fact: Fact) -> str:
+    """Of more time that the petitioner asks for to supplement."""
+    if not scan.open_pause(SUPPLEMENT):
+        return "supplement_not_requested"
+    supplement, lapsed = scan.law.supplement, scan.lapsed_demands()
+    if supplement is None:
+        return ""
+    demanded = [run for run in scan.runs.values() if scan.is_demand(run) and run.live]
+    judged = {
+        "supplement_extended_too_late": not demanded,
+        "supplement_extended_too_often": scan.asked_longer >= supplement.extensions or lapsed > 0,
+    }
+    return next((name for name, broken in judged.items() if broken), "")
+
+
+def _of_supplement(scan: Scan, fact: Fact) -> str:
+    return "" if scan.open_pause(SUPPLEMENT) else "supplement_not_requested"
+
+
+def _of_closing(scan: Scan, fact: Fact) -> str:
+    not_for = scan.law.closing_not_for.get(fact.data.ground or "", frozenset())
+    return "closing_ground_not_allowed" if scan.petition.data.kind in not_for else ""
+
+
+def _of_longer_objection(scan: Scan, fact: Fact) -> str:
+    runs = [run for run in scan.runs.values() if run.promise.extended_by == fact.type and run.met_at is None]
+    if not runs:
+        return "objection_not_received"
+    if any(run.extensions for run in runs):
+        return "extension_too_often"
+    return "" if any(run.live for run in runs) else "extension_too_late"
+
+
+def _of_report(scan: Scan, fact: Fact) -> str:
+    known = scan.charter.knows(fact.data.promise) if fact.data.promise else True
+    return "" if known else "unknown_promise"
+
+
+_JUDGES: Mapping[str, Callable[[Scan, Fact], str]] = {
+    "fault.reported": _of_report,
+    "complaint.extended": _of_extension,
+    "complaint.suspended": _of_suspension,
+    "complaint.resumed": _of_resumption,
+    "complaint.supplement_requested": _of_demand,
+    "complaint.supplement_extended": _of_longer,
+    "complaint.supplement_received": _of_supplement,
+    "complaint.closed_without_answer": _of_closing,
+    "objection.extended": _of_longer_objection,
+}

@@ -1,0 +1,204 @@
+"""Remedies: measures taken on events, and what a city owes when a promise was broken.
+
+The one rule: an incident is paid for once, and its key says which: a run of a promise, a promise where the charter
+counts it once, or a confirmed fault that names no broken promise. Amounts are the charter's own, never guessed.
+"""
+
+from datetime import timedelta
+
+from services.rules import counting
+from services.rules.charter import Promise, Remedy, Trigger
+from services.rules.facts import Fact
+from services.rules.instants import Instant, midnight, of_datetime
+from services.rules.runs import Run
+from services.rules.scan import Scan
+from services.rules.state import Finding
+
+
+def measure(scan: Scan, fact: Fact) -> None:
+    """Judges the numbers and times that a charter measures on a fact."""
+    for promise in scan.charter.measuring.get(fact.type, ()):
+        assert promise.measured is not None
+        if not promise.measured.holds(fact.data, scan.petition):
+            continue
+        at, by_time = fact.time, False
+        if promise.noted:
+            judged = _unnoted(scan, promise, fact)
+            if judged is None:
+                continue
+            at, by_time = judged
+        elif not _breaks(scan, promise, fact):
+            continue
+        key = f"measure:{promise.id}:{fact.key}"
+        scan.find(Finding("measure.breached", key, at, promise.id, fact.key, by_time=by_time))
+        for remedy in scan.charter.remedies:
+            for trigger in remedy.triggers:
+                if promise.id in trigger.breach:
+                    incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
+                    _remedy(scan, remedy.id, trigger, incident, at, promise.id, fact.key, None, by_time)
+
+
+def _unnoted(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, bool] | None:
+    """When it was certain that what had to be noted was not, and whether time alone made it so; else None.
+
+    It had to be noted before the event that ends the call, and where none is reported before the day ends.
+    """
+    office = scan.rules.calendar("office")
+    until = midnight(scan.rules.date_of(fact.moment) + timedelta(days=1), office.zone)
+    ended = next((f for f in scan.facts if f.type == promise.noted_before and f.moment >= fact.moment), None)
+    limit = until if ended is None else ended.moment
+    for other in scan.facts:
+        held = any(match.type == other.type and match.holds(other.data, scan.petition) for match in promise.noted)
+        if held and other.moment <= limit:
+            return None
+    if ended is not None:
+        return ended.time, False
+    if max(scan.clock, scan.facts[-1].time) > until:
+        return until, True
+    scan.ends_of_days.append(until)
+    return None
+
+
+def _breaks(scan: Scan, promise: Promise, fact: Fact) -> bool:
+    """Whether an event breaks what is measured on it: by its number, its time, or what it should wait for."""
+    if promise.after_lapses is not None:
+        name, times = promise.after_lapses
+        lapsed = [run for run in scan.runs.values() if run.promise.id == name and run.state == "lapsed"]
+        return sum(run.met_at is None and run.start >= scan.opened for run in lapsed) < times
+    if promise.timing is None:
+        value = getattr(fact.data, promise.field[0]) if promise.field[0] else None
+        return value is not None and promise.exceeds(value)
+    timing, since = promise.timing, _since(scan, promise, fact)
+    if since is None or since > fact.moment:
+        return False
+    calendar = scan.rules.calendar(promise.hours)
+    if timing.within is not None and fact.moment > (counting.due(calendar, since, timing.within) or 0):
+        return True
+    over = timing.not_before and counting.due(calendar, since, timing.not_before, roll=False)
+    return isinstance(over, Instant) and fact.moment < over
+
+
+def _since(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
+    """What the time of a measured event is counted from, or None where that is not there."""
+    assert promise.timing is not None
+    since = promise.timing.since
+    earlier = {other.type for other in scan.facts if other.moment <= fact.moment and other is not fact}
+    if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
+        return None
+    if since is None:
+        named = getattr(fact.data, promise.timing.field)
+        return None if named is None else of_datetime(named)
+    moments = [
+        other.moment
+        for other in scan.facts
+        if other.type == since.type
+        and other.moment <= fact.moment
+        and other is not fact
+        and since.holds(other.data, scan.petition)
+    ]
+    return max(moments, default=None)
+
+
+def of_breach(scan: Scan, run: Run) -> None:
+    """What a broken run brings."""
+    assert run.due is not None
+    for remedy in scan.charter.remedies:
+        for trigger in remedy.triggers:
+            if run.promise.id in trigger.breach:
+                incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
+                _remedy(scan, remedy.id, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
+
+
+def of_fault(scan: Scan, fact: Fact) -> None:
+    """A confirmed fault is an incident of its own, unless it names a promise broken in this case."""
+    named = fact.data.about or fact.data.promise or ""
+    reported = next((other for other in scan.facts if other.type == "fault.reported" and named == other.id), None)
+    if reported is not None and reported.data.promise:
+        named = reported.data.promise
+    broken = _broken_in(scan, named)
+    for remedy in scan.charter.remedies:
+        for trigger in remedy.triggers:
+            if fact.data.ground not in trigger.fault:
+                continue
+            if not all(condition.holds(fact.data, scan.petition) for condition in trigger.where):
+                continue
+            incident = f"fault:{reported.key if reported else fact.key}"
+            if broken is not None:
+                incident = named if remedy.once_per_promise else f"{named}:{broken}"
+            _remedy(scan, remedy.id, trigger, incident, fact.time, "", "", None)
+
+
+def _broken_in(scan: Scan, promise: str) -> str | None:
+    """The occurrence in which a promise was first broken in this case, as far as the scan has come."""
+    breaches = [
+        (run.due or 0, run.occurrence)
+        for run in scan.runs.values()
+        if run.promise.id == promise and run.state == "broken"
+    ]
+    breaches += [
+        (finding.at, finding.occurrence)
+        for finding in scan.findings.values()
+        if finding.kind == "measure.breached" and finding.promise == promise
+    ]
+    return min(breaches)[1] if breaches else None
+
+
+def _remedy(
+    scan: Scan,
+    remedy_id: str,
+    trigger: Trigger,
+    incident: str,
+    at: Instant,
+    promise: str,
+    occurrence: str,
+    due: Instant | None,
+    by_time: bool = False,
+) -> None:
+    by_time |= due is not None  # a breach is dated by its due instant, whatever brought it to light
+    remedy = next(row for row in scan.charter.remedies if row.id == remedy_id)
+    if remedy.money:
+        scan.find(
+            Finding(
+                "remedy.proposed",
+                f"remedy:{remedy.id}:{incident}",
+                at,
+                promise,
+                occurrence,
+                due,
+                remedy.id,
+                incident,
+                remedy.amount,
+                trigger.needs,
+                by_time=by_time,
+            )
+        )
+        _unasked(scan, remedy, incident, at, due, by_time)
+        return
+    for task in remedy.tasks:
+        scan.find(
+            Finding(
+                "task.created",
+                f"task:{remedy.id}:{incident}:{task}",
+                at,
+                promise,
+                occurrence,
+                due,
+                remedy.id,
+                incident,
+                task=task,
+                by_time=by_time,
+            )
+        )
+
+
+def _unasked(scan: Scan, remedy: Remedy, incident: str, at: Instant, due: Instant | None, by_time: bool) -> None:
+    """The tasks of a clause that says how every remedy comes to the citizen."""
+    for clause in scan.charter.remedies:
+        if any(trigger.unasked for trigger in clause.triggers):
+            named = f"{remedy.id}:{incident}"
+            for task in clause.tasks:
+                key = f"task:{clause.id}:{named}:{task}"
+                scan.find(Finding("task.created", key, at, "", "", due, clause.id, named, task=task, by_time=by_time))
+
+
+# -- the result -------------------------------------------------------------------------------------------

@@ -1,0 +1,147 @@
+"""Runs: a promise at work in a case while it is being worked out, with what its due instant is counted from.
+
+The one rule: these live as long as one scan of one case; what leaves it is frozen (`state`).
+"""
+
+from typing import NamedTuple
+
+from services.rules.charter import Match, Petition, Promise, Yearly
+from services.rules.counting import Gap, Span
+from services.rules.facts import Data, Fact
+from services.rules.instants import Instant
+
+
+class Stop(NamedTuple):
+    """Time that does not count in a run, on what ground, and the facts (by key) that began and ended it; its end may
+    follow from none."""
+
+    gap: Gap
+    ground: str
+    begun_by: str
+    ended_by: str
+
+
+class Move(NamedTuple):
+    """A change of a run's due instant; None stands for no due instant while suspended. `cause` is the fact that
+    brought it, None where time did."""
+
+    cause: Fact | None
+    at: Instant
+    before: Instant | None
+    after: Instant | None
+
+
+class Run:
+    """A deadline while the scan is on: the same as Deadline, with what its due instant is counted from.
+
+    `extensions` are amounts with the key of the fact that brought each; `stops` is the time that did not count when it
+    was last counted, `moves` what changed its due instant since it began.
+    """
+
+    __slots__ = (
+        "at",
+        "began",
+        "data",
+        "deemed",
+        "due",
+        "extensions",
+        "first_due",
+        "met_at",
+        "moves",
+        "occurrence",
+        "promise",
+        "rounds",
+        "seen",
+        "span",
+        "start",
+        "started_by",
+        "state",
+        "stops",
+        "turned",
+        "yearly",
+    )
+
+    def __init__(
+        self,
+        promise: Promise,
+        occurrence: str,
+        start: Instant,
+        data: Data,
+        span: Span | None,
+        started_by: str,
+        rounds: int,
+    ) -> None:
+        self.promise = promise
+        self.occurrence = occurrence
+        self.start = start
+        self.data = data
+        self.span = span
+        self.started_by = started_by
+        self.rounds = rounds
+        self.at: Instant | None = None
+        self.began: Instant | None = None
+        self.extensions: list[tuple[int, str]] = []
+        self.stops: list[Stop] = []
+        self.moves: list[Move] = []
+        self.state = "open"
+        self.due: Instant | None = None
+        self.first_due: Instant | None = None
+        self.met_at: Instant | None = None
+        self.turned: Instant | None = None
+        self.deemed = False
+        self.seen: set[Match] = set()
+        self.yearly: tuple[int, Yearly] | None = None
+
+    @property
+    def until(self) -> tuple[Match, ...]:
+        return self.promise.until if self.yearly is None else self.yearly[1].until
+
+    def met_by(self, fact: Fact, petition: Petition) -> bool:
+        """Whether the fact meets it, alone or as the last of all that are wanted."""
+        if self.yearly is not None and fact.data.year not in (None, self.yearly[0]):
+            return False  # it is about another year
+        held = [match for match in self.until if match.type == fact.type and match.holds(fact.data, petition)]
+        if not self.promise.until_all:
+            return bool(held)
+        self.seen.update(held)
+        return bool(held) and self.seen.issuperset(self.until)
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("open", "suspended")
+
+
+class Pause:
+    """Time that does not count, from `begin` on. `cap` is when it counts again at the latest, whatever is said;
+    `begun_by` and `ended_by` are keys of facts."""
+
+    __slots__ = ("begin", "begun_by", "cap", "end", "ended_by", "ground")
+
+    def __init__(self, ground: str, begin: Instant, begun_by: str, cap: Instant | None = None) -> None:
+        self.ground = ground
+        self.begin = begin
+        self.begun_by = begun_by
+        self.end: Instant | None = None
+        self.ended_by = ""
+        self.cap = cap
+
+    def finish(self, end: Instant, by: Fact) -> None:
+        """Ends it, as a fact says."""
+        self.end, self.ended_by = end, by.key
+
+    def end_at(self, now: Instant) -> Instant | None:
+        """Where it ends, as far as that is known at an instant. A cap ends the date before it."""
+        if self.cap is None or (self.end is not None and self.end < self.cap):
+            return self.end
+        return self.cap - 1 if self.end is not None or now >= self.cap else None
+
+
+class Round:
+    """The next round of a recurring promise: it begins at `at`, when the counted time of the round before is over.
+    That round may be due later, where its last date rolled on."""
+
+    __slots__ = ("at", "run")
+
+    def __init__(self, at: Instant, run: Run) -> None:
+        self.at = at
+        self.run = run
