@@ -6,7 +6,6 @@ everything that was answered.
 
 import argparse
 import asyncio
-import json
 import random
 import shutil
 import sys
@@ -15,11 +14,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from itertools import count, pairwise
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
-
-import httpx
 
 from deploy.embedded import Embedded, free_ports
 from deploy.supervisor import Supervisor
@@ -27,11 +24,12 @@ from services.chassis import broker, logs, postgres
 from services.chassis.clock import RealClock
 from services.cli import running
 from services.cli.audit import Report, in_words
-from services.cli.demo_driver import BUSY, TROUBLES, Doors, Driver
+from services.cli.demo_driver import TROUBLES, Doors, Driver
 from services.cli.evidence import Book, Measure, Outage
 from services.rules.tenants import Tenant, parse
 from tests.faults.proxy import Proxy
-from tests.faults.workload import Parcel, Workload
+from tests.faults.pulse import Pulses
+from tests.faults.workload import Workload
 from tests.faults.world import CITY, World, _environment
 from tests.power.servers import Node, cluster, urls
 
@@ -41,7 +39,6 @@ FAULT_SECONDS = 20.0
 """How long a server stays away: longer than an election and all time limits together."""
 QUORUM_LOST_SECONDS = 6.0
 CAUGHT_UP_SECONDS = 30.0
-PULSES = 3
 RATE = 0.5
 """New cases a second beside the pulses."""
 
@@ -99,8 +96,7 @@ class Clustered:
         self.servers = servers
         self.book = Book()
         self._chance = chance
-        self._answers: list[float] = []
-        self._pulses: list[asyncio.Task[None]] = []
+        self.pulses = Pulses(world, self.book)
 
     async def leader(self) -> Node:
         """The server that leads CASES."""
@@ -145,9 +141,9 @@ class Clustered:
         leader.kill()
         other.kill()
         await asyncio.sleep(1.0)  # what was acknowledged just before is being answered
-        before = len(self._answers)
+        before = len(self.pulses.accepted)
         await asyncio.sleep(QUORUM_LOST_SECONDS)
-        if len(self._answers) != before:
+        if len(self.pulses.accepted) != before:
             self.book.measured.append(Measure("I1", "answers while one server of three ran", 1, 0))
         return await self._back("quorum lost, then found again", lambda: [node.start() for node in (leader, other)])
 
@@ -177,22 +173,23 @@ class Clustered:
 
     async def _back(self, fault: str, act: Callable[[], object]) -> Case:
         """Does it, and measures the longest that nobody was answered, until publishers are answered steadily again."""
-        began, known = time.monotonic(), len(self._answers)
+        began = time.monotonic()
         act()
         async with asyncio.timeout(120):
-            while True:
+            while not self._steady(began):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.1)
-                marks = [began, *self._answers[known:]]
-                steady = len(marks) > 20 and marks[-1] - marks[-20] < 5.0 and time.monotonic() - marks[-1] < 1.0
-                gaps = [later - sooner for sooner, later in pairwise(marks)]
-                if steady and (max(gaps) > 1.0 or time.monotonic() - began > BACK_SECONDS):
-                    break
-        case = Case(fault, round(max(gaps), 1))
+        case = Case(fault, round(self.pulses.gap(began), 1))
         self.book.measured.append(
             Measure("I12", f"seconds without an answer: {fault}", case.waited_seconds, BACK_SECONDS)
         )
         await self._all_well()
         return case
+
+    def _steady(self, began: float) -> bool:
+        """Whether publishers are answered again, after a time in which they were not."""
+        now, accepted = time.monotonic(), self.pulses.accepted
+        answered = len(accepted) > 20 and accepted[-20] > max(began, now - 5.0) and now - accepted[-1] < 1.0
+        return answered and (self.pulses.gap(began) > 1.0 or now - began > BACK_SECONDS)
 
     async def _all_well(self) -> None:
         for node in self.servers.nodes:
@@ -208,52 +205,20 @@ class Clustered:
     async def publishing(self, seed: int) -> AsyncIterator[None]:
         """Pulses (one event after the other, each until it is answered) beside whole cases, until the block is left."""
         stop = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            for number in range(PULSES):
-                group.create_task(self._pulse(number, stop))
-            cases = group.create_task(self._cases(seed, stop))
-            try:
+        cases = asyncio.create_task(self._cases(seed, stop))
+        try:
+            async with self.pulses.beating():
                 await asyncio.sleep(2.0)
                 yield
-            finally:
-                stop.set()
-                await cases
+        finally:
+            stop.set()
+            await cases
 
     async def _cases(self, seed: int, stop: asyncio.Event) -> None:
         for number in count(1):
             if stop.is_set():
                 return
             await Workload(self.world, 1000 * seed + number, RATE, self.book).run(10.0)
-
-    async def _pulse(self, number: int, stop: asyncio.Event) -> None:
-        clock = RealClock()
-        url = f"{self.world.intakes[0]}/v1/events"
-        async with httpx.AsyncClient(timeout=20.0, trust_env=False) as http:
-            for beat in count(1):
-                if stop.is_set():
-                    return
-                id = f"pulse-{number}-{beat}"
-                parcel = Parcel(
-                    "rapids", "call-centre", id, id, "call.answered", {"rings": 2, "department": "Roads"}, 0
-                )
-                body = parcel.body(await clock.now())
-                key = self.world.servers.publisher_keys["rapids/call-centre"]
-                while True:
-                    with suppress(httpx.HTTPError):
-                        answer = await http.post(
-                            url, content=json.dumps(body), headers={"Authorization": f"Bearer {key}"}
-                        )
-                        if answer.status_code not in BUSY:
-                            break
-                    await asyncio.sleep(0.1)
-                said = answer.json()
-                self._answers.append(time.monotonic())
-                self.book.promised.append(
-                    {"tenant": parcel.tenant, "source": parcel.source, "id": id, "type": parcel.type, "door": "http"}
-                    | {"poison": False, "body": body, "case": said.get("case", id), "status": said.get("status")}
-                    | ({"receipt": said["receipt"]} if said.get("receipt") else {})
-                )
-                await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,6 +77,35 @@ class Disk:
     def _mount(self) -> None:
         # The journal is committed by fsync alone, so that what was not synced stays out for as long as a run lasts.
         _run("mount", "-o", "loop,noatime,commit=300", self._image, self._folder)
+
+
+class Small:
+    """`with Small(folder, megabytes):` has `folder` on a disk that is easily full, in memory."""
+
+    def __init__(self, folder: Path, megabytes: int) -> None:
+        self._folder = folder
+        self._megabytes = megabytes
+        self._ballast = folder / "ballast"
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _run("mount", "-t", "tmpfs", "-o", f"size={self._megabytes}m,mode=755", "tmpfs", self._folder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _run("umount", "--lazy", self._folder)
+
+    def fill(self) -> None:
+        """Leaves no room at all."""
+        with suppress(OSError), self._ballast.open("ab", buffering=0) as file:
+            while file.write(bytes(4096)) == 4096:
+                pass
+
+    def free(self) -> None:
+        """Takes out what `fill` put in."""
+        self._ballast.unlink()
 
 
 def signal_all(pids: Iterable[int | None], number: signal.Signals) -> None:
