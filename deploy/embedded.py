@@ -228,7 +228,9 @@ class Embedded:
                 "server_name": "gihan",
                 "listen": f"127.0.0.1:{port}",
                 "http": f"127.0.0.1:{monitor_port}",
-                "jetstream": {"store_dir": str(folder), "sync_interval": "always"},
+                # The disk is the limit. At one of its own (else three quarters of the disk) the server would take no
+                # more messages and still call itself well, so that nobody restarts it when there is room again.
+                "jetstream": {"store_dir": str(folder), "sync_interval": "always", "max_file_store": 1 << 50},
                 "max_payload": 1 << 20,
                 "authorization": {"users": users},
             },
@@ -480,3 +482,8 @@ def _write_secret(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else a power cut could take the name away from what is sealed with it
+    finally:
+        os.close(folder)

@@ -54,7 +54,7 @@ async def provision(
     nc = await broker.connect(settings)
     try:
         streams = await create_streams(nc, replicas)
-        await broker.check(nc, monitor_url, STREAMS)
+        await broker.check(nc, monitor_url, STREAMS, replicas)
         enacted = await enact_files(nc, tenants.values(), now)
         connection = await postgres.connect(settings)
         try:

@@ -7,14 +7,19 @@ that is lazy, or other than the table of streams says.
 import asyncio
 import json
 import re
+import time
+from collections import deque
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import httpx
-from nats.aio.client import Client
+from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompression, StreamConfig
 from nats.js.errors import NotFoundError
 
@@ -31,6 +36,9 @@ UUID_KEY = "gihan_uuid"
 
 _WRONG_LAST_SEQUENCE = 10071
 _CONNECT_PATIENCE_SECONDS = 30
+_RECONNECT_SECONDS = 0.25
+_PATIENCE_SECONDS, _REMEMBERED_SECONDS = 2.5, 10.0
+_UNAVAILABLE, _HEAD_BYTES = b'"code":503', 200
 _UNAUTHORIZED = "authorization violation"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
 
@@ -50,13 +58,62 @@ class BatchUnknown(OperatorError):
     """Whether the batch was stored is not known, or it failed for a cause that may pass. Read the marker."""
 
 
-async def connect(settings: Settings) -> Client:
-    """A connection that reconnects for ever and finds a silent server within four seconds.
+class Connection(Client):
+    """A connection to one server of several, which leaves one that cannot reach the log.
+
+    A server cut off from the others keeps its clients and answers their pings, but stores nothing: without a move of
+    ours they would stay with it until the network is mended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._failures: deque[float] = deque()
+
+    async def request(self, *arguments: Any, **named: Any) -> Msg:
+        """As the library's; but where requests come to nothing for a while, the connection moves on.
+
+        What succeeds in between counts for nothing: a leader that was cut off still answers what it can read.
+        """
+        try:
+            answer = await super().request(*arguments, **named)
+        except (NatsTimeout, NoRespondersError):
+            await self._failed()
+            raise
+        if _UNAVAILABLE in answer.data[:_HEAD_BYTES]:
+            await self._failed()
+        return answer
+
+    async def _failed(self) -> None:
+        now = time.monotonic()
+        self._failures.append(now)
+        while now - self._failures[0] > _REMEMBERED_SECONDS:
+            self._failures.popleft()
+        if now - self._failures[0] >= _PATIENCE_SECONDS and len(self.servers) > 1:
+            self._failures.clear()
+            get_logger().warning("nats_server_left")
+            await self.force_reconnect()
+
+    async def _attempt_reconnect(self) -> None:
+        """As the library's, which first waits until all that was written is taken: a frozen server never takes it."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        await super()._attempt_reconnect()
+
+    def next_server(self, servers: list[Server], _: dict[str, Any]) -> tuple[Server, float]:
+        """The server after the last one that was tried, and how many seconds to wait before it is."""
+        addresses = [server.uri.netloc for server in servers]
+        last = self._current_server.uri.netloc if self._current_server else ""
+        return servers[(addresses.index(last) + 1) % len(servers) if last in addresses else 0], _RECONNECT_SECONDS
+
+
+async def connect(settings: Settings) -> Connection:
+    """A connection that reconnects for ever and finds a silent server within four to six seconds.
 
     Raises BrokerError when the first connection does not come about within 30 seconds.
     """
     servers, user, password = settings.nats_login()
-    nc = Client()
+    nc = Connection()
     log = get_logger(to=",".join(servers))
     last_error = "no answer"
 
@@ -91,7 +148,8 @@ async def connect(settings: Settings) -> Client:
                 password=password,
                 name=f"gihan/{settings.service}",
                 connect_timeout=2,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds; a fraction is meant, and works
+                reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # a fraction is meant, and works
+                reconnect_to_server_handler=nc.next_server,
                 max_reconnect_attempts=-1,
                 ping_interval=2,
                 max_outstanding_pings=2,
@@ -117,7 +175,7 @@ async def publish_batch(
     messages: Sequence[tuple[str, bytes]],
     marker: tuple[str, bytes],
     expected: int,
-    timeout_seconds: float = 5.0,
+    timeout_seconds: float = 3.0,
 ) -> int:
     """Appends (subject, data) messages and their marker, all or none; returns the marker's stream sequence.
 
@@ -165,7 +223,7 @@ async def last_message(nc: Client, stream: str, subject: str) -> tuple[int, byte
     NATS error.
     """
     try:
-        found = await nc.jetstream().get_last_msg(stream, subject)
+        found = await nc.jetstream(timeout=2).get_last_msg(stream, subject)
     except NotFoundError:
         return None
     return found.seq or 0, found.data or b""
@@ -195,8 +253,8 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
 
 
 def differences(expected: StreamConfig, actual: StreamConfig) -> list[str]:
-    """What differs, one line each. Description, metadata, replicas and placement are the operator's own."""
-    free = {"name", "description", "metadata", "num_replicas", "placement", "consumer_limits", "first_seq"}
+    """What differs, one line each. Description, metadata and placement are the operator's own."""
+    free = {"name", "description", "metadata", "placement", "consumer_limits", "first_seq"}
     lines = []
     for field, wanted in vars(expected).items():
         found = getattr(actual, field)
@@ -214,7 +272,7 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-async def check(nc: Client, monitor_url: str | None, expected: Sequence[Stream]) -> dict[str, str]:
+async def check(nc: Client, monitor_url: str | None, expected: Sequence[Stream], replicas: int = 1) -> dict[str, str]:
     """Compares the server with the table of streams; returns each stream's own id, by name.
 
     Raises BrokerError that says what differs and what to run, when a stream is missing or other than the
@@ -235,7 +293,7 @@ async def check(nc: Client, monitor_url: str | None, expected: Sequence[Stream])
                 "JetStream runs "
                 "and whether this user may ask."
             ) from None
-        lines += differences(stream_config(stream), config)
+        lines += differences(stream_config(stream, replicas), config)
         ids[stream.name] = (config.metadata or {}).get(UUID_KEY, "")
         if not ids[stream.name]:
             lines.append(f"{stream.name}: has no {UUID_KEY} in its metadata")
@@ -250,25 +308,35 @@ async def check(nc: Client, monitor_url: str | None, expected: Sequence[Stream])
 
 
 async def check_sync(monitor_url: str | None) -> None:
-    """Raises BrokerError unless the server says that it syncs every write (`sync_interval: always`)."""
+    """Raises BrokerError unless every server says that it syncs every write (`sync_interval: always`).
+
+    In a cluster a server may be away, and is not asked then: one that answers is enough to start with.
+    """
     if monitor_url is None:
         raise BrokerError(
             "NATS_MONITOR_URL is not set, so whether the log is written through to the disk cannot be "
             "checked. "
             "Set it to the http address of nats-server's monitoring, for example http://127.0.0.1:8222."
         )
-    try:
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
-            jetstream = (await http.get(f"{monitor_url}/varz")).raise_for_status().json().get("jetstream") or {}
-    except (httpx.HTTPError, ValueError) as error:
+    silent: dict[str, str] = {}
+    addresses = [address.strip() for address in monitor_url.split(",")]
+    async with httpx.AsyncClient(timeout=5 if len(addresses) == 1 else 2, trust_env=False) as http:
+        for address in addresses:
+            try:
+                answer = (await http.get(f"{address}/varz")).raise_for_status().json()
+            except (httpx.HTTPError, ValueError) as error:
+                silent[address] = error_code(error)
+                continue
+            if not (answer.get("jetstream") or {}).get("config", {}).get("sync_always"):
+                raise BrokerError(
+                    f"nats-server (monitored at {address}) keeps written data in memory for up to two minutes, and "
+                    "a power cut would lose what was acknowledged. Set `sync_interval: always` in the jetstream "
+                    "block of its configuration and restart it."
+                )
+    if len(silent) == len(addresses):
         raise BrokerError(
-            f"The monitoring of nats-server does not answer at {monitor_url} ({error_code(error)}). "
+            f"The monitoring of nats-server does not answer at {monitor_url} ({', '.join(set(silent.values()))}). "
             "Look at NATS_MONITOR_URL and at `http` in the server's configuration."
-        ) from None
-    if not jetstream.get("config", {}).get("sync_always"):
-        raise BrokerError(
-            "nats-server keeps written data in memory for up to two minutes, and a power cut would lose "
-            "what was "
-            "acknowledged. Set `sync_interval: always` in the jetstream block of its configuration and "
-            "restart it."
         )
+    for address, code in silent.items():
+        get_logger().warning("nats_server_away", to=address, error=code)

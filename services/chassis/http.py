@@ -23,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis import postgres
 from services.chassis.failpoints import arm
 from services.chassis.health import Health
 from services.chassis.logs import OperatorError, configure, get_logger
@@ -194,6 +195,10 @@ _UNEXPECTED = Problem(
     500, "internal", "Something failed on our side; nothing is half done. Send the same again, with the same id."
 )
 
+_AWAY = Problem(
+    503, "unavailable", "The database does not answer now. Send the same again, with the same id.", retry_after=2
+)
+
 
 class _Shell:
     """Around every request: an id for the log and for problems, a limit on the body, safe headers, no surprises.
@@ -237,10 +242,11 @@ class _Shell:
                     await _http_problem(413).response()(scope, receive, send_with_headers)
                 else:
                     await self._app(scope, receive_limited, send_with_headers)
-            except Exception:
+            except Exception as error:
                 get_logger().error("request_failed", exc_info=True)
                 if not answering:
-                    await _UNEXPECTED.response()(scope, receive, send_with_headers)
+                    away = isinstance(error, (*postgres.LOST, *postgres.NO_ROOM))
+                    await (_AWAY if away else _UNEXPECTED).response()(scope, receive, send_with_headers)
 
 
 def run(service: str, build: Callable[[Settings], FastAPI]) -> None:

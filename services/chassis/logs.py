@@ -133,11 +133,17 @@ def _is_identifier(value: Any) -> bool:
 
 
 class _Output:
-    """Writes to standard error as it is at each line, so that a redirected or captured one is honoured."""
+    """Writes to standard error as it is at each line, so that a redirected or captured one is honoured.
+
+    A line that cannot be written (the disk of the log is full) is dropped: no work is undone for the want of its line.
+    """
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except OSError:
+            dropped["output"] += 1
 
     debug = info = warning = error = critical = msg
 

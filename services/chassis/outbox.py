@@ -16,7 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
 from services.chassis import broker
-from services.chassis.cursor import reconnects
+from services.chassis.cursor import LogCursor, reconnects
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.logs import OperatorError
@@ -25,6 +25,7 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 
 BATCH_MESSAGES = 998
 IDLE_SECONDS = 1.0
+READ_SECONDS = 1.0
 
 
 class ChainBroken(OperatorError):
@@ -47,6 +48,8 @@ class Outbox:
         self._lanes = lanes
         self._stands: dict[int, int] = {}
         """Of lanes whose outbox is being worked out anew: the number up to which the log has them already."""
+        self._doubted = set(lanes)
+        """Lanes of which messages may stand in the log after the last marker."""
         self._wake = asyncio.Event()
         self._waiting_since: float | None = None
 
@@ -126,6 +129,15 @@ class Outbox:
         )
         if not rows:
             return
+        standing = await self._standing(nc, lane, state["marker_sequence"]) if lane in self._doubted else []
+        if len(standing) > len(rows):  # another instance's relay is at it, with more
+            await self._settle(nc, pool, lane)
+            return
+        if standing != [row["body"] for row in rows[: len(standing)]]:
+            raise ChainBroken(
+                f"{self._stream} lane {lane}: after its last marker the log holds messages that this outbox did not "
+                "write; find out who did before starting again"
+            )
         chain = state["chain"]
         for row in rows:
             chain = link(chain, row["body"])
@@ -133,15 +145,35 @@ class Outbox:
         try:
             sequence = await broker.publish_batch(
                 nc,
-                [(row["subject"], row["body"]) for row in rows],
+                [(row["subject"], row["body"]) for row in rows[len(standing) :]],
                 (self._mark(lane), marker),
                 state["marker_sequence"],
             )
         except (broker.BatchRefused, broker.BatchUnknown):
+            self._doubted.add(lane)
             await self._settle(nc, pool, lane)
             return
+        self._doubted.discard(lane)
         await failpoint("relay.after_publish")
         await self._sent(pool, lane, rows[-1]["number"], chain, sequence)
+
+    async def _standing(self, nc: Client, lane: int, marker: int) -> list[bytes]:
+        """What the log holds of a lane after its last marker: the beginning of a batch.
+
+        A batch is stored whole or not at all, but for one case: its disk refused a write in the middle.
+        """
+        subject = f"{self._stream.lower()}.{lane}.>"
+        found = await broker.last_message(nc, self._stream, subject)
+        bodies: list[bytes] = []
+        if found is None or found[0] <= marker:
+            return bodies
+        async with LogCursor(nc, stream=self._stream, after=marker, subject=subject) as cursor:
+            last = marker
+            while last < found[0]:
+                for entry in await cursor.read(BATCH_MESSAGES, READ_SECONDS):
+                    last = entry.sequence
+                    bodies.append(entry.data)
+        return bodies
 
     async def _settle(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
         """Takes over what the log's last marker says was published, after checking that it is our own."""

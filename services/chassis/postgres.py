@@ -20,6 +20,14 @@ _CONNECT_TIMEOUT_SECONDS = 5
 _MIGRATION_LOCK = 0x676968616E  # "gihan", as a number that no other program is likely to lock
 _CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 
+LOST = (
+    *(OSError, TimeoutError, asyncpg.InterfaceError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+)
+"""What leaves open whether a transaction was committed."""
+NO_ROOM = (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)
+"""What rolled a transaction back because the server cannot write: its disk is full, or fails."""
+
 
 class DatabaseError(OperatorError):
     """PostgreSQL cannot be reached, or a migration does not fit what the database already holds."""

@@ -32,7 +32,10 @@ class Settings:
     database_password: str | None = field(default=None, repr=False)
     """Content of [DATABASE_PASSWORD_FILE]; goes before a password in the address."""
     nats_monitor_url: str | None = None
-    """[NATS_MONITOR_URL] http address of nats-server's monitoring, for the check of `sync_interval`."""
+    """[NATS_MONITOR_URL] http address of nats-server's monitoring, for the check of `sync_interval`; of a cluster, the
+    addresses of all, parted by commas."""
+    replicas: int = 1
+    """[GIHAN_REPLICAS] on how many nats-servers each stream is kept: 1, 3 or 5."""
     service: str = "gihan"
     """[GIHAN_SERVICE] name of the process; also of its NATS inbox and its PostgreSQL application_name."""
     host: str = "127.0.0.1"
@@ -76,6 +79,7 @@ class Settings:
             nats_password=_secret(env, "NATS_PASSWORD_FILE"),
             database_password=_secret(env, "DATABASE_PASSWORD_FILE"),
             nats_monitor_url=env.get("NATS_MONITOR_URL"),
+            replicas=replicas(env),
             service=service or env.get("GIHAN_SERVICE", "gihan"),
             host=env.get("GIHAN_HOST", "127.0.0.1"),
             port=int(_number(env, "GIHAN_PORT", "8000")),
@@ -100,6 +104,14 @@ class Settings:
             password = password or (unquote(url.password) if url.password else None)
             servers.append(urlunsplit((url.scheme, url.netloc.rpartition("@")[2], "", "", "")))
         return servers, user, password
+
+
+def replicas(env: Mapping[str, str]) -> int:
+    """On how many nats-servers each stream is kept. Raises SettingsError."""
+    value = env.get("GIHAN_REPLICAS", "1")
+    if value not in ("1", "3", "5"):
+        raise SettingsError("GIHAN_REPLICAS must be 1, 3 or 5: an even number of servers outlives no more of them.")
+    return int(value)
 
 
 def _required(env: Mapping[str, str], name: str, example: str) -> str:

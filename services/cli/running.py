@@ -16,6 +16,7 @@ from deploy.embedded import Embedded, free_ports
 from deploy.processes import Command, Keeper
 from deploy.provision import provision
 from deploy.supervisor import Supervisor
+from services.chassis import settings
 from services.chassis.settings import ROOT
 from services.rules import tenants as tenants_file
 from services.rules.instants import Instant
@@ -46,6 +47,7 @@ async def provisioned(
         tenants,
         monitor_url=servers.monitor_url,
         publisher_keys=servers.publisher_keys,
+        replicas=settings.replicas(os.environ),
         now=now,
     )
     return {name: list(getattr(made, name)) for name in made.__dataclass_fields__}

@@ -21,7 +21,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage
 from faststream.nats.prometheus import NatsPrometheusMiddleware
-from faststream.security import SASLPlaintext
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
@@ -33,7 +32,7 @@ from services.chassis import broker, postgres
 from services.chassis.clock import open_clock
 from services.chassis.health import Gauge, Health
 from services.chassis.http import Problem, create_app
-from services.chassis.logs import OperatorError, error_code, get_logger
+from services.chassis.logs import OperatorError, get_logger
 from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
@@ -133,7 +132,7 @@ def build_app(settings: Settings) -> FastAPI:
         clock = await open_clock(settings, pool)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await broker.check(nc, settings.nats_monitor_url, STREAMS)
+            await broker.check(nc, settings.nats_monitor_url, STREAMS, settings.replicas)
             appender = Appender(settings, pool, nc, vault, clock, tenants, health)
             await appender.check_log()
             health.check("nats", lambda: nc.flush(timeout=2))
@@ -153,7 +152,7 @@ def build_app(settings: Settings) -> FastAPI:
             app.state.doors = doors = Doors(tenants, clock, appender)
             inbox = Inbox(doors, clock, pool, nc, vault)
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
-            stream = _stream_broker(settings, health, doors, inbox)
+            stream = _stream_broker(settings, nc, health, doors, inbox)
             await stream.start()
             health.check("inbox", InboxWatch(nc).look, every_seconds=2)
             try:
@@ -294,31 +293,33 @@ def _plain(answer: Accepted | Refused | list[Accepted | Refused]) -> Any:
     return answer.model_dump(mode="json", exclude_none=True)
 
 
-def _stream_broker(settings: Settings, health: Health, doors: Doors, inbox: Inbox) -> NatsBroker:
+class _Doorman(NatsBroker):
+    """FastStream on the connection of this process: where that is moved to another server, the doors move with it."""
+
+    def __init__(self, nc: Client, **options: Any) -> None:
+        super().__init__(**options)
+        self._nc = nc
+
+    async def _connect(self) -> Client:
+        self.config.connect(self._nc)
+        return self._nc
+
+    async def stop(self, *error: Any) -> None:
+        """Ends the subscriptions. The connection is not FastStream's to close: facts are still on their way."""
+        self._connection = None
+        await super().stop(*error)
+
+
+def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors, inbox: Inbox) -> NatsBroker:
     """FastStream's part: the door (request and reply) and INBOX (acknowledged by hand, never declared).
 
     INBOX is pushed, not pulled: a batch pull waits for its time-out before it hands out what came, and a fetch that is
     cancelled at that moment loses its message until the server sends it again.
     """
-    servers, user, password = settings.nats_login()
     prefix = f"_INBOX_{settings.service}"
-
-    async def on_error(error: Exception) -> None:
-        get_logger().warning("nats_error", error=error_code(error))
-
-    stream = NatsBroker(
-        servers,
-        security=SASLPlaintext(user, password) if user and password else None,
-        name=f"gihan/{settings.service}",
-        inbox_prefix=prefix.encode(),
-        connect_timeout=2,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=1,
-        ping_interval=2,
-        max_outstanding_pings=2,
-        pending_size=16 << 20,
+    stream = _Doorman(
+        nc,
         graceful_timeout=8,
-        error_cb=on_error,
         logger=None,
         middlewares=(NatsPrometheusMiddleware(registry=health.registry, app_name="intake"),),
     )

@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from contracts.envelope import Accepted, Refused
 from contracts.streams import intake_mark, receipts_subject
-from services.chassis import broker
+from services.chassis import broker, postgres
 from services.chassis.clock import Clock
 from services.chassis.cursor import WrongLog, check_log, reconnects
 from services.chassis.failpoints import failpoint
@@ -48,11 +48,8 @@ MAX_UNFOLDED = 5_000
 ANSWER_SECONDS = 15.0
 _RETRY_SECONDS = 0.05
 _RESTART_SECONDS = 0.5
-_LOST = (
-    *(OSError, TimeoutError, asyncpg.InterfaceError),
-    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
-)
-"""What leaves open whether a transaction was committed."""
+_ROOM_SECONDS = 1.0
+_TRIAL = "insert into intake.batches select 'trial of room', number, 0 from generate_series(1, 5000) as number"
 
 
 class Fenced(Exception):
@@ -244,11 +241,17 @@ class Appender:
         opened, self._opened = self._opened, set()
         try:
             batch = await self._reserve([item.event for item in items], opened)
-        except _LOST as error:
+        except postgres.LOST as error:
             # Whether the reservation stands is open. The sweeper finds out, under this instance's old name.
             for item in items:
                 _fail(item, unavailable())
             raise Fenced from error
+        except postgres.NO_ROOM as error:
+            for item in items:
+                _fail(item, unavailable())
+            get_logger().error("reservation_failed", count=len(items), error=error_code(error))
+            await self._until_room()
+            return
         except Exception as error:
             get_logger().error("reservation_failed", count=len(items), exc_info=error)
             if len(items) > 1:  # it was rolled back: alone, only the one that cannot be kept is refused
@@ -271,6 +274,22 @@ class Appender:
             raise
         self._opened |= batch.left
         self._answer(items, batch)
+
+    async def _until_room(self) -> None:
+        """Returns once PostgreSQL stores again; until then this part is red, whether or not events come."""
+        while True:
+            self._part.down("PostgreSQL cannot store: look at the room on its disk, and at whether it can be written")
+            await asyncio.sleep(_ROOM_SECONDS)
+            try:
+                async with self._pool.acquire() as conn:
+                    trial = conn.transaction()
+                    await trial.start()
+                    await conn.execute(_TRIAL)  # more than fits into the room left in pages that exist
+                    await trial.rollback()
+                return
+            except (*postgres.LOST, *postgres.NO_ROOM):
+                if self._lease.lost.is_set():
+                    raise Fenced from None
 
     async def _reserve(self, events: Sequence[Judged], opened: set[CaseKey]) -> Batch:
         now = await self._clock.now()
@@ -392,7 +411,7 @@ class Appender:
             await asyncio.sleep(0.2)
             try:
                 rows = await self._pool.fetch("select partition, sequence from read.fold_position")
-            except (*_LOST, asyncpg.PostgresError):
+            except (*postgres.LOST, asyncpg.PostgresError):
                 continue  # PostgreSQL's own health check tells
             for row in rows:
                 for numbers in self._unfolded.values():

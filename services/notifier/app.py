@@ -226,7 +226,7 @@ def make_app(settings: Settings) -> FastAPI:
         gateways = _gateways(settings)
         pool = await postgres.connect_pool(settings)
         nc = await broker.connect(settings)
-        await broker.check(nc, settings.nats_monitor_url, STREAMS)
+        await broker.check(nc, settings.nats_monitor_url, STREAMS, settings.replicas)
         clock = await open_clock(settings, pool)
         health.check("nats", lambda: nc.flush(timeout=2))
         health.check("postgres", lambda: pool.fetchval("SELECT 1"))

@@ -40,7 +40,7 @@ def build_app(settings: Settings) -> FastAPI:
         pool = await postgres.connect_pool(settings, schema=SCHEMA)
         clock = await open_clock(settings, pool)
         try:
-            await broker.check(nc, settings.nats_monitor_url, STREAMS)
+            await broker.check(nc, settings.nats_monitor_url, STREAMS, settings.replicas)
             health.check("nats", lambda: nc.flush(timeout=2))
             health.check("postgres", lambda: pool.fetchval("select 1"))
             watch(health, pool, "notifier")

@@ -281,6 +281,14 @@ def test_a_sound_history_passes() -> None:
     assert said(sound()) == []
 
 
+def test_what_is_left_of_a_batch_before_it_was_appended_whole_counts_for_nothing() -> None:
+    """The disk took a first part of a batch and no more; the same bytes follow, closed by their marker."""
+    evidence = sound()
+    left = evidence.cases[6]._replace(sequence=6.5)  # type: ignore[arg-type]  # between the tick and the whole batch
+    spoilt = replace(evidence, cases=[*evidence.cases[:6], left, *evidence.cases[6:]])
+    assert not [line for line in said(spoilt) if line.startswith("I1")]
+
+
 ASSIGNED = fact("e3", "complaint.assigned", 1, department="Roads", officer="officer-1")
 E1 = "rapids/web/e1"
 ASSIGN = f"rapids/c1 rapids-assign ({P}-3)"

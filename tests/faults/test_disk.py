@@ -1,0 +1,105 @@
+"""A full disk, below NATS and below PostgreSQL, while publishers go on.
+
+Goal: refused with 503 and Retry-After, red within five seconds, nothing lost, and well again once there is room, with
+no more help than that. Method: a small disk in memory is filled to the last block under load, and freed again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.chassis.clock import RealClock
+from services.cli.audit import in_words
+from services.cli.evidence import Outage
+from tests.faults.pulse import Pulses
+from tests.faults.workload import Workload
+from tests.faults.world import World, running_world
+from tests.power.disk import NotPossible, Small
+
+RED_SECONDS = 5.0
+"""After the first publisher that was kept waiting (the room in pages that are begun lasts for a while)."""
+FULL_SECONDS = 12.0
+BACK_SECONDS = 60.0
+LONGEST_ANSWER_SECONDS = 18.0
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Iterator[dict[str, Small]]:
+    """The data folder of a world (PostgreSQL, logs and secrets) and, below it, that of NATS: a small disk each."""
+    with ExitStack() as stack:
+        try:
+            postgres = stack.enter_context(Small(tmp_path / "data", 300))
+            nats = stack.enter_context(Small(tmp_path / "data" / "nats", 100))
+        except NotPossible as error:
+            pytest.skip(f"NOT TESTED: no small disk can be mounted here. {error}")
+        yield {"postgres": postgres, "nats": nats}
+
+
+async def red(world: World) -> str:
+    """What intake says is wrong with it; empty while it is ready."""
+    async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+        try:
+            answer = await http.get(f"{world.intakes[0]}/health/ready")
+        except httpx.HTTPError:
+            return "no answer"
+        return "" if answer.status_code == 200 else str(answer.json()["red"])
+
+
+async def until(holds: Callable[[], bool], limit_seconds: float, what: str) -> None:
+    """Waits until it holds."""
+    limit = time.monotonic() + limit_seconds
+    while not holds():
+        assert time.monotonic() < limit, f"not within {limit_seconds:.0f} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("full", ["nats", "postgres"])
+async def test_a_full_disk_refuses_and_loses_nothing(full: str, disks: dict[str, Small], tmp_path: Path) -> None:
+    """The disk of one server is full for a while."""
+    clock = RealClock()
+    async with running_world(tmp_path) as world:
+        workload = Workload(world, seed=11, rate=1.0)
+        pulses = Pulses(world, workload.book)
+        begins = await clock.now()
+        publishing = asyncio.create_task(workload.run(10.0 + FULL_SECONDS))
+        said: list[tuple[float, str]] = []
+
+        async def watch() -> None:
+            while True:
+                said.append((time.monotonic(), await red(world)))
+                await asyncio.sleep(0.1)
+
+        watching = asyncio.create_task(watch())
+        async with pulses.beating():
+            await asyncio.sleep(6.0)
+            disks[full].fill()
+            filled = time.monotonic()
+            await until(lambda: time.monotonic() - pulses.accepted[-1] > 1.0, 30.0, "the full disk is felt")
+            felt = pulses.accepted[-1]
+            await asyncio.sleep(FULL_SECONDS)
+            disks[full].free()
+            freed = time.monotonic()
+            await until(lambda: pulses.accepted[-1] > freed + 2.0, BACK_SECONDS, "events are taken in again")
+            await until(lambda: said[-1][1] == "", BACK_SECONDS, "intake is ready again")
+        watching.cancel()
+        await publishing
+        workload.book.outages.append(Outage(f"disk of {full} full", begins, await clock.now()))
+        await world.ready()
+        await world.settle()
+        report = await world.audit(workload.book)
+
+    alarms = [(at, words) for at, words in said if "room on its disk" in words and at > filled]
+    refused = [answer for answer in pulses.answers if answer.status != 200]
+    back = next(at for at in pulses.accepted if at > freed) - freed
+    print(f"{full}: red {alarms[0][0] - felt:.1f} s after the last event, back {back:.1f} s after there was room")
+    assert alarms[0][0] - felt < RED_SECONDS
+    assert {answer.status for answer in refused} == {503}
+    assert all(int(answer.retry_after) > 0 for answer in refused)
+    assert max(answer.seconds for answer in pulses.answers) < LONGEST_ANSWER_SECONDS
+    assert not report.violations, "\n".join(in_words(report))
