@@ -32,6 +32,7 @@ from tests.faults.world import World, running_world
 FAULTS_EACH_MINUTE = 55
 CALM_SECONDS = 6.0
 """Before the first fault, so that promptness is seen undisturbed too."""
+READY_SECONDS = 120.0
 SETTLE_SECONDS = 90.0
 CAUGHT_UP_SECONDS = 15.0
 """I12: by when lag and outboxes are empty after the last fault."""
@@ -132,7 +133,7 @@ class Chaos:
             await asyncio.sleep(CALM_SECONDS)
             begins = await self._clock.now()
             await self._disturb(seconds, copies)
-            await self.world.ready()
+            await self.world.ready(READY_SECONDS)
             book.outages.append(Outage("chaos", begins, await self._clock.now()))
             await publishing
             quiet = loop.time()
@@ -244,7 +245,9 @@ class Chaos:
                 if megabytes > max(largest[name], RSS_MEGABYTES):
                     self._measured("I14", f"megabytes of {name}", megabytes, RSS_MEGABYTES)
                 largest[name] = max(largest[name], int(megabytes))
-                if self.disturbed[name] or await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
+                if self.disturbed[name]:
+                    silent[who] = 0
+                elif await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
                     lived.add(who)
                     silent[who] = 0
                 elif who in lived and who[1] == self.world.processes[name].pid and not self.disturbed[name]:
