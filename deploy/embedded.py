@@ -232,7 +232,8 @@ class Embedded:
                 # more messages and still call itself well, so that nobody restarts it when there is room again.
                 "jetstream": {"store_dir": str(folder), "sync_interval": "always", "max_file_store": 1 << 50},
                 "max_payload": 1 << 20,
-                "authorization": {"users": users},
+                # Two seconds, the default, are too few for a client on a machine that is starting everything at once.
+                "authorization": {"users": users, "timeout": 10},
             },
             indent=1,
         ).encode()

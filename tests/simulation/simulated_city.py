@@ -355,6 +355,7 @@ class City:
         self.log.down = True
         await asyncio.sleep(self.random.uniform(0.2, 4.0))
         self.log.down = False
+        self.log.restarts += 1
 
     async def _database_down(self) -> None:
         self.database.down = True

@@ -63,6 +63,7 @@ class Log:
         self.now = now
         self.trouble = Trouble()
         self.down = False
+        self.restarts = 0
         self.streams: dict[str, list[Message]] = {name: [] for name in STREAMS}
         self.consumers: dict[str, Consumer] = {}
         self.grown = asyncio.Event()
@@ -81,9 +82,11 @@ class Log:
         return message
 
     def last(self, stream: str, subject: str) -> Message | None:
-        """The last message on a subject."""
-        assert stream in self.streams
-        return self._last.get(subject)
+        """The last message on a subject, which may end with a wildcard."""
+        if not subject.endswith(">"):
+            return self._last.get(subject)
+        prefix = subject.removesuffix(">")
+        return next((row for row in reversed(self.streams[stream]) if row.subject.startswith(prefix)), None)
 
     def store(self, subject: str, data: bytes, headers: Mapping[str, str]) -> dict[str, Any] | None:
         """What the server does with a published message; None where it has no word for it."""
@@ -205,6 +208,10 @@ class Connection:
     @property
     def is_connected(self) -> bool:
         return not self._log.down
+
+    @property
+    def stats(self) -> dict[str, int]:
+        return {"reconnects": self._log.restarts}
 
     def jetstream(self) -> "JetStream":
         return JetStream(self._log, self._process, self)
