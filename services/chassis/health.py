@@ -46,10 +46,11 @@ class Part:
         self.standby = False
         self.facts.update(facts)
 
-    def wait(self) -> None:
+    def stand_by(self) -> None:
         """Says that the part is well and waits for its turn: another instance holds the lease on its work."""
         self.beat()
         self.standby = True
+        self._task = None  # that of its last turn
 
     def runs(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         """Names the task in which the part runs, which nothing should end but the end of the service."""
