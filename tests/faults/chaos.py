@@ -45,6 +45,8 @@ INBOX_SECONDS = 12.0
 """How long an intake may be away after its consumer of INBOX was deleted."""
 
 CHANCES = {"kill": 6, "stop": 5, "line": 8, "gateway": 3, "consumer": 2}
+EVERYTHING = "everything"
+"""The target of a kill that takes all processes at once, as when a machine is switched off and on."""
 MODES = ("slow", "frozen", "deaf", "refusing")
 GATEWAY_FAULTS = ("defer", "hang", "silent", "reject")
 
@@ -79,7 +81,7 @@ def schedule(seed: int, seconds: float, copies: int) -> Iterator[Fault]:
         pause = chance.uniform(0.2, 2 * 60 / FAULTS_EACH_MINUTE - 0.2)
         match kind:
             case "kill":
-                fault = Fault(kind, chance.choice([*processes, "gateways"]), "", 0.0, pause)
+                fault = Fault(kind, chance.choice([*processes, "gateways", EVERYTHING]), "", 0.0, pause)
             case "stop":
                 fault = Fault(kind, chance.choice(processes), "", chance.choice((0.5, 1.5, 3.0, 7.5)), pause)
             case "line":
@@ -175,8 +177,9 @@ class Chaos:
         try:
             match fault.kind:
                 case "kill":
-                    world.kill(fault.target)
-                    await asyncio.sleep(RED_SECONDS)  # it is not asked whether it lives meanwhile
+                    for name in world.processes if fault.target == EVERYTHING else (fault.target,):
+                        world.kill(name)
+                    await asyncio.sleep(RED_SECONDS)
                 case "stop":
                     async with world.stopped(fault.target):
                         await self._while_stopped(fault)
