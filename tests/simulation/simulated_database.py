@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from simulated_process import CURRENT, Process
 
 MIGRATIONS = Path(__file__).parents[2] / "deploy" / "migrations"
 SCHEMAS = "chassis|sla_timer|notifier|read"
+TABLES = "partitions|cases|decisions|relay|enacted"
 IDLE_SECONDS = 5.0
 IDLE_IN_TRANSACTION_SECONDS = 10.0
 """When the server ends a session that has fallen silent, outside a transaction and inside."""
@@ -83,6 +84,7 @@ class Connection:
         self._database = database
         self.in_transaction = False
         self._writing = False
+        self._mourners: list[Callable[[Any], None]] = []
         database.sessions.append(self)
 
     # -- statements
@@ -207,9 +209,15 @@ class Connection:
             self._database.engine.execute(how)
             self._database.turn.release()
 
+    def add_termination_listener(self, tell: Callable[[Any], None]) -> None:
+        """Whom to tell of the end."""
+        self._mourners.append(tell)
+
     def end(self) -> None:
         """The server closes the session: an open transaction is undone, its locks are free."""
         self.ended = True
+        while self._mourners:
+            self._mourners.pop()(self)
         self._finish("rollback")
         if self in self._database.sessions:
             self._database.sessions.remove(self)
@@ -328,7 +336,13 @@ def _plain(value: Any) -> Any:
 @cache
 def _words(sql: str) -> str:
     text = re.sub(rf"\b({SCHEMAS})\.(\w+)", r"\1__\2", sql)
+    # The fold names its tables without their schema.
+    text = re.sub(rf"\b(from|join|into|update) ({TABLES})\b", r"\1 sla_timer__\2", text)
     text = re.sub(r"::\w+(\[\])?", "", text)
+    # A table goes by its name without the schema, too.
+    upsert = re.search(r"insert into (\w+?)__(\w+) \(", text, re.IGNORECASE)
+    if upsert and re.search(rf"\b{upsert[2]}\.", text):
+        text = text.replace(f"{upsert[1]}__{upsert[2]} (", f"{upsert[1]}__{upsert[2]} as {upsert[2]} (", 1)
     text = re.sub(r'collate "C"', "", text, flags=re.IGNORECASE)
     text = re.sub(r" for (share|update)( skip locked)?", "", text, flags=re.IGNORECASE)
     if re.search(r"insert into .* select ", text, re.IGNORECASE | re.DOTALL):
@@ -338,7 +352,7 @@ def _words(sql: str) -> str:
 
 
 def _statements() -> Iterator[str]:
-    for name in ("004_sla_timer.sql", "005_notifier.sql"):
+    for name in ("004_sla_timer.sql", "005_notifier.sql", "009_recovery.sql"):
         text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
         text = re.sub(r"comment on [^']*'(?:[^']|'')*';", "", text, flags=re.IGNORECASE)
         for statement in text.split(";"):

@@ -213,7 +213,7 @@ class Connection:
     def stats(self) -> dict[str, int]:
         return {"reconnects": self._log.restarts}
 
-    def jetstream(self) -> "JetStream":
+    def jetstream(self, timeout: float = 5) -> "JetStream":
         return JetStream(self._log, self._process, self)
 
     def new_inbox(self) -> str:

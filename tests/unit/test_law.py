@@ -14,7 +14,7 @@ from stories import at, event, lines, new_world, play, received, voided
 
 from contracts import files
 from contracts.streams import PARTITIONS
-from services.rules import explain, explain_text
+from services.rules import answer, explain_text
 from services.rules.charter import parse_charter, parse_law
 from services.rules.explain import Explanation
 from services.rules.facts import Event
@@ -698,7 +698,10 @@ def told_of(promise: str, until: str, *facts: Event) -> Explanation:
     world = new_world()
     play(*facts, until=until, world=world)
     place = next(each for each in world.partitions if ("anseong", "c1") in each.cases)
-    (one,) = explain.of_case(place.cases["anseong", "c1"], at(until), place.rulebook, promise)
+    found = answer.why(place.cases["anseong", "c1"], at(until), place.rulebook, {}, promise)
+    assert found is not None
+    (one,) = found
+    assert isinstance(one, Explanation)
     return one
 
 
