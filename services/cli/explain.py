@@ -11,9 +11,9 @@ from services.chassis import postgres
 from services.chassis.settings import Settings
 from services.cli.simulate import new_world, simulate
 from services.intake.explain import Explainer
-from services.rules.answer import Answer, why
-from services.rules.explain_text import as_json, in_words
-from services.rules.explain_words import Language
+from services.rules.explaining.answer import Answer, why
+from services.rules.explaining.text import as_json, in_words
+from services.rules.explaining.words import Language
 from services.rules.facts import Event
 from services.rules.instants import Instant
 from services.rules.rulebook import Library

@@ -45,7 +45,7 @@ from services.intake.reserve import refused_answer
 from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
 from services.rules.calendar import OutOfCalendar
-from services.rules.explain_text import as_json, in_words
+from services.rules.explaining.text import as_json, in_words
 from services.rules.instants import MINUTE, of_datetime
 
 VERSION = "1"

@@ -10,7 +10,7 @@ import msgspec
 
 from contracts import files
 from contracts.streams import partition
-from services.rules.answer import Answer, why
+from services.rules.explaining.answer import Answer, why
 from services.rules.facts import decode_event
 from services.rules.instants import Instant
 from services.rules.rulebook import Library, Rulebook

@@ -16,7 +16,7 @@ from services.chassis import clock
 from services.chassis.settings import Settings
 from services.cli.explain import Asked, from_system
 from services.intake.app import build_app as build_intake
-from services.rules.explain_text import as_json, in_words
+from services.rules.explaining.text import as_json, in_words
 from services.rules.instants import instant
 from services.rules.tenants import Tenant
 from services.sla_timer.app import build_app as build_sla_timer

@@ -14,14 +14,14 @@ from test_cli import gihan
 from test_fold_properties import END, START, TENANTS, histories, rules_of
 
 from services.cli.explain import Asked, from_events
-from services.rules.answer import Answer
-from services.rules.course import read
-from services.rules.explain import Explanation, adds_up, explain
-from services.rules.explain_text import as_json, in_words
+from services.rules.explaining.answer import Answer
+from services.rules.explaining.course import read
+from services.rules.explaining.explain import Explanation, adds_up, explain
+from services.rules.explaining.steps import Step
+from services.rules.explaining.text import as_json, in_words
 from services.rules.facts import Event, Fact
 from services.rules.governing import work_out
 from services.rules.instants import HOUR, MINUTE, text
-from services.rules.steps import Step
 
 EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "1000"))
 LAW = "statutory-period"

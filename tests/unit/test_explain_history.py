@@ -11,12 +11,12 @@ from test_fold_properties import END, SHORT, TENANTS, histories
 from test_governing import calendar, charter, enacted, holiday, petition, planned, promise, world
 
 from contracts.streams import partition
-from services.rules.answer import Answer, why
-from services.rules.explain import Explanation, Moved
-from services.rules.explain_text import in_words
+from services.rules.explaining.answer import Answer, why
+from services.rules.explaining.explain import Explanation, Moved
+from services.rules.explaining.history import history
+from services.rules.explaining.text import in_words
 from services.rules.facts import Event, Fact
 from services.rules.fold import fold
-from services.rules.history import history
 from services.rules.instants import HOUR
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision

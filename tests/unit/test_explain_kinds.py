@@ -12,12 +12,12 @@ import pytest
 from stories import REPLY, event, received
 from test_explain import LAW, answered, explained, short, step, steps
 
-from services.rules.answer import Answer
-from services.rules.explain_text import as_json, in_words
-from services.rules.explain_words import Language
+from services.rules.explaining.answer import Answer
+from services.rules.explaining.measured import Measured
+from services.rules.explaining.text import as_json, in_words
+from services.rules.explaining.unstarted import Unstarted
+from services.rules.explaining.words import Language
 from services.rules.facts import Event
-from services.rules.measured import Measured
-from services.rules.unstarted import Unstarted
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "explanations"
 

@@ -20,9 +20,9 @@ import pytest
 from contracts import files
 from services.rules.charter import Charter, parse_charter
 from services.rules.counting import PLAIN, WALL, WORKING
-from services.rules.course import read
-from services.rules.explain import Explanation, explain
-from services.rules.explain_text import as_json, in_words
+from services.rules.explaining.course import read
+from services.rules.explaining.explain import Explanation, explain
+from services.rules.explaining.text import as_json, in_words
 from services.rules.facts import Data, Fact, Memo, Period
 from services.rules.instants import DAY, HOUR, MINUTE, Instant, instant, local
 from services.rules.policy import Policy

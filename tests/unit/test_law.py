@@ -14,9 +14,10 @@ from stories import at, event, lines, new_world, play, received, voided
 
 from contracts import files
 from contracts.streams import PARTITIONS
-from services.rules import answer, explain_text
 from services.rules.charter import parse_charter, parse_law
-from services.rules.explain import Explanation
+from services.rules.explaining import answer
+from services.rules.explaining import text as explain_text
+from services.rules.explaining.explain import Explanation
 from services.rules.facts import Event
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World

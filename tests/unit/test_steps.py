@@ -13,9 +13,9 @@ from test_counting import KR, MA, STAFFED
 from services.rules import counting
 from services.rules.calendar import Calendar
 from services.rules.counting import Gap, Span
+from services.rules.explaining.steps import walk
 from services.rules.instants import DAY, HOUR, MINUTE, SECOND, instant
 from services.rules.runs import Stop
-from services.rules.steps import walk
 
 EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "1000"))
 SEED = int(os.environ.get("GIHAN_SEED", "20261122"))

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from services.rules.charter import Clause, Match, Promise, Start
-from services.rules.course import Reading
-from services.rules.explain import Cause, Named, cause_of, named
+from services.rules.explaining.course import Reading
+from services.rules.explaining.explain import Cause, Named, cause_of, named
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 from services.rules.refusals import WANT_RECEIPT

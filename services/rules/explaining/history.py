@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.rules.course import Key
-from services.rules.explain import Cause, Moved, Told
+from services.rules.explaining.course import Key
+from services.rules.explaining.explain import Cause, Moved, Told
 from services.rules.facts import Event, Fact, fact_of
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant

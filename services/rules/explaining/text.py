@@ -10,15 +10,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from services.rules import explain_words as words
-from services.rules.answer import Answer
 from services.rules.counting import HOURS_UP_TO_DAYS, Span
-from services.rules.explain import Cause, Explanation, Moved, Named
-from services.rules.explain_words import Language, Words
+from services.rules.explaining import words
+from services.rules.explaining.answer import Answer
+from services.rules.explaining.explain import Cause, Explanation, Moved, Named
+from services.rules.explaining.measured import Measured
+from services.rules.explaining.steps import Measure, Step
+from services.rules.explaining.unstarted import Obstacle, Unstarted
+from services.rules.explaining.words import Language, Words
 from services.rules.instants import HOUR, MINUTE, SECOND, Instant, local, text
-from services.rules.measured import Measured
-from services.rules.steps import Measure, Step
-from services.rules.unstarted import Obstacle, Unstarted
 
 INSTANTS = frozenset(
     {

@@ -13,13 +13,13 @@ import msgspec
 from services.rules.calendar import Calendar
 from services.rules.charter import Promise
 from services.rules.counting import WORKING, Span, in_dates
-from services.rules.course import Course, Key, Reading
+from services.rules.explaining.course import Course, Key, Reading
+from services.rules.explaining.steps import Ending, Measure, Step, Walk, off_hours, until_rolled, walk
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 from services.rules.runs import Stop
 from services.rules.scan import DATE_LENGTH
 from services.rules.state import Rules
-from services.rules.steps import Ending, Measure, Step, Walk, off_hours, until_rolled, walk
 
 Basis = Literal["period", "round", "wanted", "day", "ahead", "yearly"]
 """Where a due instant comes from: a period counted from the start, a round of one that recurs, the instant that the

@@ -10,16 +10,16 @@ from datetime import date
 import msgspec
 
 from services.rules.counting import WORKING
-from services.rules.course import Key, Reading, read
-from services.rules.explain import Explanation, Told, explain
+from services.rules.explaining.course import Key, Reading, read
+from services.rules.explaining.explain import Explanation, Told, explain
+from services.rules.explaining.history import history
+from services.rules.explaining.measured import Measured, measures
+from services.rules.explaining.steps import Step
+from services.rules.explaining.unstarted import Unstarted, unstarted
 from services.rules.facts import in_effect
-from services.rules.history import history
 from services.rules.instants import Instant
-from services.rules.measured import Measured, measures
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Rules
-from services.rules.steps import Step
-from services.rules.unstarted import Unstarted, unstarted
 from services.rules.world import rules_of
 
 Answer = Explanation | Measured | Unstarted

@@ -11,14 +11,14 @@ import msgspec
 
 from services.rules.charter import Promise
 from services.rules.counting import Span
-from services.rules.course import Reading
-from services.rules.explain import Cause, DoesNotAddUp, Named, cause_of, gapless, named
+from services.rules.explaining.course import Reading
+from services.rules.explaining.explain import Cause, DoesNotAddUp, Named, cause_of, gapless, named
+from services.rules.explaining.steps import Measure, Step, Walk, walk
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 from services.rules.refusals import WANT_RECEIPT
 from services.rules.remedies import begun_by, note, timed_from, to_note_by
 from services.rules.state import Rules
-from services.rules.steps import Measure, Step, Walk, walk
 
 Sort = Literal["number", "time", "lapses", "note"]
 
