@@ -226,7 +226,8 @@ class Embedded:
                 "http": f"127.0.0.1:{monitor_port}",
                 "jetstream": {"store_dir": str(folder), "sync_interval": "always"},
                 "max_payload": 1 << 20,
-                "authorization": {"users": users},
+                # Two seconds, the default, are too few for a client on a machine that is starting everything at once.
+                "authorization": {"users": users, "timeout": 10},
             },
             indent=1,
         ).encode()

@@ -156,7 +156,7 @@ class Keeper:
         pause = _SHORTEST_PAUSE_SECONDS
         while True:
             born = loop.time()
-            await self._until_unwell()
+            await self._until_unwell(started=self.restarts == 0)
             if loop.time() - born > _LIVED_WELL_SECONDS:
                 pause = _SHORTEST_PAUSE_SECONDS
             await asyncio.sleep(pause)
@@ -168,12 +168,17 @@ class Keeper:
             except (OSError, OperatorError) as error:
                 get_logger().error("process_not_started", name=self.command.name, error=error_code(error))
 
-    async def _until_unwell(self) -> None:
-        """Returns when the child has ended, which it is made to when it does not answer several looks running."""
+    async def _until_unwell(self, started: bool) -> None:
+        """Returns when the child has ended, which it is made to when it does not answer several looks running.
+
+        One that has not answered yet is given the time to start: it may be waiting for others, and a new one would too.
+        """
         process = self._process
         if process is None:
             return
         misses = 0
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + self._start_seconds
         ended = asyncio.ensure_future(process.wait())
         try:
             while misses < _LOOKS_BEFORE_KILL:
@@ -183,9 +188,9 @@ class Keeper:
                 try:
                     async with asyncio.timeout(_LOOK_TIMEOUT_SECONDS):
                         await self._look()
-                    misses = 0
+                    misses, started = 0, True
                 except Exception:
-                    misses += 1
+                    misses += started or loop.time() > patience
             get_logger().error("process_silent", name=self.command.name, pid=process.pid)
             await self._end()
         finally:

@@ -46,7 +46,7 @@ class Part:
         self.standby = False
         self.facts.update(facts)
 
-    def wait(self) -> None:
+    def stand_by(self) -> None:
         """Says that the part is well and waits for its turn: another instance holds the lease on its work."""
         self.beat()
         self.standby = True

@@ -36,6 +36,14 @@ READ_SECONDS = 60.0
 Row = Mapping[str, Any]
 
 
+class Violation(NamedTuple):
+    """A guarantee that is broken, in words, with the ids by which it can be looked up."""
+
+    invariant: str
+    what: str
+    where: str
+
+
 class Told(NamedTuple):
     """A message of a log: where it stands, and what it says."""
 
@@ -161,6 +169,10 @@ class Evidence:
     settle_seconds: float = 1.0
     library: Library = field(default_factory=lambda: Library({}))
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
+
+    def facts(self) -> Iterator[Told]:
+        """The facts in CASES: no tick, no marker."""
+        return (told for told in self.cases if told.subject.startswith("cases.") and "tenant" in told.event)
 
 
 async def gather(settings: Settings, book: Book, gateway: Path | None = None, data: Path | None = None) -> Evidence:

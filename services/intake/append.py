@@ -253,6 +253,7 @@ class Appender:
             return
         try:
             if batch.messages:
+                await failpoint("intake.after_reserve")
                 sequence = await self._append(self._number, batch.messages)
                 await failpoint("intake.after_append")
                 await self.resolve(self.instance, self._number, sequence, batch.notices)
@@ -274,7 +275,6 @@ class Appender:
             )
         if batch.messages:
             self._number += 1
-            await failpoint("intake.after_reserve")
         return batch
 
     async def _append(self, number: int, messages: Sequence[tuple[str, bytes]]) -> int:

@@ -84,7 +84,7 @@ class Notifier:
 
     def _stand_by(self) -> None:
         for part in self._parts.values():
-            part.wait()
+            part.stand_by()
 
     async def _work(self, lease: Lease) -> None:
         self._outbox = outbox = Outbox(

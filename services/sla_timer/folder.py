@@ -89,7 +89,7 @@ class Folder:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
         while True:
             try:
-                async with Lease(self._settings, f"{self._schema}/{self.partition}", self._part.wait) as lease:
+                async with Lease(self._settings, f"{self._schema}/{self.partition}", self._part.stand_by) as lease:
                     await self._fold_while_held(lease)
                 logs.get_logger(partition=self.partition, generation=lease.generation).warning("lease_lost")
             except asyncio.CancelledError:

@@ -32,6 +32,7 @@ from tests.faults.world import World, running_world
 FAULTS_EACH_MINUTE = 55
 CALM_SECONDS = 6.0
 """Before the first fault, so that promptness is seen undisturbed too."""
+READY_SECONDS = 120.0
 SETTLE_SECONDS = 90.0
 CAUGHT_UP_SECONDS = 15.0
 """I12: by when lag and outboxes are empty after the last fault."""
@@ -44,6 +45,8 @@ INBOX_SECONDS = 12.0
 """How long an intake may be away after its consumer of INBOX was deleted."""
 
 CHANCES = {"kill": 6, "stop": 5, "line": 8, "gateway": 3, "consumer": 2}
+EVERYTHING = "everything"
+"""The target of a kill that takes all processes at once, as when a machine is switched off and on."""
 MODES = ("slow", "frozen", "deaf", "refusing")
 GATEWAY_FAULTS = ("defer", "hang", "silent", "reject")
 
@@ -78,7 +81,7 @@ def schedule(seed: int, seconds: float, copies: int) -> Iterator[Fault]:
         pause = chance.uniform(0.2, 2 * 60 / FAULTS_EACH_MINUTE - 0.2)
         match kind:
             case "kill":
-                fault = Fault(kind, chance.choice([*processes, "gateways"]), "", 0.0, pause)
+                fault = Fault(kind, chance.choice([*processes, "gateways", EVERYTHING]), "", 0.0, pause)
             case "stop":
                 fault = Fault(kind, chance.choice(processes), "", chance.choice((0.5, 1.5, 3.0, 7.5)), pause)
             case "line":
@@ -132,7 +135,7 @@ class Chaos:
             await asyncio.sleep(CALM_SECONDS)
             begins = await self._clock.now()
             await self._disturb(seconds, copies)
-            await self.world.ready()
+            await self.world.ready(READY_SECONDS)
             book.outages.append(Outage("chaos", begins, await self._clock.now()))
             await publishing
             quiet = loop.time()
@@ -174,8 +177,9 @@ class Chaos:
         try:
             match fault.kind:
                 case "kill":
-                    world.kill(fault.target)
-                    await asyncio.sleep(RED_SECONDS)  # it is not asked whether it lives meanwhile
+                    for name in world.processes if fault.target == EVERYTHING else (fault.target,):
+                        world.kill(name)
+                    await asyncio.sleep(RED_SECONDS)
                 case "stop":
                     async with world.stopped(fault.target):
                         await self._while_stopped(fault)
@@ -244,7 +248,9 @@ class Chaos:
                 if megabytes > max(largest[name], RSS_MEGABYTES):
                     self._measured("I14", f"megabytes of {name}", megabytes, RSS_MEGABYTES)
                 largest[name] = max(largest[name], int(megabytes))
-                if self.disturbed[name] or await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
+                if self.disturbed[name]:
+                    silent[who] = 0
+                elif await self._status(f"{url}/health/live", LIVE_SECONDS) == 200:
                     lived.add(who)
                     silent[who] = 0
                 elif who in lived and who[1] == self.world.processes[name].pid and not self.disturbed[name]:

@@ -21,6 +21,7 @@ class Orders:
         """Orders `action` at the failpoint `name` of a service, once."""
         order = self.folder / service / name
         order.parent.mkdir(parents=True, exist_ok=True)
+        order.with_name(f"{name}.struck").unlink(missing_ok=True)
         new = order.with_name(f"{name}.new")
         new.write_text(action, encoding="ascii")
         new.rename(order)

@@ -87,8 +87,11 @@ async def asleep(world: World, orders: Orders, book: Book, service: str, place: 
 
 
 def is_stopped(world: World, process: str) -> bool:
-    pid = world.processes[process].pid
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
+    """Whether a process has stopped itself and nobody has let it go on."""
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{world.processes[process].pid}/stat").read_text(encoding="ascii", errors="replace")
+        return stat.rpartition(")")[2].split()[0] == "T"
+    return False
 
 
 def lines(world: World, service: str, event: str) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ CANARY = "canary-{seed}-plover-{number}"
 """Stands in every name and text, and must stand nowhere in clear."""
 ZONE = ZoneInfo("Asia/Seoul")
 MILLISECOND = SECOND // 1000
-RETRY_SECONDS = 0.2
+RETRY_SECONDS = 0.1
+LONGEST_RETRY_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
 
@@ -246,7 +247,9 @@ class _Doors:
                     break
                 except TROUBLES:
                     self._workload.retries += 1
-                    await asyncio.sleep(RETRY_SECONDS)
+                    # As polite as it is stubborn: the proxies of the world run in this process too.
+                    longest = min(RETRY_SECONDS * 2**sendings, LONGEST_RETRY_SECONDS)
+                    await asyncio.sleep(longest * self._chance.uniform(0.5, 1))
         self._workload.sent += 1
         self._workload.book.promised.append(
             {"tenant": parcel.tenant, "source": parcel.source, "id": parcel.id, "type": parcel.type}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,10 +17,12 @@ from contracts.decisions import DECISIONS
 from contracts.envelope import StoredEnvelope
 from contracts.streams import STREAMS, cases_subject, partition
 from deploy import provision
-from services.chassis import broker, clock
+from services.chassis import broker, clock, failpoints
 from services.chassis.settings import Settings
 from services.cli.refold import refold
 from services.rules.instants import MINUTE, SECOND, instant, text
+from services.rules.routing import ALL
+from services.sla_timer import folder
 from services.sla_timer.app import build_app
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -291,3 +294,81 @@ async def _red(app: FastAPI, part: str, words: str) -> bool:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         answer = (await http.get("/health/ready")).json()
     return words in str(answer.get("red", {}).get(part, ""))
+
+
+@pytest.mark.parametrize("place", ["fold.after_tick_slice", "fold.after_enacting_slice"])
+async def test_a_fold_cut_off_between_two_slices_decides_the_same(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+) -> None:
+    """Seven cases of one partition, two a slice: the fold fails after the first slice and begins the event again."""
+    monkeypatch.setattr(folder, "SLICE_CASES", 2)
+    orders = tmp_path / "orders" / "sla_timer"
+    orders.mkdir(parents=True)
+    (orders / place).write_text("raise")
+    armed = settings("sla_timer", failpoints_folder=tmp_path / "orders", failpoints_allowed=True)
+    await clock.step(pool, instant(MONDAY))
+    names = [f"s{n}" for n in range(400) if partition("mapo", f"s{n}") == 3][:7]
+    logs = [Log(nc, pool, "mapo", name) for name in names]
+    async with running(armed):
+        for log in logs:
+            await log.state("complaint.received", MONDAY, channel="web", kind="suggestion")
+        await eventually(lambda: _folded_to_end(nc, pool))
+        failpoints.arm(armed)
+        try:
+            if place == "fold.after_tick_slice":
+                await clock.step(pool, instant("2026-04-06T11:00:01+09:00"))
+                await eventually(lambda: _nothing_before(pool, instant("2026-04-06T11:00:01+09:00")), 30)
+            else:
+                wide = Log(nc, pool, "mapo", ALL)
+                wide.partition = 3
+                await wide.state("calendar.exception", MONDAY, date="2026-04-07", closed=True, name="Strike")
+                await eventually(lambda: _folded_to_end(nc, pool), 30)
+        finally:
+            failpoints.arm(settings("sla_timer"))
+        await eventually(lambda: _all_sent(pool))
+    assert [path.name for path in orders.iterdir()] == [f"{place}.struck"]
+    live = [
+        tuple(row) for row in await pool.fetch('select number, "case", kind, due, at from read.decisions order by 1')
+    ]
+    found = [
+        (line["number"], line["case"], line["decision"], line.get("due"), line["at"])
+        async for line in refold(settings("replay"))
+    ]
+    assert live == found
+    assert len({row[1] for row in live if row[2] in ("deadline.breached", "deadline.moved")}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [("ticker.before_pass", "ticker"), ("fold.before_batch", "fold 0"), ("relay.before_pass", "relay")],
+)
+async def test_a_loop_that_fails_again_and_again_is_red_with_the_reason(
+    fresh: None,
+    settings: Callable[..., Settings],
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+    place: str,
+    part: str,
+) -> None:
+    """The ticker, the fold or the relay alone: within five seconds, and green again once it comes round."""
+    await clock.step(pool, instant(MONDAY))
+    async with running(settings("sla_timer")) as app:
+        await eventually(lambda: _green(app, part))
+        failpoints.arm(settings("sla_timer", failpoints=f"{place}:raise", failpoints_allowed=True))
+        try:
+            await eventually(lambda: _red(app, part, place), 5)
+        finally:
+            failpoints.arm(settings("sla_timer"))
+        await eventually(lambda: _green(app, part))
+
+
+async def _green(app: FastAPI, part: str) -> bool:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        return part not in (await http.get("/health/ready")).json()["red"]

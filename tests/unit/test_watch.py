@@ -68,11 +68,11 @@ async def test_a_part_whose_task_has_ended_is_red_at_once() -> None:
 def test_a_part_that_waits_for_its_turn_is_standby_and_frozen_when_it_stops_waiting() -> None:
     health = Health("test")
     part = health.part("fold 0", frozen_after_seconds=60)
-    part.wait()
+    part.stand_by()
     assert (health.red(), health.standby()) == ({}, ["fold 0"])
     part.beat()
     assert (health.red(), health.standby()) == ({}, [])
-    part.wait()
+    part.stand_by()
     part.frozen_after_seconds = -1
     assert (list(health.red()), health.standby()) == (["fold 0"], [])
 
@@ -83,5 +83,5 @@ async def test_the_task_of_the_last_turn_does_not_count_while_it_waits_for_the_n
     task = part.runs(asyncio.create_task(asyncio.sleep(0)))
     await asyncio.wait([task])
     assert part.trouble is not None
-    part.wait()
+    part.stand_by()
     assert part.trouble is None

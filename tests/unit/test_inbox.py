@@ -1,0 +1,50 @@
+"""A letter in hand is held: while one is being dealt with, INBOX hears so again and again, and no longer."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from services.chassis.clock import RealClock
+from services.intake import doors
+from services.intake.doors import Inbox
+
+
+class Letter:
+    """As much of a message of INBOX as is looked at."""
+
+    subject = "inbox.rapids.web.call.ended"
+    data = b"{}"
+    metadata = SimpleNamespace(sequence=SimpleNamespace(stream=1))
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.held = asyncio.Event()
+
+    async def in_progress(self) -> None:
+        self.said.append("in progress")
+        if len(self.said) == 3:
+            self.held.set()
+
+    async def nak(self, delay: float) -> None:
+        self.said.append("again")
+
+
+async def test_a_letter_is_held_while_it_is_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "HOLD_SECONDS", 0.001)
+    letter = Letter()
+
+    async def slow(*_: Any) -> None:
+        async with asyncio.timeout(10):
+            await letter.held.wait()
+        raise ConnectionError
+
+    monkeypatch.setattr(Inbox, "_take", slow)
+    nothing = cast(Any, None)
+    before = asyncio.all_tasks()
+    await Inbox(nothing, RealClock(), nothing, nothing, nothing).handle(cast(Any, letter))
+    assert letter.said[-1] == "again"
+    assert letter.said.count("in progress") >= 3
+    await asyncio.sleep(0)
+    assert not [task for task in asyncio.all_tasks() - before if not task.done()]
