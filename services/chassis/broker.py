@@ -175,7 +175,7 @@ async def publish_batch(
     messages: Sequence[tuple[str, bytes]],
     marker: tuple[str, bytes],
     expected: int,
-    timeout_seconds: float = 3.0,
+    timeout_seconds: float = 2.5,
 ) -> int:
     """Appends (subject, data) messages and their marker, all or none; returns the marker's stream sequence.
 

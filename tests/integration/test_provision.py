@@ -15,6 +15,7 @@ from deploy.provision import create_streams, provision
 from services.chassis import broker, postgres
 from services.chassis.broker import BrokerError
 from services.chassis.postgres import DatabaseError
+from services.chassis.settings import SettingsError, replicas
 
 CASES = next(stream for stream in STREAMS if stream.name == "CASES")
 
@@ -123,6 +124,13 @@ async def test_replicas_are_compared_and_must_be_possible(nats, nc, monkeypatch)
     monkeypatch.setattr("deploy.provision.STREAMS", [replace(CASES, name="THRICE", subjects=("thrice",))])
     with pytest.raises(BrokerError, match=r"did not make the stream THRICE on 3 server\(s\) \(error 10074\)"):
         await create_streams(nc, 3)
+
+
+def test_an_even_number_of_replicas_is_refused():
+    assert [replicas({}), replicas({"GIHAN_REPLICAS": "3"})] == [1, 3]
+    for wrong in ("2", "0", "three"):
+        with pytest.raises(SettingsError, match="GIHAN_REPLICAS must be 1, 3 or 5"):
+            replicas({"GIHAN_REPLICAS": wrong})
 
 
 async def test_of_several_servers_one_may_be_away(nats):
