@@ -175,7 +175,7 @@ async def publish_batch(
     messages: Sequence[tuple[str, bytes]],
     marker: tuple[str, bytes],
     expected: int,
-    timeout_seconds: float = 3.0,
+    timeout_seconds: float = 2.5,
 ) -> int:
     """Appends (subject, data) messages and their marker, all or none; returns the marker's stream sequence.
 
@@ -333,7 +333,7 @@ async def check_sync(monitor_url: str | None) -> None:
                     "a power cut would lose what was acknowledged. Set `sync_interval: always` in the jetstream "
                     "block of its configuration and restart it."
                 )
-    if len(silent) == len(addresses):
+    if silent.keys() == set(addresses):
         raise BrokerError(
             f"The monitoring of nats-server does not answer at {monitor_url} ({', '.join(set(silent.values()))}). "
             "Look at NATS_MONITOR_URL and at `http` in the server's configuration."
