@@ -24,7 +24,7 @@ from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings, SettingsError
-from services.chassis.tasks import end, until_one_ends
+from services.chassis.tasks import Together, end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch, watch_time
 from services.notifier.delivery import Courier
@@ -74,10 +74,10 @@ class Notifier:
             try:
                 async with Lease(self._settings, LEASE, self._stand_by) as lease:
                     await self._work(lease)
-            except Exception as error:
-                code = error_code(error)
+            except Exception as trouble:
+                code = error_code(trouble)
                 if code != ended_by:
-                    get_logger().error("turn_ended", exc_info=error)
+                    get_logger().error("turn_ended", exc_info=trouble)
                 ended_by = code
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -99,23 +99,19 @@ class Notifier:
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
         await failpoint("notifier.after_lease")
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
-        couriers = [
-            Courier(ledger, gateway, self._vault, self._clock, self._parts[f"delivery-{gateway.means}"])
-            for gateway in self._gateways
-        ]
-        await until_one_ends(
-            [
-                asyncio.create_task(_watch(lease), name="lease"),
-                self._keep("cases", fold.follow_cases),
-                self._keep("sla", fold.follow_sla),
-                self._keep("release", lambda part: self._release(ledger, fold, part)),
-                self._keep("outbox", lambda part: outbox.run(self._nc, self._pool, part)),
-                self._keep("receipts", lambda part: self._tell(ledger, part)),
-                *(self._keep(courier.part.name, lambda _, run=courier.run: run()) for courier in couriers),  # type: ignore[misc]
-            ]
-        )
+        async with Together() as group:
+            group.create_task(_watch(lease))
+            self._keep(group, "cases", fold.follow_cases)
+            self._keep(group, "sla", fold.follow_sla)
+            self._keep(group, "release", lambda part: self._release(ledger, fold, part))
+            self._keep(group, "outbox", lambda part: outbox.run(self._nc, self._pool, part))
+            self._keep(group, "receipts", lambda part: self._tell(ledger, part))
+            for gateway in self._gateways:
+                part = self._parts[f"delivery-{gateway.means}"]
+                courier = Courier(ledger, gateway, self._vault, self._clock, part)
+                self._keep(group, part.name, lambda _, courier=courier: courier.run())  # type: ignore[misc]
 
-    def _keep(self, name: str, run: Callable[[Part], Awaitable[None]]) -> asyncio.Task[None]:
+    def _keep(self, group: Together, name: str, run: Callable[[Part], Awaitable[None]]) -> None:
         """Runs a part, and again after what passes; being fenced ends the whole turn."""
         part = self._parts[name]
 
@@ -131,7 +127,7 @@ class Notifier:
                     get_logger().error("part_failed", part=name, exc_info=error)
                 await asyncio.sleep(PAUSE_SECONDS)
 
-        return part.runs(asyncio.create_task(again(), name=name))
+        part.runs(group.create_task(again(), name=name))
 
     async def _release(self, ledger: Ledger, fold: Fold, part: Part) -> None:
         """Lets go what was held. Waits at first for the logs' ends: what an outage held up may retract it."""

@@ -57,7 +57,7 @@ class Courier:
         self._gateway = gateway
         self._vault = vault
         self._clock = clock
-        self.part = part
+        self._part = part
         self._resting: dict[str, float] = {}
         self._pauses: dict[str, int] = {}
 
@@ -71,13 +71,13 @@ class Courier:
             reached, busy = await self._round(1 if failures else BATCH)
             if not reached:
                 failures += 1
-                self.part.down(
+                self._part.down(
                     f"the {self._gateway.means} gateway cannot be reached: look at its address and whether it runs"
                 )
                 await asyncio.sleep(_pause(failures))
                 continue
             failures = 0
-            self.part.beat(resting=len(self._resting))
+            self._part.beat(resting=len(self._resting))
             if not busy:
                 await wait(changed, LOOK_SECONDS)
 

@@ -20,7 +20,7 @@ from services.chassis.failpoints import failpoint
 from services.chassis.health import Counter, Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
-from services.chassis.tasks import until_one_ends
+from services.chassis.tasks import end
 from services.rules.facts import Event, Fact, decode_event, fact_of
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant, of_datetime
@@ -96,7 +96,14 @@ class Folder:
 
     async def _fold_while_held(self, lease: Lease) -> None:
         """Folds until the lease is lost; raises what folding raises."""
-        await until_one_ends([asyncio.create_task(self._fold_log(lease.generation)), asyncio.create_task(_lost(lease))])
+        folding = asyncio.create_task(self._fold_log(lease.generation))
+        losing = asyncio.create_task(_lost(lease))
+        try:
+            await asyncio.wait({folding, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if folding.done():
+                folding.result()
+        finally:
+            await end([folding, losing])
 
     def _trouble(self, error: Exception) -> None:
         """An error is an alarm: the part turns red, with the error's name, or its text where that is clean."""

@@ -1,15 +1,25 @@
-"""Tasks that belong together end together, also one that does not hear the first cancellation."""
+"""Tasks that end together: the first error ends them all, also one whose library swallows a cancellation."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
-from services.chassis import tasks
-from services.chassis.tasks import until_one_ends
+from services.chassis.tasks import Together
 
 
-async def deaf(heard: list[str]) -> None:
-    """Swallows the first cancellation, as libraries do where it arrives with an answer."""
+class Failed(Exception):
+    """What ends the block."""
+
+
+async def fails() -> None:
+    await asyncio.sleep(0.01)
+    raise Failed
+
+
+async def swallows(heard: list[str]) -> None:
+    """Goes on after its first cancellation, as asyncio.wait_for does where the answer comes at the same moment."""
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:
@@ -21,31 +31,39 @@ async def deaf(heard: list[str]) -> None:
         raise
 
 
-async def failing() -> None:
-    raise ConnectionError("gone")
+async def together(heard: list[str], *others: Coroutine[Any, Any, None]) -> None:
+    """A block with a task that swallows, and others."""
+    async with asyncio.timeout(5), Together() as block:
+        block.create_task(swallows(heard))
+        for other in others:
+            block.create_task(other)
 
 
-async def test_all_are_ended_when_one_fails_and_its_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+async def test_the_first_error_ends_them_all_and_is_raised() -> None:
     heard: list[str] = []
-    together = [
-        asyncio.create_task(deaf(heard)),
-        asyncio.create_task(asyncio.sleep(60)),
-        asyncio.create_task(failing()),
-    ]
-    async with asyncio.timeout(10):
-        with pytest.raises(ConnectionError, match="gone"):
-            await until_one_ends(together)
+    with pytest.raises(Failed):
+        await together(heard, fails())
     assert heard == ["once", "twice"]
-    assert all(task.done() for task in together)
 
 
-async def test_all_are_ended_when_whoever_waits_for_them_is_cancelled() -> None:
-    running = asyncio.create_task(asyncio.sleep(60))
-    waiting = asyncio.create_task(until_one_ends([running]))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    async with asyncio.timeout(10):
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-    assert running.cancelled()
+async def test_a_cancelled_block_ends_its_tasks() -> None:
+    heard: list[str] = []
+    task = asyncio.create_task(together(heard))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+    assert heard == ["once", "twice"]
+
+
+async def test_an_error_in_the_block_itself_ends_its_tasks() -> None:
+    heard: list[str] = []
+
+    async def block() -> None:
+        async with Together() as tasks:
+            tasks.create_task(swallows(heard))
+            await fails()
+
+    with pytest.raises(Failed):
+        await block()
+    assert heard == ["once", "twice"]
