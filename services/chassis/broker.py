@@ -37,7 +37,7 @@ UUID_KEY = "gihan_uuid"
 _WRONG_LAST_SEQUENCE = 10071
 _CONNECT_PATIENCE_SECONDS = 30
 _RECONNECT_SECONDS = 0.25
-_PATIENCE_SECONDS, _REMEMBERED_SECONDS = 2.5, 10.0
+_PATIENCE_SECONDS, _REMEMBERED_SECONDS, _ELECTION_SECONDS = 2.5, 10.0, 10.0
 _UNAVAILABLE, _HEAD_BYTES = b'"code":503', 200
 _UNAUTHORIZED = "authorization violation"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
@@ -68,6 +68,7 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._failures: deque[float] = deque()
+        self._moved_at = float("-inf")
 
     async def request(self, *arguments: Any, **named: Any) -> Msg:
         """As the library's; but where requests come to nothing for a while, the connection moves on.
@@ -88,8 +89,12 @@ class Connection(Client):
         self._failures.append(now)
         while now - self._failures[0] > _REMEMBERED_SECONDS:
             self._failures.popleft()
-        if now - self._failures[0] >= _PATIENCE_SECONDS and len(self.servers) > 1:
+        moved_before = (
+            now - self._moved_at < _ELECTION_SECONDS
+        )  # its peers may be choosing a leader: no time to go round
+        if now - self._failures[0] >= _PATIENCE_SECONDS and len(self.servers) > 1 and not moved_before:
             self._failures.clear()
+            self._moved_at = now
             get_logger().warning("nats_server_left")
             await self.force_reconnect()
 
