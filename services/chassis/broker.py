@@ -37,8 +37,10 @@ UUID_KEY = "gihan_uuid"
 _WRONG_LAST_SEQUENCE = 10071
 _CONNECT_PATIENCE_SECONDS = 30
 _RECONNECT_SECONDS = 0.25
-_PATIENCE_SECONDS, _REMEMBERED_SECONDS, _ELECTION_SECONDS = 2.5, 10.0, 10.0
-_UNAVAILABLE, _HEAD_BYTES = b'"code":503', 200
+_PATIENCE_SECONDS, _IMPATIENCE_SECONDS, _RECENTLY_SECONDS = 5.0, 2.0, 20.0
+_REMEMBERED_SECONDS = 10.0
+_NOT_NOW, _HEAD_BYTES = re.compile(rb'"code":503|"err_code":10176'), 200
+"""JetStream is away; or a batch was not taken, for want of a leader or of room."""
 _UNAUTHORIZED = "authorization violation"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
 
@@ -80,7 +82,7 @@ class Connection(Client):
         except (NatsTimeout, NoRespondersError):
             await self._failed()
             raise
-        if _UNAVAILABLE in answer.data[:_HEAD_BYTES]:
+        if _NOT_NOW.search(answer.data, 0, _HEAD_BYTES):
             await self._failed()
         return answer
 
@@ -89,10 +91,10 @@ class Connection(Client):
         self._failures.append(now)
         while now - self._failures[0] > _REMEMBERED_SECONDS:
             self._failures.popleft()
-        moved_before = (
-            now - self._moved_at < _ELECTION_SECONDS
-        )  # its peers may be choosing a leader: no time to go round
-        if now - self._failures[0] >= _PATIENCE_SECONDS and len(self.servers) > 1 and not moved_before:
+        # At first the server may be well and only waiting for a leader, which takes up to nine seconds. Once moved for
+        # nothing there is less time to lose.
+        patience = _PATIENCE_SECONDS if now - self._moved_at > _RECENTLY_SECONDS else _IMPATIENCE_SECONDS
+        if now - self._failures[0] >= patience and len(self.servers) > 1:
             self._failures.clear()
             self._moved_at = now
             get_logger().warning("nats_server_left")
