@@ -319,7 +319,7 @@ class Appender:
             if self._lease.lost.is_set():
                 raise Fenced
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 2.0)
+            pause = min(2 * pause, 1.0)
             try:
                 marker = await Marker.last(self._nc, self.instance)
             except (NatsError, TimeoutError, OSError):
