@@ -91,10 +91,13 @@ class Connection(Client):
         self._failures.append(now)
         while now - self._failures[0] > _REMEMBERED_SECONDS:
             self._failures.popleft()
-        # At first the server may be well and only waiting for a leader, which takes up to nine seconds. Once moved for
-        # nothing there is less time to lose.
-        patience = _PATIENCE_SECONDS if now - self._moved_at > _RECENTLY_SECONDS else _IMPATIENCE_SECONDS
-        if now - self._failures[0] >= patience and len(self.servers) > 1:
+        # At first the server may be well and only waiting for a leader, which takes up to nine seconds. Where it has
+        # moved shortly before, perhaps for nothing, there is less time to lose.
+        if now - self._moved_at > _RECENTLY_SECONDS:
+            hopeless = now - self._failures[0] >= _PATIENCE_SECONDS
+        else:
+            hopeless = now - self._moved_at >= _IMPATIENCE_SECONDS
+        if hopeless and len(self.servers) > 1:
             self._failures.clear()
             self._moved_at = now
             get_logger().warning("nats_server_left")
@@ -232,7 +235,7 @@ async def last_message(nc: Client, stream: str, subject: str) -> tuple[int, byte
     NATS error.
     """
     try:
-        found = await nc.jetstream(timeout=2).get_last_msg(stream, subject)
+        found = await nc.jetstream(timeout=1).get_last_msg(stream, subject)
     except NotFoundError:
         return None
     return found.seq or 0, found.data or b""
