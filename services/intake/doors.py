@@ -41,6 +41,8 @@ _BURIED_TOGETHER = 100
 """Refused letters whose keys share one transaction."""
 _GOOD_FIRST_SECONDS = 1.0
 _AGAIN_SECONDS = 2.0
+_TRIES = 4
+"""How often a letter is tried on which something of ours fails: what passes is not the letter's fault."""
 HOLD_SECONDS = 2.0
 """How often INBOX is told that a letter is still being dealt with."""
 _UTC = ZoneInfo("UTC")
@@ -131,7 +133,7 @@ class Inbox:
                 answer = await self._take(letter.data, f"{noun}.{verb}", publisher, now)
                 await failpoint("inbox.after_accept")
             except Refusal as refusal:
-                if refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+                if _may_pass(refusal, letter):
                     await letter.nak(delay=_AGAIN_SECONDS)
                 else:
                     self._lay(_Grave(letter, publisher, refusal, now))
@@ -235,6 +237,13 @@ async def _hold(letter: Msg) -> None:
     while True:
         await asyncio.sleep(HOLD_SECONDS)
         await letter.in_progress()
+
+
+def _may_pass(refusal: Refusal, letter: Msg) -> bool:
+    """Whether the same letter may be taken a little later."""
+    if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return int(letter.metadata.num_delivered) < _TRIES
+    return refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _sequence(letter: Msg) -> int:
