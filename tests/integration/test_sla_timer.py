@@ -360,6 +360,38 @@ async def _red(app: FastAPI, part: str, words: str) -> bool:
     return words in str(answer.get("red", {}).get(part, ""))
 
 
+@pytest.mark.parametrize("place", ["store.after_position", "store.after_cases"])
+async def test_a_step_cut_off_in_the_middle_is_as_if_never_begun(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+    tmp_path: Path,
+    place: str,
+) -> None:
+    """The position, the case and its decisions: all of them stand, or none."""
+    orders = tmp_path / "orders" / "sla_timer"
+    orders.mkdir(parents=True)
+    await clock.step(pool, instant(MONDAY))
+    log = Log(nc, pool, "anseong", "cut")
+    async with running(settings("sla_timer")) as app:
+        await eventually(lambda: _green(app, f"fold {log.partition}"), 30)
+        failpoints.arm(settings("sla_timer", failpoints_folder=tmp_path / "orders", failpoints_allowed=True))
+        try:
+            (orders / place).write_text("raise")
+            await log.state("complaint.received", MONDAY, channel="phone", kind="inquiry")
+            await eventually(lambda: (orders / f"{place}.struck").exists(), 30)
+            await eventually(lambda: _folded_to_end(nc, pool), 30)
+        finally:
+            failpoints.arm(settings("sla_timer"))
+    assert await log.decided() == [
+        "deadline.started anseong-inquiry",
+        "deadline.started statutory-period",
+        "deadline.started statutory-progress",
+    ]
+
+
 @pytest.mark.parametrize("place", ["fold.after_tick_slice", "fold.after_enacting_slice"])
 async def test_a_fold_cut_off_between_two_slices_decides_the_same(
     fresh: None,
