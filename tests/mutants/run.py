@@ -102,13 +102,26 @@ def killed(folder: Path, mutant: Mutant) -> bool:
     return code == 1
 
 
+def line(folder: Path, mutant: Mutant) -> tuple[bool, str]:
+    """Whether a mutant was killed, and its line of the table."""
+    start = time.monotonic()
+    try:
+        dead = killed(folder, mutant)
+        verdict = "<br>".join(mutant.killers) if dead else "**survived**"
+    except Unsound as trouble:
+        print(trouble, file=sys.stderr)
+        dead, verdict = False, "**proves nothing**"
+    seconds = f"{time.monotonic() - start:.0f}"
+    return dead, f"| {' | '.join((mutant.path.stem, mutant.guarantee, mutant.breaks, verdict, seconds))} |"
+
+
 def main() -> int:
-    """Runs the mutants; 1 where one survived, or where the run proves nothing."""
+    """Runs the mutants; 1 where one was not killed, or where the run proves nothing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="the mutants whose name begins so")
     asked = parser.parse_args()
     began = time.monotonic()
-    survived = 0
+    alive = 0
     try:
         mutants = [read(path) for path in sorted(HERE.glob(f"{asked.only}*.patch"))]
         if not mutants:
@@ -117,20 +130,18 @@ def main() -> int:
             folder = Path(name)
             copied(folder)
             prove_sight(folder, mutants)
-            print("| mutant | breaks the guarantee | invariant | killed by | seconds |")
-            print("|---|---|---|---|---|", flush=True)
+            print(
+                "| mutant | breaks the guarantee | invariant | killed by | seconds |\n|---|---|---|---|---|", flush=True
+            )
             for mutant in mutants:
-                start = time.monotonic()
-                dead = killed(folder, mutant)
-                survived += not dead
-                verdict = "<br>".join(mutant.killers) if dead else "**survived**"
-                row = [mutant.path.stem, mutant.guarantee, mutant.breaks, verdict, f"{time.monotonic() - start:.0f}"]
-                print(f"| {' | '.join(row)} |", flush=True)
+                dead, row = line(folder, mutant)
+                alive += not dead
+                print(row, flush=True)
     except Unsound as trouble:
         print(trouble, file=sys.stderr)
         return 1
-    print(f"\n{len(mutants)} mutants, {survived} survived, {time.monotonic() - began:.0f} s")
-    return 1 if survived else 0
+    print(f"\n{len(mutants)} mutants, {len(mutants) - alive} killed, {time.monotonic() - began:.0f} s")
+    return 1 if alive else 0
 
 
 if __name__ == "__main__":

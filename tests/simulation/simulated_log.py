@@ -179,7 +179,8 @@ class Consumer:
         return [
             Delivery(
                 row.subject,
-                f"$JS.ACK.{self._stream}.{self.name}.1.{row.sequence}.{number}.{_nanoseconds(row)}.{left + len(found) - place}",
+                f"$JS.ACK.{self._stream}.{self.name}.1.{row.sequence}.{number}.{_nanoseconds(row)}."
+                f"{left + len(found) - place}",
                 row.data,
                 None,
             )
