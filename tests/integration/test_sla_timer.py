@@ -22,7 +22,8 @@ from services.chassis.settings import Settings
 from services.cli.refold import refold
 from services.rules.instants import MINUTE, SECOND, instant, text
 from services.rules.routing import ALL
-from services.sla_timer import folder
+from services.rules.state import Case
+from services.sla_timer import folder, store
 from services.sla_timer.app import build_app
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -358,6 +359,27 @@ async def _red(app: FastAPI, part: str, words: str) -> bool:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         answer = (await http.get("/health/ready")).json()
     return words in str(answer.get("red", {}).get(part, ""))
+
+
+async def test_a_folder_that_was_taken_over_writes_nothing(pool: asyncpg.Pool) -> None:
+    """Nor does one whose partition has moved on since it looked."""
+
+    async def save(before: store.Position, sequence: int) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await store.save(connection, before, before._replace(sequence=sequence), [Case("anseong", "late")], [])
+
+    old = await store.take_over(pool, 3, 1)
+    new = await store.take_over(pool, 3, 2)
+    assert new == old._replace(generation=2)
+    with pytest.raises(store.Superseded):
+        await store.take_over(pool, 3, 1)
+    with pytest.raises(store.Superseded):
+        await save(old, 7)
+    assert await pool.fetchval("select count(*) from sla_timer.cases") == 0
+    await save(new, 7)
+    with pytest.raises(store.Superseded):
+        await save(new, 8)
+    assert await pool.fetchval("select sequence from sla_timer.partitions where partition = 3") == 7
 
 
 @pytest.mark.parametrize("place", ["store.after_position", "store.after_cases"])
