@@ -9,7 +9,8 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation integration system test-faults chaos chaos-full mutants contracts lock clean
+.PHONY: help demo test test-all check unit simulation integration system test-faults chaos chaos-full power-cut cluster mutants \
+	contracts lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +62,12 @@ chaos-full: $(DEV_STAMP) ## twenty seeds, a thousand faults and more, every fail
 
 mutants: $(DEV_STAMP) ## breaks one guarantee after another; a test must see each (ONLY=07 for one)
 	$(BIN)/python tests/mutants/run.py --only "$(ONLY)"
+
+power-cut: $(DEV_STAMP) ## as root: power cut under NATS, PostgreSQL and all of Gihan, with controls that must lose (POWER="nats --runs 3")
+	$(BIN)/python -m tests.power.cut $(POWER)
+
+cluster: $(DEV_STAMP) ## three nats-servers: leader killed, frozen, cut off, quorum lost, all killed (CLUSTER="kill --times 1")
+	$(BIN)/python -m tests.power.cluster $(CLUSTER)
 
 contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m contracts.generate

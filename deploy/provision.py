@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError
 
 from contracts.streams import STREAMS
 from deploy import permissions
@@ -75,7 +75,13 @@ async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
             await jetstream.stream_info(stream.name)
         except NotFoundError:
             config = broker.stream_config(stream, replicas)
-            await jetstream.add_stream(replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
+            try:
+                await jetstream.add_stream(replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
+            except APIError as error:
+                raise broker.BrokerError(
+                    f"NATS did not make the stream {stream.name} on {replicas} server(s) (error {error.err_code}). It "
+                    "needs as many servers as GIHAN_REPLICAS says, and on each 1.5 GiB of room for INBOX and RECEIPTS."
+                ) from None
             created.append(stream.name)
     return created
 

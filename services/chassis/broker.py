@@ -37,8 +37,10 @@ UUID_KEY = "gihan_uuid"
 _WRONG_LAST_SEQUENCE = 10071
 _CONNECT_PATIENCE_SECONDS = 30
 _RECONNECT_SECONDS = 0.25
-_PATIENCE_SECONDS, _REMEMBERED_SECONDS = 2.5, 10.0
-_UNAVAILABLE, _HEAD_BYTES = b'"code":503', 200
+_PATIENCE_SECONDS, _IMPATIENCE_SECONDS, _RECENTLY_SECONDS = 5.0, 2.0, 20.0
+_REMEMBERED_SECONDS = 10.0
+_NOT_NOW, _HEAD_BYTES = re.compile(rb'"code":503|"err_code":10176'), 200
+"""JetStream is away; or a batch was not taken, for want of a leader or of room."""
 _UNAUTHORIZED = "authorization violation"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
 
@@ -68,6 +70,7 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._failures: deque[float] = deque()
+        self._moved_at = float("-inf")
 
     async def request(self, *arguments: Any, **named: Any) -> Msg:
         """As the library's; but where requests come to nothing for a while, the connection moves on.
@@ -79,7 +82,7 @@ class Connection(Client):
         except (NatsTimeout, NoRespondersError):
             await self._failed()
             raise
-        if _UNAVAILABLE in answer.data[:_HEAD_BYTES]:
+        if _NOT_NOW.search(answer.data, 0, _HEAD_BYTES):
             await self._failed()
         return answer
 
@@ -88,8 +91,12 @@ class Connection(Client):
         self._failures.append(now)
         while now - self._failures[0] > _REMEMBERED_SECONDS:
             self._failures.popleft()
-        if now - self._failures[0] >= _PATIENCE_SECONDS and len(self.servers) > 1:
+        # At first the server may be well and only waiting for a leader, which takes up to nine seconds. Once moved for
+        # nothing there is less time to lose.
+        patience = _PATIENCE_SECONDS if now - self._moved_at > _RECENTLY_SECONDS else _IMPATIENCE_SECONDS
+        if now - self._failures[0] >= patience and len(self.servers) > 1:
             self._failures.clear()
+            self._moved_at = now
             get_logger().warning("nats_server_left")
             await self.force_reconnect()
 
@@ -175,7 +182,7 @@ async def publish_batch(
     messages: Sequence[tuple[str, bytes]],
     marker: tuple[str, bytes],
     expected: int,
-    timeout_seconds: float = 3.0,
+    timeout_seconds: float = 2.5,
 ) -> int:
     """Appends (subject, data) messages and their marker, all or none; returns the marker's stream sequence.
 
@@ -333,7 +340,7 @@ async def check_sync(monitor_url: str | None) -> None:
                     "a power cut would lose what was acknowledged. Set `sync_interval: always` in the jetstream "
                     "block of its configuration and restart it."
                 )
-    if len(silent) == len(addresses):
+    if silent.keys() == set(addresses):
         raise BrokerError(
             f"The monitoring of nats-server does not answer at {monitor_url} ({', '.join(set(silent.values()))}). "
             "Look at NATS_MONITOR_URL and at `http` in the server's configuration."

@@ -26,6 +26,7 @@ HEARTBEAT_SECONDS = 1.0
 INACTIVE_SECONDS = 30.0
 READ_MESSAGES = 2000
 READ_SECONDS = 1.0
+ABSENT_SECONDS, ABSENT_TIMES = 0.1, 20
 
 
 class Entry(NamedTuple):
@@ -102,6 +103,7 @@ class LogCursor:
         self._batch_size = batch_size
         self._consumer = ""
         self._delivered = 0
+        self._absent = 0
         self._asked = 0
         self._queue: asyncio.Queue[Msg] = asyncio.Queue()
         self._subscription: Subscription | None = None
@@ -192,6 +194,7 @@ class LogCursor:
         if delivered != self._delivered + 1:
             raise LogGap(f"{self._stream}: entry {self._delivered + 1} of this reading was skipped before {sequence}")
         self._delivered = delivered
+        self._absent = 0
         self._after = sequence
         self._asked -= 1
         if self._asked <= 0:
@@ -203,6 +206,12 @@ class LogCursor:
         if status == "100":
             return
         if status in ("404", "408"):
+            await self._ask()
+            return
+        if status == "503" and self._absent < ABSENT_TIMES:
+            # In a cluster a consumer is told of a moment before it listens.
+            self._absent += 1
+            await asyncio.sleep(ABSENT_SECONDS)
             await self._ask()
             return
         raise CursorStale(f"{self._stream}: the consumer answered {status} {headers.get('Description', '')}")

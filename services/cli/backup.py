@@ -41,7 +41,8 @@ _OURS = ("chassis", "vault", "intake", "sla_timer", "notifier", "read")
 _RECEIPTS_AHEAD = 1_000_000
 """So many receipt numbers are skipped by a restored database: what was given after the backup is not given again."""
 _CHUNK_BYTES = 128 * 1024
-_ATTEMPTS = 3
+_PIECE_BYTES = 16 * 1024
+_ATTEMPTS = 5
 _PATIENCE_SECONDS = 30.0
 _LONG_SECONDS = 3600.0
 
@@ -350,8 +351,9 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
 async def _put_stream(nc: Client, name: str, said: Mapping[str, Any], folder: Path) -> None:
     """Replaces a stream by the one in the backup, under its own id. Raises BackupError when nothing came of it.
 
-    nats-server 2.15 sometimes breaks a restore off in the middle (a pipe of its own that it finds closed) and leaves a
-    part of the stream, so what it made is compared, and made again from the beginning where it is not whole.
+    nats-server stores what it is given message by message, each synced, and breaks off (leaving a part of the stream)
+    when one piece takes it more than five seconds; so pieces are small, what came of them is compared, and on a busy
+    disk it is begun again.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         with contextlib.suppress(NotFoundError):
@@ -360,7 +362,10 @@ async def _put_stream(nc: Client, name: str, said: Mapping[str, Any], folder: Pa
             await _send_stream(nc, name, said, folder)
         except BackupError as error:
             if attempt == _ATTEMPTS:
-                raise
+                raise BackupError(
+                    f"nats-server broke the restore of {name} off {attempt} times. The last time: {error} Its disk is "
+                    "probably too slow or too busy: free it of other work and repeat the command."
+                ) from None
             get_logger().warning("restore_repeated", stream=name, attempt=attempt, error=error_code(error))
         else:
             return
@@ -371,8 +376,8 @@ async def _send_stream(nc: Client, name: str, said: Mapping[str, Any], folder: P
     begun = json.dumps({"config": said["config"], "state": said["state"]}).encode()
     where = (await _ask(nc, f"$JS.API.STREAM.RESTORE.{name}", begun))["deliver_subject"]
     with (folder / said["file"]).open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            await _ask(nc, where, chunk)
+        while piece := file.read(_PIECE_BYTES):
+            await _ask(nc, where, piece)
     await _ask(nc, where, b"", _LONG_SECONDS)
     info = await nc.jetstream().stream_info(name)
     made = (info.config.metadata or {}).get(broker.UUID_KEY), info.state.last_seq, info.state.messages

@@ -193,7 +193,7 @@ async def gather(settings: Settings, book: Book, gateway: Path | None = None, da
         after = await _ends(nc)
     finally:
         await nc.close()
-    clear = [] if data is None else await asyncio.to_thread(lambda: list(_search(data, book.canaries)))
+    clear = [] if data is None else await asyncio.to_thread(lambda: list(search(data, book.canaries)))
     return Evidence(
         before=before,
         after=after,
@@ -286,7 +286,7 @@ def _lines(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def _search(folder: Path, canaries: Sequence[str]) -> Iterator[str]:
+def search(folder: Path, canaries: Sequence[str]) -> Iterator[str]:
     """The files below a folder, secrets aside, that hold a canary."""
     wanted = [canary.encode() for canary in canaries]
     for path in sorted(folder.rglob("*")):

@@ -7,7 +7,7 @@ nothing is known gets a marker that nobody reads.
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import uuid4
@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from contracts.streams import cases_subject, clock_subject, intake_mark
+from deploy.provision import create_streams
 from services.chassis import broker, postgres
 from services.chassis.cursor import WrongLog, check_log
 from services.chassis.logs import OperatorError, error_code
@@ -57,6 +58,7 @@ async def reappend(settings: Settings) -> Reappended:
     connection = await postgres.connect(settings)
     try:
         await connection.execute("set statement_timeout = 0")
+        await create_streams(nc)  # where the log is lost and there was no backup
         first = (await nc.jetstream().stream_info("CASES")).state.last_seq
         await _refuse_grown(nc, connection, first)
         written = await _fill(nc, connection, first)
@@ -68,27 +70,32 @@ async def reappend(settings: Settings) -> Reappended:
 
 
 async def _refuse_grown(nc: Client, connection: asyncpg.Connection, end: int) -> None:
-    """The last batch that should stand in the log must stand there: else a service wrote to the older log."""
+    """What should stand in the log must stand there, the last batch and the last rules: else somebody wrote to it."""
     batch = await connection.fetchrow(
         "select instance, number, marker_sequence from intake.batches where marker_sequence <= $1"
         " order by marker_sequence desc limit 1",
         end,
     )
-    if batch is None:
-        return
-    expected = intake_mark(batch["instance"]), batch["number"]
-    try:
-        await check_log(
-            nc,
-            "CASES",
-            batch["marker_sequence"],
-            None,
-            lambda subject, body: (subject, json.loads(body).get("batch")) == expected,
+    if batch is not None:
+        mark = intake_mark(batch["instance"]), batch["number"]
+        await _refuse_other(
+            nc, batch["marker_sequence"], lambda subject, body: (subject, json.loads(body).get("batch")) == mark
         )
+    rules = await connection.fetchrow(
+        "select sequence, body from sla_timer.enacted where sequence <= $1 order by sequence desc limit 1", end
+    )
+    if rules is not None:
+        await _refuse_other(nc, rules["sequence"], lambda _, body: body == rules["body"])
+
+
+async def _refuse_other(nc: Client, sequence: int, same: Callable[[str, bytes], bool]) -> None:
+    try:
+        await check_log(nc, "CASES", sequence, None, same)
     except WrongLog:
         raise WrongLog(
-            f"CASES holds another entry at {batch['marker_sequence']} than the database knows: somebody wrote to it "
-            "after it was restored. Restore it once more with --replace, and append again before any service starts."
+            f"CASES holds another entry at {sequence} than the database knows: somebody wrote to it after it was "
+            "restored or made anew. Restore it once more with --replace (or delete the streams, where there is no "
+            "backup), and append again before any service or `gihan provision` is started."
         ) from None
 
 

@@ -45,7 +45,8 @@ COMPANY_SECONDS = 0.003
 """How long a first event waits for others to share its batch."""
 MAX_UNFOLDED = 5_000
 """Events of one tenant that may lie between intake and the fold before the tenant is held back."""
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 8.0
+"""How long a publisher is kept waiting for the log: less than the ten seconds after which many would hang up."""
 _RETRY_SECONDS = 0.05
 _RESTART_SECONDS = 0.5
 _ROOM_SECONDS = 1.0
@@ -318,7 +319,7 @@ class Appender:
             if self._lease.lost.is_set():
                 raise Fenced
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 2.0)
+            pause = min(2 * pause, 1.0)
             try:
                 marker = await Marker.last(self._nc, self.instance)
             except (NatsError, TimeoutError, OSError):

@@ -24,7 +24,7 @@ from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings, SettingsError
-from services.chassis.tasks import end
+from services.chassis.tasks import Together, end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch, watch_time
 from services.notifier import recovery
@@ -75,10 +75,10 @@ class Notifier:
             try:
                 async with Lease(self._settings, LEASE, self._stand_by) as lease:
                     await self._work(lease)
-            except* Exception as trouble:
-                code = error_code(trouble.exceptions[0])
+            except Exception as trouble:
+                code = error_code(trouble)
                 if code != ended_by:
-                    get_logger().error("turn_ended", exc_info=trouble.exceptions[0])
+                    get_logger().error("turn_ended", exc_info=trouble)
                 ended_by = code
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -101,7 +101,7 @@ class Notifier:
         await failpoint("notifier.after_lease")
         await recovery.begin(ledger, self._nc, await self._clock.now())
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
-        async with asyncio.TaskGroup() as group:
+        async with Together() as group:
             group.create_task(_watch(lease))
             self._keep(group, "cases", fold.follow_cases)
             self._keep(group, "sla", fold.follow_sla)
@@ -113,7 +113,7 @@ class Notifier:
                 courier = Courier(ledger, gateway, self._vault, self._clock, part)
                 self._keep(group, part.name, lambda _, courier=courier: courier.run())  # type: ignore[misc]
 
-    def _keep(self, group: asyncio.TaskGroup, name: str, run: Callable[[Part], Awaitable[None]]) -> None:
+    def _keep(self, group: Together, name: str, run: Callable[[Part], Awaitable[None]]) -> None:
         """Runs a part, and again after what passes; being fenced ends the whole turn."""
         part = self._parts[name]
 

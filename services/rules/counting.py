@@ -175,9 +175,14 @@ def _worked(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Inte
 
 
 def _working_days(calendar: Calendar, start: Instant, amount: int, excluded: Sequence[Interval]) -> Instant | None:
-    """So many office days later at the same time of day; what comes outside hours starts at the next opening."""
+    """So many office days later at the same time of day; what comes outside hours, or on a date that is taken out,
+    starts at the next opening."""
     opening = calendar.opening(start)
-    first = calendar.ordinal(opening)
+    first = _nth_open(calendar, calendar.ordinal(opening), 1, excluded)
+    if first is None:
+        return None
+    if first != calendar.ordinal(opening):
+        opening = calendar.opening(calendar.midnight(first))
     if amount == 0:
         return opening
     last = _nth_open(calendar, first + 1, amount, excluded)

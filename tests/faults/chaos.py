@@ -26,7 +26,7 @@ from services.chassis.clock import RealClock
 from services.cli.audit import Report, in_words
 from services.cli.demo_driver import TROUBLES, NotSettled
 from services.cli.evidence import Measure, Outage
-from tests.faults.workload import Workload, stories
+from tests.faults.workload import NoAnswer, Workload, stories
 from tests.faults.world import World, running_world
 
 FAULTS_EACH_MINUTE = 55
@@ -137,13 +137,16 @@ class Chaos:
             await self._disturb(seconds, copies)
             await self.world.ready(READY_SECONDS)
             book.outages.append(Outage("chaos", begins, await self._clock.now()))
-            await publishing
             quiet = loop.time()
             try:
+                await publishing
+                quiet = loop.time()
                 caught_up = await self._until_caught_up(quiet)
                 await self.world.settle(SETTLE_SECONDS)
-            except (NotSettled, TimeoutError) as error:
-                unsettled = str(error) or "lag and outboxes are not empty after the last fault"
+            except* NoAnswer as group:
+                unsettled = f"{group.exceptions[0]}, and {len(group.exceptions) - 1} more"
+            except* (NotSettled, TimeoutError) as group:
+                unsettled = str(group.exceptions[0]) or "lag and outboxes are not empty after the last fault"
             settled = loop.time() - quiet
         finally:
             for task in (*watching, publishing):

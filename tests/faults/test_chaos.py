@@ -1,9 +1,10 @@
 """Random faults under load: kills, stops, lines that are slow, frozen, deaf or refuse, gateways that fail, consumers
 deleted. Goal: no violation of any invariant. Method: seeded publishers and faults, quiet, audit from outside.
 
-GIHAN_FAULTS=full: twenty seeds instead of three.
+GIHAN_FAULTS=full: twenty seeds and more instead of three.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -16,14 +17,19 @@ SECONDS = 60.0 if FULL else 46.0
 FAULTS_EACH = 50 if FULL else 40
 """At least; a schedule is made of chance."""
 
-RUNS = [(seed, 1 + seed % 2) for seed in range(1, 21 if FULL else 4)]
+FOUND = (24,)
+"""Further seeds that once found something: a turn of notifier that one deaf task kept from ending."""
+RUNS = [(seed, 1 + seed % 2) for seed in (*range(1, 21), *FOUND)[: None if FULL else 3]]
 
 
+# The client of NATS drops the connections that it tries in vain without closing them.
+@pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning")
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("seed", "copies"), RUNS, ids=lambda value: str(value))
 async def test_nothing_is_lost_or_doubled(seed: int, copies: int, tmp_path: Path) -> None:
     """With an odd seed two of each service run, with an even one a single one."""
     outcome = await chaos.run(seed, SECONDS, tmp_path, copies)
+    gc.collect()
     words = "\n".join(chaos.table(outcome))
     print(words)
     assert outcome.held, f"{words}\nRepeat with: make chaos SEED={seed} MINUTES={SECONDS / 60:.2f} COPIES={copies}"

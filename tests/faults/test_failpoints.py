@@ -41,8 +41,8 @@ FULL = os.environ.get("GIHAN_FAULTS") == "full"
 PATIENCE_SECONDS = 90.0
 """Without any strike for so long a sweep has failed."""
 ASLEEP_SECONDS = 7.0
-LOAD_SECONDS = 15.0
-RATE = 3.0
+LOAD_SECONDS = 20.0
+RATE = 1.5
 
 PLACES: dict[str, tuple[str, ...]] = {
     "intake": (

@@ -35,6 +35,10 @@ ANSWER_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
 
 
+class NoAnswer(Exception):
+    """A publisher was stubborn for long enough: somebody is not served."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """One event, to be sent `after` so many seconds from its case's beginning; dated then, or `late` seconds before."""
@@ -79,7 +83,7 @@ class Workload:
         self.book.canaries.append(CANARY.partition("{number}")[0].format(seed=self.seed))
 
     async def run(self, seconds: float) -> None:
-        """Publishes until every event is answered. Raises TimeoutError where one finds no answer for two minutes."""
+        """Publishes until every event is answered. Raises a group of NoAnswer where one is not for two minutes."""
         chance = random.Random(f"workload {self.seed}")
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False))
@@ -239,17 +243,22 @@ class _Doors:
         hand_over: Callable[[Parcel, bytes], Awaitable[dict[str, Any]]]
         hand_over = {"http": self._post, "door": self._ask, "inbox": self._leave}[parcel.door]
         sendings = 0
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                sendings += 1
-                try:
-                    answer = await hand_over(parcel, content)
-                    break
-                except TROUBLES:
-                    self._workload.retries += 1
-                    # As polite as it is stubborn: the proxies of the world run in this process too.
-                    longest = min(RETRY_SECONDS * 2**sendings, LONGEST_RETRY_SECONDS)
-                    await asyncio.sleep(longest * self._chance.uniform(0.5, 1))
+        limit = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while True:
+            sendings += 1
+            try:
+                answer = await hand_over(parcel, content)
+                break
+            except TROUBLES:
+                if asyncio.get_running_loop().time() > limit:
+                    raise NoAnswer(
+                        f"{parcel.tenant}/{parcel.source}/{parcel.id} ({parcel.type}) found no answer through "
+                        f"{parcel.door} within {PATIENCE_SECONDS:.0f} s"
+                    ) from None
+                self._workload.retries += 1
+                # As polite as it is stubborn: the proxies of the world run in this process too.
+                longest = min(RETRY_SECONDS * 2**sendings, LONGEST_RETRY_SECONDS)
+                await asyncio.sleep(longest * self._chance.uniform(0.5, 1))
         self._workload.sent += 1
         self._workload.book.promised.append(
             {"tenant": parcel.tenant, "source": parcel.source, "id": parcel.id, "type": parcel.type}

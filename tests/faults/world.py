@@ -89,7 +89,7 @@ class World:
         """SIGKILL; of PostgreSQL the postmaster alone, as the kernel would choose."""
         pid = self.processes[name].pid
         if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+            _signal([pid], signal.SIGKILL)
 
     @asynccontextmanager
     async def stopped(self, name: str) -> AsyncIterator[None]:

@@ -494,6 +494,11 @@ async def test_a_lost_log_is_made_again_from_the_database(
     timer = sla_timer_app(settings("sla_timer"))
     async with timer.router.lifespan_context(timer):
         await system.eventually(lambda: _says(timer, "CASES is another than the one folded"), 30)
+    await bootstrap.enact_files(system.nc, [tenants["anseong"]], instant(FRIDAY))  # as provisioning would
+    with pytest.raises(WrongLog, match="somebody wrote to it"):
+        await reappend(settings("restore"))
+    for stream in STREAMS:
+        await system.nc.jetstream().delete_stream(stream.name)
     await reappend(settings("restore"))
     async with system.running():
         await system.quiet()

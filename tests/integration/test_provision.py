@@ -11,10 +11,11 @@ from nats.js.api import DiscardPolicy
 from contracts.streams import STREAMS
 from deploy.embedded import free_ports
 from deploy.processes import Command, Keeper
-from deploy.provision import provision
+from deploy.provision import create_streams, provision
 from services.chassis import broker, postgres
 from services.chassis.broker import BrokerError
 from services.chassis.postgres import DatabaseError
+from services.chassis.settings import SettingsError, replicas
 
 CASES = next(stream for stream in STREAMS if stream.name == "CASES")
 
@@ -115,6 +116,29 @@ async def test_a_lazy_server_is_refused(nats, database, tenants, tmp_path):
             )
     finally:
         await lazy.stop()
+
+
+async def test_replicas_are_compared_and_must_be_possible(nats, nc, monkeypatch):
+    with pytest.raises(BrokerError, match="CASES: num_replicas is 1, must be 3"):
+        await broker.check(nc, nats.monitor_url, STREAMS, replicas=3)
+    monkeypatch.setattr("deploy.provision.STREAMS", [replace(CASES, name="THRICE", subjects=("thrice",))])
+    with pytest.raises(BrokerError, match=r"did not make the stream THRICE on 3 server\(s\) \(error 10074\)"):
+        await create_streams(nc, 3)
+
+
+def test_an_even_number_of_replicas_is_refused():
+    assert [replicas({}), replicas({"GIHAN_REPLICAS": "3"})] == [1, 3]
+    for wrong in ("2", "0", "three"):
+        with pytest.raises(SettingsError, match="GIHAN_REPLICAS must be 1, 3 or 5"):
+            replicas({"GIHAN_REPLICAS": wrong})
+
+
+async def test_of_several_servers_one_may_be_away(nats):
+    (nobody,) = free_ports(1)
+    away = f"http://127.0.0.1:{nobody}"
+    await broker.check_sync(f"{away},{nats.monitor_url}")
+    with pytest.raises(BrokerError, match="monitoring of nats-server does not answer"):
+        await broker.check_sync(f"{away},{away}")
 
 
 async def test_no_monitoring_address_is_refused(nc):

@@ -17,7 +17,7 @@ from contracts.decisions import DECISIONS
 from contracts.envelope import StoredEnvelope
 from contracts.streams import PARTITIONS, STREAMS, cases_subject, partition
 from deploy import provision
-from services.chassis import broker, clock, failpoints
+from services.chassis import broker, clock, failpoints, postgres
 from services.chassis.settings import Settings
 from services.cli.refold import refold
 from services.rules.instants import MINUTE, SECOND, instant, text
@@ -361,8 +361,9 @@ async def _red(app: FastAPI, part: str, words: str) -> bool:
     return words in str(answer.get("red", {}).get(part, ""))
 
 
-async def test_a_folder_that_was_taken_over_writes_nothing(pool: asyncpg.Pool) -> None:
+async def test_a_folder_that_was_taken_over_writes_nothing(settings: Callable[..., Settings]) -> None:
     """Nor does one whose partition has moved on since it looked."""
+    pool = await postgres.connect_pool(settings("sla_timer"), schema=store.SCHEMA)
 
     async def save(before: store.Position, sequence: int) -> None:
         async with pool.acquire() as connection, connection.transaction():
@@ -380,6 +381,7 @@ async def test_a_folder_that_was_taken_over_writes_nothing(pool: asyncpg.Pool) -
     with pytest.raises(store.Superseded):
         await save(new, 8)
     assert await pool.fetchval("select sequence from sla_timer.partitions where partition = 3") == 7
+    await pool.close()
 
 
 @pytest.mark.parametrize("place", ["store.after_position", "store.after_cases"])

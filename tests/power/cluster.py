@@ -158,6 +158,32 @@ class Clustered:
 
         return await self._back("all three killed, started again", act)
 
+    async def lose_disk(self) -> Case:
+        """The leader is gone with its disk. Once the others have a new one, an empty server takes its place."""
+        leader = await self.leader()
+
+        def act() -> None:
+            leader.kill()
+            shutil.rmtree(leader.store)
+            leader.store.mkdir()
+
+        case = await self._back("leader lost with its disk", act)
+        _, _, _, last = await (await self.leader()).extent("CASES")
+        leader.start()
+        await self._all_well()
+        async with asyncio.timeout(60):
+            while not await self._holds(leader, last):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.2)
+        return case
+
+    async def _holds(self, node: Node, last: int) -> bool:
+        """Whether a server's own copy of CASES is whole up to a sequence."""
+        try:
+            messages, _, first, end = await node.extent("CASES")
+        except KeyError:
+            return False
+        return first == 1 and messages == end >= last
+
     def _restart(self, node: Node) -> Callable[[], Awaitable[None]]:
         async def restart() -> None:
             node.start()
@@ -256,7 +282,7 @@ async def run(folder: Path, seed: int, faults: list[str]) -> tuple[list[Case], R
         return cases, await on.world.audit(on.book), len(on.book.promised)
 
 
-FAULTS = ("kill", "freeze", "cut_off", "lose_quorum", "kill_all")
+FAULTS = ("kill", "freeze", "cut_off", "lose_quorum", "kill_all", "lose_disk")
 
 
 def main() -> None:

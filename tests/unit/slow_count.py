@@ -79,6 +79,8 @@ class Slowly:
     def _office_days(self, now: int, left: int, gaps: Sequence[Gap]) -> int:
         while not (self._works(now // MINUTES_A_DAY) and _in_hours(now % MINUTES_A_DAY)):
             now += 1
+        while not self._works(now // MINUTES_A_DAY) or any(self._takes_out(gap, now // MINUTES_A_DAY) for gap in gaps):
+            now = (now // MINUTES_A_DAY + 1) * MINUTES_A_DAY + MORNING.start
         day, clock = divmod(now, MINUTES_A_DAY)
         while left:
             day += 1

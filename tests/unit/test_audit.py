@@ -16,7 +16,7 @@ from contracts.streams import partition
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
 from services.cli.audit import judge
-from services.cli.evidence import Book, Ends, Evidence, Measure, Outage, Row, Told
+from services.cli.evidence import Book, Ends, Evidence, Measure, Outage, Row, Told, search
 from services.cli.refold import Refold
 from services.notifier.notices import key_of
 from services.rules.fold import REVISION
@@ -75,7 +75,9 @@ def history() -> list[Told]:
         told(1 + place, f"{stem}.{type}", fact(f"b{place}", type, -9, "_all", "gihan/provision", **data), -9)
         for place, (type, data) in enumerate(enacting)
     ]
-    received = fact("e1", "complaint.received", 0, channel="web", kind="inquiry", subject_ref="ref1", has_mobile=True)
+    details = {f"has_{name}": name == "mobile" for name in ("name", "address", "phone", "mobile", "email")}
+    kept = {"channel": "web", "kind": "inquiry", "title_ref": "text1", "subject_ref": "ref1", **details}
+    received = fact("e1", "complaint.received", 0, **kept)
     completed = fact("e2", "complaint.completed", 4.5, source="desk", outcome="answered", by="officer-1")
     tick = {"id": f"{P}-1", "source": "gihan/sla_timer", "type": "clock.advanced", "time": at(4), "partition": P}
     return [
@@ -237,13 +239,16 @@ def promise(event: Row, status: str = "accepted", **more: Any) -> Row:
     }
 
 
+PUBLISHED = {"channel": "web", "kind": "inquiry", "title": "A lamp", "applicant": {"mobile": "01012345678"}}
+
+
 def book() -> Book:
     """Everybody was told the truth."""
     cases = history()
     bad = fact("bad", "call.ended", 1, source="desk")
     return Book(
         promised=[
-            promise(cases[3].event, receipt="1-1"),
+            promise(cases[3].event | {"data": PUBLISHED}, receipt="1-1"),
             promise(cases[6].event),
             promise(bad, "left", door="inbox", poison=True),
         ],
@@ -311,7 +316,11 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     (f"I1 an event was accepted and is kept nowhere: {E1}", lambda e: replace(e, reservations=e.reservations[1:])),
     (
         f"I1 the log says other than was published: {E1}",
-        lambda e: replace(e, cases=changed(e.cases, 4, data={"kind": "grievance", "channel": "web"})),
+        lambda e: replace(e, cases=changed(e.cases, 4, data=e.cases[3].event["data"] | {"kind": "grievance"})),
+    ),
+    (
+        "I1 the log says other than was published: rapids/desk/e2",
+        lambda e: replace(e, cases=changed(e.cases, 7, data={"outcome": "answered"})),
     ),
     ("I1 a letter left in INBOX was lost: rapids/desk/bad", lambda e: replace(e, dead=[])),
     # I2
@@ -561,3 +570,11 @@ def test_the_book_is_read_from_lines_and_a_strange_line_is_named() -> None:
     assert Book.read(iter(lines)) == Book(canaries=["heron-7"], outages=[Outage("a", 1, 2)])
     with pytest.raises(ValueError, match="line 2"):
         Book.read(iter([lines[0], '{"what": 1}']))
+
+
+def test_a_planted_text_is_found_in_a_file_and_not_among_the_secrets(tmp_path: Path) -> None:
+    for name, content in (("nats/1.blk", b"x heron-7 y"), ("nats/2.blk", b"x"), ("secrets/a.json", b"heron-7")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert list(search(tmp_path, ["heron-7"])) == ["nats/1.blk"]
+    assert list(search(tmp_path, [])) == []

@@ -178,6 +178,8 @@ def test_extensions_are_appended_in_the_unit_as_set(amount: int, unit: str, exte
         (30, "calendar_days", [dates("2026-11-10 10:00", "2026-11-12 10:00")], "2026-12-08 00:00"),
         (1, "months", [dates("2026-11-10 10:00", "2026-11-10 11:00")], "2026-12-03 00:00"),
         (2, "working_days", [dates("2026-11-03 10:00", "2026-11-03 11:00")], "2026-11-05 10:00"),
+        # What begins on a date that is out begins with the next one that is in.
+        (1, "working_days", [exact("2026-11-02 08:00", "2026-11-03 18:00")], "2026-11-05 09:00"),
     ],
 )
 def test_gaps_by_hand(amount: int, unit: str, gaps: list[Gap], due: str) -> None:

@@ -150,11 +150,27 @@ def _walk(calendar: Calendar, start: Instant, span: Span, parts: list[_Part], st
         _Closed(first, last, stop) for stop in stops for first, last in counting.excluded_dates(calendar, [stop.gap])
     ]
     if unit == "working_days":
-        opening = calendar.opening(start)
-        waited = off_hours(calendar, start, opening)
+        opening, waited = _awaited(calendar, start, excluded)
+        if opening is None:
+            amount = sum(part.amount for part in parts)
+            return Walk(_joined(waited), "working_days", amount, amount)
         walked = _spent(_days(calendar, opening, excluded), parts, "working_days")
-        return walked._replace(steps=(*_joined(list(waited)), *walked.steps))
+        return walked._replace(steps=(*_joined(waited), *walked.steps))
     return _spent(_dates(calendar, start, unit, excluded), _in_dates(calendar, start, unit, parts), "dates")
+
+
+def _awaited(calendar: Calendar, start: Instant, excluded: Sequence[_Closed]) -> tuple[Instant | None, list[Step]]:
+    """When a period of office days begins, and the steps until then: at the first opening on a date that is in."""
+    opening = calendar.opening(start)
+    steps = list(off_hours(calendar, start, opening))
+    while inside := _containing(calendar.ordinal(opening), excluded):
+        end = None if inside.end is None else calendar.midnight(inside.end + 1)
+        steps.append(Step(opening, end, 0, "suspension", ground=inside.stop.ground, cause=inside.stop.begun_by))
+        if end is None:
+            return None, steps
+        opening = calendar.opening(end)
+        steps += off_hours(calendar, end, opening)
+    return opening, steps
 
 
 def _times(parts: Sequence[_Part], length: int) -> list[_Part]:
@@ -354,12 +370,17 @@ def _days(calendar: Calendar, opening: Instant, excluded: Sequence[_Closed]) -> 
 def _date(
     calendar: Calendar, ordinal: int, begin: Instant, end: Instant, excluded: Sequence[_Closed], working: bool
 ) -> _Stretch:
-    inside = next((row for row in excluded if row.start <= ordinal and (row.end is None or ordinal <= row.end)), None)
+    inside = _containing(ordinal, excluded)
     if inside is not None:
         return _suspended(begin, None if inside.end is None else end, inside)
     if working and not calendar.is_open(ordinal):
         return _off(calendar, ordinal, begin, end)
     return _Stretch(begin, end)
+
+
+def _containing(ordinal: int, excluded: Sequence[_Closed]) -> _Closed | None:
+    """The range of dates, ends included, in which a date lies."""
+    return next((row for row in excluded if row.start <= ordinal and (row.end is None or ordinal <= row.end)), None)
 
 
 def _until_open(calendar: Calendar, over: Instant, why: str) -> list[Step]:
