@@ -39,8 +39,7 @@ _CONNECT_PATIENCE_SECONDS = 30
 _RECONNECT_SECONDS = 0.25
 _PATIENCE_SECONDS, _IMPATIENCE_SECONDS, _RECENTLY_SECONDS = 5.0, 2.0, 20.0
 _REMEMBERED_SECONDS = 10.0
-_NOT_NOW, _HEAD_BYTES = re.compile(rb'"code":503|"err_code":10176'), 200
-"""JetStream is away; or a batch was not taken, for want of a leader or of room."""
+_UNAVAILABLE, _HEAD_BYTES = b'"code":503', 200
 _UNAUTHORIZED = "authorization violation"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([\w.*>$-]+)', re.IGNORECASE)
 
@@ -80,21 +79,25 @@ class Connection(Client):
         try:
             answer = await super().request(*arguments, **named)
         except (NatsTimeout, NoRespondersError):
-            await self._failed()
+            await self.failed()
             raise
-        if _NOT_NOW.search(answer.data, 0, _HEAD_BYTES):
-            await self._failed()
+        if _UNAVAILABLE in answer.data[:_HEAD_BYTES]:
+            await self.failed()
         return answer
 
-    async def _failed(self) -> None:
+    async def failed(self) -> None:
+        """Notes that something came to nothing here, and moves on where that has gone on for long enough."""
         now = time.monotonic()
         self._failures.append(now)
         while now - self._failures[0] > _REMEMBERED_SECONDS:
             self._failures.popleft()
-        # At first the server may be well and only waiting for a leader, which takes up to nine seconds. Once moved for
-        # nothing there is less time to lose.
-        patience = _PATIENCE_SECONDS if now - self._moved_at > _RECENTLY_SECONDS else _IMPATIENCE_SECONDS
-        if now - self._failures[0] >= patience and len(self.servers) > 1:
+        # At first the server may be well and only waiting for a leader, which takes up to nine seconds. Where it has
+        # moved shortly before, perhaps for nothing, there is less time to lose.
+        if now - self._moved_at > _RECENTLY_SECONDS:
+            hopeless = now - self._failures[0] >= _PATIENCE_SECONDS
+        else:
+            hopeless = now - self._moved_at >= _IMPATIENCE_SECONDS
+        if hopeless and len(self.servers) > 1:
             self._failures.clear()
             self._moved_at = now
             get_logger().warning("nats_server_left")
@@ -219,6 +222,8 @@ async def publish_batch(
         raise BatchRefused(f"{marker[0]} does not end at sequence {expected}: another writer was there.")
     if failure or answer.get("count") != len(messages) + 1:
         code = (failure or {}).get("err_code", "wrong count")
+        if isinstance(nc, Connection):
+            await nc.failed()
         raise BatchUnknown(f"The log did not take a batch on {marker[0]} (error {code}).")
     return int(answer["seq"])
 
@@ -230,7 +235,7 @@ async def last_message(nc: Client, stream: str, subject: str) -> tuple[int, byte
     NATS error.
     """
     try:
-        found = await nc.jetstream(timeout=2).get_last_msg(stream, subject)
+        found = await nc.jetstream(timeout=1).get_last_msg(stream, subject)
     except NotFoundError:
         return None
     return found.seq or 0, found.data or b""

@@ -315,7 +315,7 @@ class Appender:
                 return self._marker
             except (broker.BatchRefused, broker.BatchUnknown) as error:
                 self._part.down("the log does not acknowledge: look at NATS and at the room on its disk")
-                get_logger().warning("batch_unanswered", instance=self.instance, error=error_code(error))
+                get_logger().warning("batch_unanswered", instance=self.instance, exc_info=error)
             if self._lease.lost.is_set():
                 raise Fenced
             await asyncio.sleep(pause)

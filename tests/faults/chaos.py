@@ -213,9 +213,16 @@ class Chaos:
         if fault.target not in ("nats", "postgres") or fault.seconds <= RED_SECONDS + 1:
             await asyncio.sleep(fault.seconds)
             return
+        keeper = self.world.processes[fault.target]
+        frozen = keeper.pid
         await asyncio.sleep(RED_SECONDS)
         for name, url in self.world.urls().items():
-            if not self.disturbed[name] and await self._status(f"{url}/health/ready", 1.0) == 200:
+            # One that was killed meanwhile is up again.
+            if (
+                keeper.pid == frozen
+                and not self.disturbed[name]
+                and await self._status(f"{url}/health/ready", 1.0) == 200
+            ):
                 self._measured("I13", f"{name} is ready {RED_SECONDS:.0f} s after {fault.target} froze", 1, 0)
         await asyncio.sleep(fault.seconds - RED_SECONDS)
 

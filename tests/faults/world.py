@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -53,6 +54,7 @@ class World:
         self.supervisors: list[Supervisor] = []
         self.gateway = folder / "gateway"
         self.gateway_url = ""
+        self._stops: Counter[int] = Counter()
         self.pool: asyncpg.Pool
         self.nc: Client
         self.driver: Driver
@@ -93,13 +95,15 @@ class World:
 
     @asynccontextmanager
     async def stopped(self, name: str) -> AsyncIterator[None]:
-        """Frozen by SIGSTOP, children too, for as long as the block runs."""
+        """Frozen by SIGSTOP, children too, for as long as the block runs, and another one of the same process."""
         family = self.family(name)
+        self._stops.update(family)
         _signal(family, signal.SIGSTOP)
         try:
             yield
         finally:
-            _signal(family, signal.SIGCONT)
+            self._stops.subtract(family)
+            _signal([pid for pid in family if not self._stops[pid]], signal.SIGCONT)
 
     @asynccontextmanager
     async def line(self, name: str, mode: str) -> AsyncIterator[None]:
