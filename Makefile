@@ -9,8 +9,8 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation integration system test-faults chaos chaos-full power-cut cluster contracts \
-	lock clean
+.PHONY: help demo test test-all check unit simulation integration system test-faults chaos chaos-full power-cut cluster mutants \
+	contracts lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ chaos: $(DEV_STAMP) ## one run under faults: SEED=7, MINUTES=1, COPIES=1 (of eac
 
 chaos-full: $(DEV_STAMP) ## twenty seeds, a thousand faults and more, every failpoint twenty times
 	GIHAN_FAULTS=full $(BIN)/pytest tests/faults
+
+mutants: $(DEV_STAMP) ## breaks one guarantee after another; a test must see each (ONLY=07 for one)
+	$(BIN)/python tests/mutants/run.py --only "$(ONLY)"
 
 power-cut: $(DEV_STAMP) ## as root: power cut under NATS, PostgreSQL and all of Gihan, with controls that must lose (POWER="nats --runs 3")
 	$(BIN)/python -m tests.power.cut $(POWER)

@@ -25,7 +25,8 @@ from services.chassis.cursor import LogCursor
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault
 from services.intake import append, refill
-from services.intake.app import build_app
+from services.intake.app import DURABLE, build_app
+from services.intake.doors import Inbox
 from services.intake.judge import Publisher, judge
 from services.intake.reserve import Batch, reserve
 from services.rules.instants import instant
@@ -40,15 +41,15 @@ async def start(
     settings: Callable[..., Settings], pool: asyncpg.Pool, nc: Client
 ) -> AsyncIterator[Callable[[], Awaitable[FastAPI]]]:
     """await start(): intake, running in this process at NOW until the test is over, on an empty log: another test's
-    would be taken over into the fresh database."""
+    would be taken over into the fresh database. Settings may be named that are other than usual."""
     for stream in STREAMS:
         await nc.jetstream().delete_stream(stream.name)
     await provision.create_streams(nc)
     await step(pool, instant(NOW))
     stops: list[Any] = []
 
-    async def run() -> FastAPI:
-        app = build_app(settings("intake"))
+    async def run(**more: object) -> FastAPI:
+        app = build_app(settings("intake", **more))
         context = app.router.lifespan_context(app)
         await context.__aenter__()
         stops.append(context)
@@ -148,8 +149,8 @@ async def test_an_event_is_answered_only_when_the_log_has_it(
     monkeypatch.setattr(broker, "publish_batch", held)
     asked = asyncio.create_task(post(http("web"), complaint("a1", "A-1")))
     await eventually(lambda: _is(fates(pool), {"a1": "pending"}))
-    assert not asked.done()
     assert await log_of(nc, "a-1") == []
+    assert not asked.done()
     gate.set()
     assert await asked == {
         "status": "accepted",
@@ -194,6 +195,16 @@ async def test_the_same_again_gets_the_first_answer_and_other_content_409(
     }
     assert (await http("kiosk").get("/v1/events/web/b1")).status_code == 404
     assert (await web.get("/v1/events/web/b1", headers={"Authorization": "Bearer wrong"})).status_code == 401
+
+
+async def test_an_id_is_its_sources_own(http: Callable[[str], httpx.AsyncClient], nc: Client) -> None:
+    """What another publisher calls by the same name is another event."""
+    answers = [await post(http(source), complaint("n1", f"n-{source}", source)) for source in ("web", "kiosk")]
+    assert [(a["status"], a["source"], a["case"]) for a in answers] == [
+        ("accepted", "web", "n-web"),
+        ("accepted", "kiosk", "n-kiosk"),
+    ]
+    assert [(e["source"], e["id"]) for e in await log_of(nc, "n-web", "n-kiosk")] == [("web", "n1"), ("kiosk", "n1")]
 
 
 async def test_a_bad_event_in_an_array_leaves_the_others_alone(
@@ -501,6 +512,38 @@ async def test_the_door_answers_and_inbox_reports(
         sealed = base64.b64decode(letter["sealed"])
         (content,) = await vault.read_letter(conn, "seoul", letter["letter"], sealed, "test", "t")
         assert content in poison
+
+
+async def test_a_refused_letter_stays_in_inbox_until_it_is_buried(
+    start: Callable[..., Awaitable[FastAPI]],
+    nats: Embedded,
+    nc: Client,
+    pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
+) -> None:
+    """FastStream acknowledges nothing by itself, and leaves INBOX as provisioned, even as a user who may change it."""
+
+    async def never(_: Inbox) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Inbox, "bury", never)
+    await start(nats_url=nats.nats_url("test"))
+    await broker.check(nc, nats.monitor_url, STREAMS)
+    subject = inbox_subject("seoul", "web", "complaint.withdrawn")
+    await nc.jetstream().publish(subject, b"no event")
+    await nc.jetstream().publish(subject, json.dumps(event("q1", "complaint.withdrawn", "q-1")).encode())
+    # The bad one is refused at once; the good one, which came after it, is acknowledged only after the database has it.
+    await eventually(lambda: _taken(nc, 1), 30)
+    assert await fates(pool) == {"q1": "waiting"}
+    info = await nc.jetstream().consumer_info("INBOX", DURABLE)
+    assert (info.num_ack_pending, await _messages(nc, "INBOX")) == (1, 1)
+
+
+async def _taken(nc: Client, most: int) -> bool:
+    """Whether all letters were handed out and at most so many are left in INBOX."""
+    info = await nc.jetstream().consumer_info("INBOX", DURABLE)
+    return info.num_pending == 0 and info.delivered.stream_seq == 2 and await _messages(nc, "INBOX") <= most
 
 
 async def _messages(nc: Client, stream: str) -> int:

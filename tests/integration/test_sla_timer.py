@@ -17,12 +17,13 @@ from contracts.decisions import DECISIONS
 from contracts.envelope import StoredEnvelope
 from contracts.streams import PARTITIONS, STREAMS, cases_subject, partition
 from deploy import provision
-from services.chassis import broker, clock, failpoints
+from services.chassis import broker, clock, failpoints, postgres
 from services.chassis.settings import Settings
 from services.cli.refold import refold
 from services.rules.instants import MINUTE, SECOND, instant, text
 from services.rules.routing import ALL
-from services.sla_timer import folder
+from services.rules.state import Case
+from services.sla_timer import folder, store
 from services.sla_timer.app import build_app
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -358,6 +359,61 @@ async def _red(app: FastAPI, part: str, words: str) -> bool:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         answer = (await http.get("/health/ready")).json()
     return words in str(answer.get("red", {}).get(part, ""))
+
+
+async def test_a_folder_that_was_taken_over_writes_nothing(settings: Callable[..., Settings]) -> None:
+    """Nor does one whose partition has moved on since it looked."""
+    pool = await postgres.connect_pool(settings("sla_timer"), schema=store.SCHEMA)
+
+    async def save(before: store.Position, sequence: int) -> None:
+        async with pool.acquire() as connection, connection.transaction():
+            await store.save(connection, before, before._replace(sequence=sequence), [Case("anseong", "late")], [])
+
+    old = await store.take_over(pool, 3, 1)
+    new = await store.take_over(pool, 3, 2)
+    assert new == old._replace(generation=2)
+    with pytest.raises(store.Superseded):
+        await store.take_over(pool, 3, 1)
+    with pytest.raises(store.Superseded):
+        await save(old, 7)
+    assert await pool.fetchval("select count(*) from sla_timer.cases") == 0
+    await save(new, 7)
+    with pytest.raises(store.Superseded):
+        await save(new, 8)
+    assert await pool.fetchval("select sequence from sla_timer.partitions where partition = 3") == 7
+    await pool.close()
+
+
+@pytest.mark.parametrize("place", ["store.after_position", "store.after_cases"])
+async def test_a_step_cut_off_in_the_middle_is_as_if_never_begun(
+    fresh: None,
+    settings: Callable[..., Settings],
+    nc: Client,
+    pool: asyncpg.Pool,
+    eventually: Eventually,
+    tmp_path: Path,
+    place: str,
+) -> None:
+    """The position, the case and its decisions: all of them stand, or none."""
+    orders = tmp_path / "orders" / "sla_timer"
+    orders.mkdir(parents=True)
+    await clock.step(pool, instant(MONDAY))
+    log = Log(nc, pool, "anseong", "cut")
+    async with running(settings("sla_timer")) as app:
+        await eventually(lambda: _green(app, f"fold {log.partition}"), 30)
+        failpoints.arm(settings("sla_timer", failpoints_folder=tmp_path / "orders", failpoints_allowed=True))
+        try:
+            (orders / place).write_text("raise")
+            await log.state("complaint.received", MONDAY, channel="phone", kind="inquiry")
+            await eventually(lambda: (orders / f"{place}.struck").exists(), 30)
+            await eventually(lambda: _folded_to_end(nc, pool), 30)
+        finally:
+            failpoints.arm(settings("sla_timer"))
+    assert await log.decided() == [
+        "deadline.started anseong-inquiry",
+        "deadline.started statutory-period",
+        "deadline.started statutory-progress",
+    ]
 
 
 @pytest.mark.parametrize("place", ["fold.after_tick_slice", "fold.after_enacting_slice"])

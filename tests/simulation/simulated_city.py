@@ -491,6 +491,8 @@ class City:
                     to = of_datetime(datetime.fromisoformat(json.loads(row.data)["data"]["to"]))
                     if to <= last:
                         self.violations.append(f"lane {lane}: the tick at {row.sequence} goes back in time")
+                    if to > (EPOCH.timestamp() + row.stored_at) * 1_000_000:
+                        self.violations.append(f"lane {lane}: the tick at {row.sequence} runs ahead of the clock")
                     last = to
 
     async def _reckon_messages(self) -> None:

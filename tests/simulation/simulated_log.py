@@ -29,11 +29,12 @@ HEARTBEAT_SECONDS = 1.0
 
 
 class Message(NamedTuple):
-    """A stored message."""
+    """A stored message; `stored_at` in simulated seconds."""
 
     sequence: int
     subject: str
     data: bytes
+    stored_at: float
 
 
 class Delivery(NamedTuple):
@@ -74,7 +75,7 @@ class Log:
     def append(self, subject: str, data: bytes) -> Message:
         """Stores a message in the stream of its subject."""
         stream = self.streams[_stream_of(subject)]
-        message = Message(len(stream) + 1, subject, data)
+        message = Message(len(stream) + 1, subject, data, self.now())
         stream.append(message)
         self._last[subject] = message
         self.grown.set()
@@ -178,7 +179,8 @@ class Consumer:
         return [
             Delivery(
                 row.subject,
-                f"$JS.ACK.{self._stream}.{self.name}.1.{row.sequence}.{number}.0.{left + len(found) - place}",
+                f"$JS.ACK.{self._stream}.{self.name}.1.{row.sequence}.{number}.{_nanoseconds(row)}."
+                f"{left + len(found) - place}",
                 row.data,
                 None,
             )
@@ -310,6 +312,11 @@ class JetStream:
 
     async def publish(self, subject: str, data: bytes, stream: str, headers: Mapping[str, str], timeout: float) -> None:
         await self._connection.request(subject, data, timeout, headers)
+
+
+def _nanoseconds(row: Message) -> int:
+    """When a message was stored, as the server tells it."""
+    return int((EPOCH.timestamp() + row.stored_at) * 1e6) * 1000
 
 
 def _stream_of(subject: str) -> str:

@@ -1,13 +1,16 @@
-"""A letter in hand is held: while one is being dealt with, INBOX hears so again and again, and no longer."""
+"""A letter in hand is held: while one is being dealt with, INBOX hears so again and again, and no longer. One that
+cannot be dealt with now comes again after a pause."""
 
 import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
 from services.chassis.clock import RealClock
 from services.intake import doors
+from services.intake.append import unavailable
 from services.intake.doors import Inbox
 
 
@@ -27,8 +30,20 @@ class Letter:
         if len(self.said) == 3:
             self.held.set()
 
-    async def nak(self, delay: float) -> None:
-        self.said.append("again")
+    async def nak(self, delay: float = 0) -> None:
+        self.said.append(f"again in {delay} s")
+
+
+@pytest.mark.parametrize("trouble", [unavailable(), ConnectionError()], ids=["no answer", "an error"])
+async def test_a_letter_that_cannot_be_dealt_with_now_comes_again_after_a_pause(
+    trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once it would come thousands of times a second, and hold up all others."""
+    letter = Letter()
+    monkeypatch.setattr(Inbox, "_take", AsyncMock(side_effect=trouble))
+    nothing = cast(Any, None)
+    await Inbox(nothing, RealClock(), nothing, nothing, nothing).handle(cast(Any, letter))
+    assert letter.said == ["again in 2.0 s"]
 
 
 async def test_a_letter_is_held_while_it_is_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +59,7 @@ async def test_a_letter_is_held_while_it_is_dealt_with(monkeypatch: pytest.Monke
     nothing = cast(Any, None)
     before = asyncio.all_tasks()
     await Inbox(nothing, RealClock(), nothing, nothing, nothing).handle(cast(Any, letter))
-    assert letter.said[-1] == "again"
+    assert letter.said[-1] == "again in 2.0 s"
     assert letter.said.count("in progress") >= 3
     await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() - before if not task.done()]
