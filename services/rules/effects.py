@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from services.rules.facts import Fact
+from services.rules.runs import Run
 from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
 
 DETAILS = ("has_name", "has_address", "has_phone", "has_mobile", "has_email")
@@ -47,8 +48,14 @@ def _give_longer(scan: Scan, fact: Fact) -> None:
     scan.asked_longer += 1
     for run in scan.runs.values():
         if run.live and scan.is_demand(run):
-            run.day, run.at = fact.data.respond_by or "", scan.named(fact.data.respond_by)
+            _name(scan, run, fact)
     scan.recount()
+
+
+def _name(scan: Scan, run: Run, fact: Fact) -> None:
+    """Sets another day, or another instant, by which the run is due."""
+    run.day = fact.data.respond_by or ""
+    run.at = scan.named(run.day or None)
 
 
 def _ask_fee(scan: Scan, fact: Fact) -> None:
@@ -86,7 +93,7 @@ def _extend_objection(scan: Scan, fact: Fact) -> None:
 
 def _extend_consultation(scan: Scan, fact: Fact) -> None:
     for run in scan.consultations(fact):
-        run.at = scan.named(fact.data.respond_by)
+        _name(scan, run, fact)
     scan.recount()
 
 

@@ -84,8 +84,10 @@ def open_run(
     scan.begin(run)
     if start.skip_when_past and run.due is not None and run.due < moment:
         return
-    # What starts while its clock stands still is told as if the clock ran on from there.
+    # What starts while its clock stands still is told as if the clock ran on from there; it stands all the same.
+    stops = run.stops
     run.first_due = run.due or scan.due(run, moment)
+    run.stops = stops
     scan.runs[(promise.id, occurrence)] = run
     for task in promise.tasks:
         key = f"task:{promise.id}:{occurrence}:{task}"

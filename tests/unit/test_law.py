@@ -721,8 +721,17 @@ def test_an_explanation_names_the_outage_and_the_fee_and_adds_up() -> None:
     assert fee.due is None
     assert "수수료 납부 대기" in explain_text.in_words(fee, "ko")
     assert "a failure of the system" in explain_text.in_words(one, "en")
+    asked_before = (*OPENED[:1], event("disclosure.fee_asked", "11-02 11:00"), *OPENED[1:])
+    assert told_of("statutory-disclosed", "11-06 10:00", *asked_before).due is None
     paid = told_of("statutory-disclosed", "11-11 10:00", *OPENED, ASKED, event("disclosure.fee_paid", "11-10 10:00"))
     assert (paid.due, paid.suspensions) == (at("11-17 00:00"), ())
+
+
+def test_an_explanation_follows_a_consultation_to_its_later_day() -> None:
+    asked = event("consultation.requested", "11-02 11:00", consultation="fire", respond_by="2026-11-05")
+    longer = event("consultation.extended", "11-04 10:00", consultation="fire", respond_by="2026-11-07")
+    # A Saturday, so Monday.
+    assert told_of("statutory-consultation", "11-06 10:00", received(), asked, longer).due == at("11-10 00:00")
 
 
 # -- policy ---------------------------------------------------------------------------------------------------

@@ -107,6 +107,8 @@ class _Past:
         """Keeps what changed the due instant of a run, or made a provisional one certain."""
         for deadline in self.case.deadlines:
             before = self.known.get(deadline.key)
+            if before is not None and deadline.state == "void":
+                continue  # nobody is told a date for what no longer applies
             self.known[deadline.key] = deadline
             if before is None:
                 continue
