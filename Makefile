@@ -30,7 +30,7 @@ demo: $(RUN_STAMP) ## a working week of five cities through the whole system, un
 
 test: check unit integration system ## check, unit, integration and one system test: under six minutes
 
-test-all: test ## everything there is
+test-all: test simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
 
 check: $(DEV_STAMP) ## style, types, layers, drift of generated files
 	$(BIN)/ruff check .
