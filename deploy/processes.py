@@ -24,6 +24,7 @@ _LOOK_TIMEOUT_SECONDS = 3.0
 _LOOKS_BEFORE_KILL = 4
 
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP = 28, 1 << 2
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -232,12 +233,20 @@ def become(account: pwd.struct_passwd) -> None:
         os.setuid(account.pw_uid)
         return
     _libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    # Without it access(2), by which PostgreSQL looks for its own programs, would not count the right that is kept.
+    _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
     os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
     for capability in (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE):
-        bits = 1 << capability
-        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-        data = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
-        if _libc.capset(header, data) == 0:
+        if _keep(1 << capability):
             _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0)
             return
+    _keep(0)
+
+
+def _keep(bits: int) -> bool:
+    """Gives up every right of root but those in `bits`; False where even these are not to be had."""
+    assert _libc is not None
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)(bits, bits, bits, 0, 0, 0)
+    return bool(_libc.capset(header, data) == 0)

@@ -245,3 +245,14 @@ async def test_no_statement_and_no_value_reaches_the_log_of_postgres(servers):
     with pytest.raises(asyncpg.PostgresError):
         await query(servers.database_url, "select planted_column from nowhere")
     assert "planted" not in (servers.logs / "postgres.log").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up: run as an ordinary user")
+def test_postgresql_keeps_of_roots_rights_only_that_to_reach_files(servers):
+    status = Path(f"/proc/{servers.postgres.pid}/status").read_text(encoding="ascii")
+    kept = {
+        line.split()[1] for line in status.splitlines() if line.startswith(("CapPrm", "CapEff", "CapInh", "CapAmb"))
+    }
+    # CAP_DAC_READ_SEARCH, or where a container withholds it CAP_DAC_OVERRIDE, or nothing.
+    assert {int(bits, 16) for bits in kept} <= {1 << 2, 1 << 1, 0}
+    assert int(next(line.split()[1] for line in status.splitlines() if line.startswith("Uid"))) != 0
