@@ -9,7 +9,7 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation integration system test-faults chaos chaos-full power-cut cluster mutants \
+.PHONY: help demo test test-all check unit simulation servers integration system test-faults chaos chaos-full power-cut cluster mutants \
 	contracts lock clean
 
 help: ## this list
@@ -28,7 +28,12 @@ $(DEV_STAMP): $(RUN_STAMP)
 demo: $(RUN_STAMP) ## a working week of five cities through the whole system, under two minutes
 	$(BIN)/gihan demo $(DEMO)
 
-test: check unit integration system ## check, unit, integration and one system test: under six minutes
+test: check ## check, unit, integration and one system test: under six minutes
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit servers
+
+servers: $(DEV_STAMP) ## what needs real servers: integration and system
+	$(MAKE) --no-print-directory integration
+	$(MAKE) --no-print-directory system
 
 test-all: test simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
 
