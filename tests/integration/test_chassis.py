@@ -1,13 +1,15 @@
-"""The chassis on real servers: atomic batches, the stepped clock, connections that are refused."""
+"""The chassis on real servers: atomic batches, the stepped clock, connections that are refused, an end in time."""
 
 import asyncio
 import json
+import sys
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from contracts.streams import sla_mark, sla_subject
-from services.chassis import broker, clock, outbox
+from services.chassis import broker, clock, http, outbox
 from services.chassis.broker import BatchRefused, BatchUnknown, BrokerError
 from services.chassis.clock import ClockError
 from services.chassis.health import Health
@@ -140,3 +142,33 @@ async def test_a_lane_that_the_log_is_ahead_of_waits_for_its_rows(nc, pool, even
     await eventually(lambda: pool.fetchval("select sent = 5 from notifier.relay where lane = 9"))
     assert tried == [stands_at]
     await end([task])
+
+
+STUBBORN = """
+import asyncio, sys
+from contextlib import asynccontextmanager
+from services.chassis import http
+from services.chassis.health import Health
+from services.chassis.settings import Settings
+
+@asynccontextmanager
+async def lifespan(app):
+    yield
+    await asyncio.sleep(3600)
+
+http.STOP_SECONDS = 0.5
+settings = Settings(nats_url="", database_url="", port=0)
+http.serve(http.create_app("stubborn", "1", lifespan, Health("stubborn")), settings)
+"""
+
+
+async def test_a_service_whose_part_does_not_end_ends_all_the_same():
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STUBBORN), stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while b'"started"' not in await process.stderr.readline():
+            assert process.returncode is None
+        process.terminate()
+        assert await process.wait() == http.STOP_TIMED_OUT
