@@ -105,13 +105,9 @@ class Folded:
         """Folds the entry at a sequence; returns the decisions that it brings. Raises NotEnacted."""
         event = event or decode_event(data)
         cause = None if event.type == CLOCK else fact_of(event, sequence)
-        if event.type == CLOCK:
-            assert event.data.to is not None
-            decided = self.world.tick(of_datetime(event.data.to))
-        else:
-            decided = self.world.take(event, sequence)
-            if event.case_id == ALL and self._enacting.enact(event, sequence):
-                self.enacted[sequence] = data
+        decided = self.world.take(event, sequence)
+        if event.case_id == ALL and self._enacting.enact(event, sequence):
+            self.enacted[sequence] = data
         told: list[Told] = []
         for tenant, case_id, decision in decided:
             case = self.world.cases[tenant, case_id]

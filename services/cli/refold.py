@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 
 from contracts import files
 from services.chassis import broker
-from services.chassis.cursor import Entry, LogCursor
+from services.chassis.cursor import Entry, read_up_to
 from services.chassis.settings import Settings
 from services.rules.facts import decode_event
-from services.rules.instants import of_datetime
 from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, Partition
-
-BATCH_MESSAGES = 2000
 
 
 class Numbered(NamedTuple):
@@ -48,12 +45,7 @@ class Refold:
         number = int(tokens[1])
         if number not in self.partitions:
             self.partitions[number] = Partition(Rulebook(self._library), number)
-        event = decode_event(entry.data)
-        if event.type == "clock.advanced":
-            assert event.data.to is not None
-            decided = self.partitions[number].tick(of_datetime(event.data.to))
-        else:
-            decided = self.partitions[number].take(event, entry.sequence)
+        decided = self.partitions[number].take(decode_event(entry.data), entry.sequence)
         first = self._numbers.get(number, 0) + 1
         self._numbers[number] = first - 1 + len(decided)
         return [Numbered(number, place, entry.sequence, row) for place, row in enumerate(decided, first)]
@@ -65,13 +57,9 @@ async def refold(settings: Settings) -> AsyncIterator[dict[str, Any]]:
     refolded = Refold(Library(files.read()))
     try:
         last = (await nc.jetstream().stream_info("CASES")).state.last_seq
-        async with LogCursor(nc, stream="CASES", after=0) as cursor:
-            position = 0
-            while position < last:
-                for entry in await cursor.read(BATCH_MESSAGES, 1.0):
-                    position = entry.sequence
-                    for row in refolded.take(entry):
-                        yield _line(row)
+        async for entry in read_up_to(nc, "CASES", last):
+            for row in refolded.take(entry):
+                yield _line(row)
     finally:
         await nc.close()
 

@@ -44,7 +44,10 @@ class Partition:
         self._heap: list[tuple[Instant, CaseKey]] = []
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
-        """Folds one event of this partition that is not a tick. Raises NotEnacted."""
+        """Folds one entry of this partition; a tick lets time pass. Raises NotEnacted."""
+        if event.type == "clock.advanced":
+            assert event.data.to is not None
+            return self.tick(of_datetime(event.data.to))
         if self.rulebook.enact(event, sequence):
             opened: list[Decided] = []
             if reaches_home(event) and partition(event.tenant, event.tenant) == self.number:

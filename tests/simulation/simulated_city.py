@@ -470,12 +470,7 @@ class City:
         for row in self.log.streams["CASES"]:
             if not row.subject.startswith(f"cases.{lane}."):
                 continue
-            event = decode_event(row.data)
-            if event.type == "clock.advanced":
-                assert event.data.to is not None
-                decided += world.tick(of_datetime(event.data.to))
-            else:
-                decided += world.take(event, row.sequence)
+            decided += world.take(decode_event(row.data), row.sequence)
         said = [
             (one.case, one.decision.kind, one.decision.promise, one.decision.occurrence, str(one.decision.due or ""))
             for one in decided

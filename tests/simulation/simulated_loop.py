@@ -27,10 +27,10 @@ class _NoSelector(BaseSelector):
         return []
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
-        raise NotImplementedError
+        raise AssertionError("a simulated world has no files: something opened a socket")
 
     def unregister(self, fileobj: Any) -> SelectorKey:
-        raise NotImplementedError
+        raise AssertionError("a simulated world has no files")
 
     def get_map(self) -> dict[Any, SelectorKey]:
         return {}
