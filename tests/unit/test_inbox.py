@@ -12,6 +12,7 @@ from services.chassis.clock import RealClock
 from services.intake import doors
 from services.intake.append import unavailable
 from services.intake.doors import Inbox
+from services.intake.judge import Refusal
 
 
 class Letter:
@@ -19,9 +20,9 @@ class Letter:
 
     subject = "inbox.rapids.web.call.ended"
     data = b"{}"
-    metadata = SimpleNamespace(sequence=SimpleNamespace(stream=1))
 
-    def __init__(self) -> None:
+    def __init__(self, delivered: int = 1) -> None:
+        self.metadata = SimpleNamespace(sequence=SimpleNamespace(stream=1), num_delivered=delivered)
         self.said: list[str] = []
         self.held = asyncio.Event()
 
@@ -44,6 +45,20 @@ async def test_a_letter_that_cannot_be_dealt_with_now_comes_again_after_a_pause(
     nothing = cast(Any, None)
     await Inbox(nothing, RealClock(), nothing, nothing, nothing).handle(cast(Any, letter))
     assert letter.said == ["again in 2.0 s"]
+
+
+@pytest.mark.parametrize(("delivered", "said"), [(1, ["again in 2.0 s"]), (3, ["again in 2.0 s"]), (4, [])])
+async def test_a_failure_of_ours_is_tried_again_before_the_letter_is_buried(
+    delivered: int, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = Letter(delivered)
+    monkeypatch.setattr(Inbox, "_take", AsyncMock(side_effect=Refusal("internal", "It failed here.", status=500)))
+    buried: list[Any] = []
+    monkeypatch.setattr(Inbox, "_lay", lambda _, grave: buried.append(grave.letter))
+    nothing = cast(Any, None)
+    await Inbox(nothing, RealClock(), nothing, nothing, nothing).handle(cast(Any, letter))
+    assert letter.said == said
+    assert buried == ([] if said else [letter])
 
 
 async def test_a_letter_is_held_while_it_is_dealt_with(monkeypatch: pytest.MonkeyPatch) -> None:
