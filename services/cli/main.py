@@ -15,14 +15,15 @@ from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
 from services.chassis import logs
 from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
-from services.cli import audit as auditing
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, evidence, reappend, running
+from services.cli import calculate, charters, dead, demo, reappend, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
 from services.cli import simulate as simulation
+from services.cli.auditing import audit as auditing
+from services.cli.auditing import evidence
 from services.cli.errors import plain_errors as _plain_errors
 from services.rules import instants
 from services.rules.calendar import Calendar

@@ -23,9 +23,9 @@ import httpx
 from deploy.permissions import SERVICES
 from services.chassis import logs
 from services.chassis.clock import RealClock
-from services.cli.audit import Report, in_words
+from services.cli.auditing.audit import Report, in_words
+from services.cli.auditing.evidence import Measure, Outage
 from services.cli.demo_driver import TROUBLES, NotSettled
-from services.cli.evidence import Measure, Outage
 from tests.faults.workload import NoAnswer, Workload, stories
 from tests.faults.world import World, running_world
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import httpx
 
 from services.chassis.clock import RealClock
+from services.cli.auditing.evidence import Book
 from services.cli.demo_driver import BUSY
-from services.cli.evidence import Book
 from tests.faults.workload import Parcel
 from tests.faults.world import World
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.audit import in_words
+from services.cli.auditing.audit import in_words
 from tests.power import cluster
 
 

@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from services.chassis.clock import RealClock
-from services.cli.audit import in_words
-from services.cli.evidence import Outage
+from services.cli.auditing.audit import in_words
+from services.cli.auditing.evidence import Outage
 from tests.faults.pulse import Pulses
 from tests.faults.workload import Workload
 from tests.faults.world import World, running_world

@@ -29,8 +29,8 @@ from services.chassis.clock import RealClock
 from services.chassis.failpoints import FAILPOINTS
 from services.chassis.logs import configure
 from services.chassis.tasks import end
-from services.cli.audit import Report, in_words
-from services.cli.evidence import Book, Outage
+from services.cli.auditing.audit import Report, in_words
+from services.cli.auditing.evidence import Book, Outage
 from services.rules.instants import text
 from tests.faults import workload
 from tests.faults.orders import Orders, allowed

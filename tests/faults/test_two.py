@@ -20,7 +20,7 @@ import pytest
 
 from contracts.streams import partition
 from services.chassis.clock import RealClock
-from services.cli.evidence import Book, Outage
+from services.cli.auditing.evidence import Book, Outage
 from services.rules.instants import SECOND, Instant, text
 from tests.faults.orders import Orders, allowed
 from tests.faults.test_loud import COMPLAINT, within

@@ -27,9 +27,9 @@ from deploy.supervisor import Supervisor
 from services.chassis import broker, postgres
 from services.chassis.settings import Settings
 from services.cli import running
-from services.cli.audit import Report, audit
+from services.cli.auditing.audit import Report, audit
+from services.cli.auditing.evidence import Book
 from services.cli.demo_driver import Doors, Driver
-from services.cli.evidence import Book
 from services.rules.tenants import Tenant, parse
 from tests.faults.proxy import Proxy, Streams
 

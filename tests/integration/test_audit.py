@@ -5,8 +5,8 @@ from collections.abc import Callable
 import asyncpg
 
 from services.chassis.settings import Settings
-from services.cli.audit import audit, in_words
-from services.cli.evidence import Book
+from services.cli.auditing.audit import audit, in_words
+from services.cli.auditing.evidence import Book
 
 
 async def test_an_invented_decision_is_seen(settings: Callable[..., Settings], pool: asyncpg.Pool) -> None:

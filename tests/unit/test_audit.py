@@ -15,8 +15,8 @@ from contracts import files
 from contracts.streams import partition
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
-from services.cli.audit import judge
-from services.cli.evidence import Book, Ends, Evidence, Measure, Outage, Row, Told, search
+from services.cli.auditing.audit import judge
+from services.cli.auditing.evidence import Book, Ends, Evidence, Measure, Outage, Row, Told, search
 from services.cli.refold import Refold
 from services.notifier.notices import key_of
 from services.rules.fold import REVISION

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from services.cli.evidence import Book, Evidence, Row, Told, Violation
+from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.notifier import notices
 from services.rules.routing import ALL
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.chassis.settings import Settings
-from services.cli.audit_deadlines import decided_in_order, decided_in_time
-from services.cli.audit_logs import appended_once, folded_as_the_log_says, promised_is_kept, stands_where_it_says
-from services.cli.audit_messages import messages_sent_once, messages_that_follow, tasks_once
-from services.cli.evidence import Book, Ends, Evidence, Violation, gather
+from services.cli.auditing.deadlines import decided_in_order, decided_in_time
+from services.cli.auditing.evidence import Book, Ends, Evidence, Violation, gather
+from services.cli.auditing.logs import appended_once, folded_as_the_log_says, promised_is_kept, stands_where_it_says
+from services.cli.auditing.messages import messages_sent_once, messages_that_follow, tasks_once
 
 OUR_TROUBLES = ("held_back", "internal", "unavailable")
 """Codes that ask for the same event again: no reason to bury a letter."""

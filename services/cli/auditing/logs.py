@@ -12,7 +12,7 @@ from contracts.events import FACTS, stored_data
 from contracts.streams import notices_mark, sla_mark
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
-from services.cli.evidence import Book, Evidence, Row, Told, Violation
+from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.cli.refold import Numbered, Refold
 from services.rules.facts import COPIED
 from services.rules.instants import instant

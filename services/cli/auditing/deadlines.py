@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from contracts.streams import partition
-from services.cli.evidence import Book, Evidence, Outage, Row, Told, Violation
+from services.cli.auditing.evidence import Book, Evidence, Outage, Row, Told, Violation
 from services.rules.instants import SECOND, Instant, instant
 
 LATE_SECONDS = 2.0
