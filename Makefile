@@ -56,7 +56,7 @@ integration: $(DEV_STAMP) ## each service on real servers
 system: $(DEV_STAMP) ## the three services as processes, one of them killed
 	$(BIN)/pytest tests/system
 
-test-faults: $(DEV_STAMP) simulation ## seeded faults and failpoints on the whole system: under eight minutes
+test-faults: $(DEV_STAMP) simulation ## simulated histories, then seeded faults and failpoints on the whole system: some thirteen minutes
 	$(BIN)/pytest tests/faults
 
 chaos: $(DEV_STAMP) ## one run under faults: SEED=7, MINUTES=1, COPIES=1 (of each service)
