@@ -275,11 +275,12 @@ class Scan:
 
 
 def keep(findings: dict[str, Finding], finding: Finding) -> bool:
-    """Puts a finding among others, unless one of its key came before it in time; says whether its key is new."""
+    """Puts a finding among others, unless one of its key came before it in time; says whether it did."""
     known = findings.get(finding.key)
-    if known is None or finding.at < known.at:
-        findings[finding.key] = finding
-    return known is None
+    if known is not None and finding.at >= known.at:
+        return False
+    findings[finding.key] = finding
+    return True
 
 
 def instant_of(moment: datetime | None, otherwise: Instant) -> Instant:
