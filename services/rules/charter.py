@@ -30,6 +30,9 @@ PERIOD_UNITS = {
 DEFAULTS: Mapping[str, Any] = {"cause": "absent", "line_busy": True}
 """What an absent field means (the contract of events)."""
 
+DERIVED = frozenset({"period_days", "has_period", "policy"})
+"""What a demand may name besides the fields of the data."""
+
 
 class Petition(msgspec.Struct, frozen=True):
     """What a case is about: the data of its receipt as later classified, and its handling period if it has one."""
@@ -46,10 +49,16 @@ class Condition(msgspec.Struct, frozen=True):
     path: tuple[str, ...]
     test: Literal["any_of", "none_of", "at_least", "present", "includes", "same"]
     values: tuple[Any, ...]
+    field: str = ""
+    """The field itself, where the path names one of the data and nothing in it."""
+    absent: Any = None
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether the data meet the demand; what they do not carry is looked up in the petition they are about."""
-        value = self.value(data, petition)
+        if not self.field:
+            value = self.value(data, petition)
+        elif (value := getattr(data, self.field)) is None and (value := getattr(petition.data, self.field)) is None:
+            value = self.absent
         if self.test == "any_of":
             return value in self.values
         if self.test == "none_of":
@@ -554,14 +563,22 @@ def _conditions(where: Mapping[str, Any]) -> tuple[Condition, ...]:
 
 def _condition(path: str, demand: Any) -> Condition:
     names = tuple(path.split("."))
+    direct = len(names) == 1 and path not in DERIVED
+    field = _attribute(path) if direct else ""
+    test, values = "any_of", tuple(demand) if isinstance(demand, list) else (demand,)
     if isinstance(demand, dict):
         ((test, value),) = demand.items()
         if test == "not":
-            return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present", "includes", "same"):
-            return Condition(names, test, (value,))
-        raise ValueError(f"demand {test!r} on {path}")
-    return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
+            test, values = "none_of", tuple(value) if isinstance(value, list) else (value,)
+        elif test in ("at_least", "present", "includes", "same"):
+            values = (value,)
+        else:
+            raise ValueError(f"demand {test!r} on {path}")
+    return Condition(names, test, values, field, DEFAULTS.get(path) if direct else None)
+
+
+def _attribute(name: str) -> str:
+    return "class_" if name == "class" else name
 
 
 def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
@@ -581,7 +598,7 @@ def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
 def _walk(path: tuple[str, ...], data: Data) -> Any:
     value: Any = data
     for part in path:
-        value = getattr(value, "class_" if part == "class" else part)
+        value = getattr(value, _attribute(part))
         if value is None:
             return None
     return value

@@ -58,11 +58,17 @@ class Warm:
 
     def fold(self, case: Case, fact: Fact | None, clock: Instant) -> tuple[Case, list[Decision], Rules]:
         """`fold.fold`, and the rules by which it was done. Raises NotEnacted."""
+        if fact is not None and not case.facts and opens_alone(case, fact):
+            rules = self.rulebook.rules_for(case.tenant, fact.time, fact.sequence)
+            if not rules.stages:
+                return self._opened(case, fact, clock, rules)
         kept = self._kept.pop((case.tenant, case.id), None)
         if kept is not None and kept.case is case and kept.reads_on(fact, self.rulebook):
             if fact is not None and holds(case, fact):
                 changed, decisions = case, list[Decision]()
             else:
+                if fact is not None:
+                    kept.scan.facts.append(fact)
                 try:
                     changed, decisions = kept.read_on(fact, clock)
                 except Exception as error:
@@ -94,10 +100,29 @@ class Warm:
             self._keep(_Kept(changed, scan, rules, self.rulebook))
         return changed, decisions, rules
 
+    def _opened(
+        self, case: Case, fact: Fact, clock: Instant, rules: Rules
+    ) -> tuple[Case, list[Decision], Rules]:
+        """A new case with its first fact."""
+        try:
+            kept = _Kept(case, Scan((fact,), clock, rules), rules, self.rulebook)
+            changed, decisions = kept.read_on(fact, clock)
+        except Exception as error:
+            return stuck_by(error, with_fact(case, fact)), [], rules
+        self._keep(kept)
+        return changed, decisions, rules
+
     def _keep(self, kept: "_Kept") -> None:
         if len(self._kept) >= self._most:
             del self._kept[next(iter(self._kept))]
         self._kept[kept.case.tenant, kept.case.id] = kept
+
+
+def opens_alone(case: Case, fact: Fact) -> bool:
+    """Whether the rules for a case that begins with this fact follow from its time alone."""
+    return not (
+        closes(fact) or fact.type == "fact.voided" or case.id == case.tenant or case.id.startswith(OFFICER) or case.stuck
+    )
 
 
 class _Kept:
@@ -110,7 +135,7 @@ class _Kept:
         self.scan = scan
         self.rules = rules
         self.version = rulebook.version(case.tenant)
-        self.earliest = min(fact.time for fact in case.facts)
+        self.earliest = min(fact.time for fact in scan.facts) if scan.facts else 0
         closings = [fact.moment for fact in case.facts if closes(fact)]
         self.changed_after_closing = bool(closings) and rulebook.changed_since(case.tenant, min(closings))
         self.deadlines = {deadline.key: deadline for deadline in case.deadlines}
@@ -143,7 +168,6 @@ class _Kept:
         scan.clock = clock
         scan.until = max(scan.until, clock)
         if fact is not None:
-            scan.facts.append(fact)
             scan.until, now = max(scan.until, fact.time), fact.time
         walk(scan)
         decisions: list[Decision] = []
@@ -159,7 +183,7 @@ class _Kept:
             warn(case, self.live.values(), clock, fact, decisions),
             scan.closed,
             scan.next_at(self.live.values()),
-            case.charter,
+            case.charter or self.rules.charter.label,
         )
         return self.case, in_order(decisions)
 
