@@ -19,16 +19,13 @@ from services.rules.charter import Charter, parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.facts import Data, Event, Fact, fact_of, in_effect
 from services.rules.fold import REVISION
-from services.rules.instants import Instant, local, midnight
+from services.rules.instants import NEVER, Instant, local, midnight
 from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
 
 OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
 """How a charter may apply besides to new cases."""
 
 ENACTING = frozenset({"rules.enacted", "calendar.enacted", "calendar.exception", "charter.enacted", *DECLARING})
-
-END: Instant = 2**63
-"""After every instant."""
 
 
 class NotEnacted(LookupError):
@@ -151,7 +148,7 @@ class _Spans(NamedTuple):
 
 
 Eras = list[tuple[Instant, Known]]
-"""What counts for a case, each up to an instant, the last up to END."""
+"""What counts for a case, each up to an instant, the last up to NEVER."""
 
 
 class Rulebook:
@@ -172,10 +169,12 @@ class Rulebook:
         What is enacted, excepted or declared can be taken back by fact.voided, and that too: it is from then on as if
         never enacted. One that was taken over already does no more. Raises NotEnacted.
         """
+        if event.type != "fact.voided" and event.type not in ENACTING:
+            return False
         named, held = (event.tenant, event.source, event.id), f"{event.data.source}/{event.data.id}"
         ours = [row for row in self.enacted if row[1].tenant == event.tenant]
         voids = event.type == "fact.voided" and held in {f"{one.source}/{one.id}" for _, one in ours}
-        if named in self._seen or not (voids or event.type in ENACTING):
+        if named in self._seen or (event.type == "fact.voided" and not voids):
             return False
         known = self._known([*ours, (sequence, event)])
         self._of(event.tenant).append(known)
@@ -212,7 +211,7 @@ class Rulebook:
         zones = {self._file(known, row.charter).zone for row in known.charters}
         turns = {midnight(row.charter.in_force, zone) for row in known.charters for zone in zones}
         turns |= {instant + 1 for row in known.charters for instant in (row.known, row.at)}
-        enacted = next((row.sequence for row in known.charters if row.sequence), END)
+        enacted = next((row.sequence for row in known.charters if row.sequence), NEVER)
         latest = max(known.since, *(row.at for row in known.charters))
         return _Spans(sorted(turns), enacted, latest, {})
 
@@ -248,7 +247,7 @@ class Rulebook:
 
     def version(self, tenant: str) -> int:
         """A number that changes with whatever is enacted for the tenant."""
-        return len(self._of(tenant))
+        return len(self._tenants.get(tenant, ()))
 
     def changed_since(self, tenant: str, moment: Instant) -> bool:
         """Whether anything became known after an instant, or comes into force after it."""
@@ -336,9 +335,9 @@ def _of_log(known: Known, began: int | None) -> list[Enacted]:
 
 def _eras(held: Sequence[Known], lives: Lives, began: int | None) -> Eras:
     """For each of the lives of a case what was known when it ended, and for a case that is open what is known now."""
-    eras: Eras = [(END if again is None else again, _at(held, closed, began)) for closed, again in lives]
-    if not eras or eras[-1][0] != END:
-        eras.append((END, held[-1]))
+    eras: Eras = [(NEVER if again is None else again, _at(held, closed, began)) for closed, again in lives]
+    if not eras or eras[-1][0] != NEVER:
+        eras.append((NEVER, held[-1]))
     return [era for era, (_, after) in pairwise(eras) if after is not era[1]] + eras[-1:]
 
 

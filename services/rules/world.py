@@ -11,16 +11,13 @@ import msgspec
 
 from contracts.streams import PARTITIONS, partition
 from services.rules.facts import Event, Fact, fact_of
-from services.rules.instants import Instant, of_datetime
+from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision
 from services.rules.warm import Warm
 
 CaseKey = tuple[str, str]
-
-NEVER: Instant = 2**63
-"""After every instant."""
 
 
 class Decided(NamedTuple):
