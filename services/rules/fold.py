@@ -101,7 +101,8 @@ def decided(
 
 def holds(case: Case, fact: Fact) -> bool:
     """Whether a case holds a fact already: one of the same source and id."""
-    return any(known.id == fact.id and known.source == fact.source for known in case.facts)
+    named = fact.id
+    return any(known.id == named and known.source == fact.source for known in case.facts)
 
 
 def with_fact(case: Case, fact: Fact) -> Case:

@@ -33,8 +33,8 @@ class Scan:
     """The case as far as it has been read: `moment` is where the scan stands.
 
     `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
-    Time is let pass up to `until`, and `passed` is the last instant at which it brought something. `awaits` is when a
-    later version comes to govern, where that is ahead.
+    The last of them has effect from `read_to` on. Time is let pass up to `until`, and `passed` is the last instant at
+    which it brought something. `awaits` is when a later version comes to govern, where that is ahead.
 
     Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh`
     the findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
@@ -49,6 +49,7 @@ class Scan:
         self.clock = clock
         self.facts = list(in_effect(facts))
         self.taken = 0
+        self.read_to: Instant | None = None
         self.passed: Instant | None = None
         self.verdicts = dict(verdicts or {})
         self.until = max([clock, *(fact.time for fact in self.facts)])

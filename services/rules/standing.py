@@ -32,9 +32,13 @@ def of_scan(scan: Scan) -> Standing:
 
 def walk(scan: Scan, at: Instant | None = None) -> None:
     """Reads on, up to what has effect by an instant and what time has brought before it; without one, to the end."""
-    while scan.taken < len(scan.facts) and (at is None or scan.facts[scan.taken].moment <= at):
+    while scan.taken < len(scan.facts):
         fact = scan.facts[scan.taken]
-        _let_pass(scan, fact.moment)
+        moment = fact.moment
+        if at is not None and moment > at:
+            break
+        _let_pass(scan, moment)
+        scan.moment = scan.read_to = moment
         _take(scan, fact)
         scan.taken += 1
     _let_pass(scan, scan.until if at is None else min(at, scan.until))
@@ -84,7 +88,6 @@ def _break(scan: Scan, run: Run) -> None:
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
     charter, type = scan.charter, fact.type
-    scan.moment = fact.moment
     refused = scan.barred(fact)
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
     if not refused and scan.receipt is None and type.startswith(refusals.WANT_RECEIPT):
@@ -105,9 +108,9 @@ def _take(scan: Scan, fact: Fact) -> None:
     if closes(fact):
         close(scan)
     if scan.closed and not was_closed:
-        scan.lives.append((fact.moment, None))
+        scan.lives.append((scan.moment, None))
     elif was_closed and not scan.closed:
-        scan.lives[-1] = (scan.lives[-1][0], fact.moment)
+        scan.lives[-1] = (scan.lives[-1][0], scan.moment)
     promises.open_runs(scan, fact)
     if type in charter.measuring:
         remedies.measure(scan, fact)

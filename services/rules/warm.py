@@ -169,7 +169,7 @@ class _Kept:
         moment, scan = fact.moment, self.scan
         if fact.type in REACHING_BACK or fact.time < self.earliest:
             return False
-        if scan.facts and moment <= scan.facts[-1].moment:
+        if scan.read_to is not None and moment <= scan.read_to:
             return False
         if scan.passed is not None and moment <= scan.passed:
             return False
