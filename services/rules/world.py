@@ -35,12 +35,16 @@ class Partition:
     """
 
     def __init__(self, rulebook: Rulebook, number: int) -> None:
-        self.rulebook = rulebook
+        self.warm = Warm(rulebook)
         self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
-        self._warm = Warm(rulebook)
         self._heap: list[tuple[Instant, CaseKey]] = []
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What the log has enacted so far."""
+        return self.warm.rulebook
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one entry of this partition; a tick lets time pass. Raises NotEnacted."""
@@ -57,7 +61,7 @@ class Partition:
         key = (event.tenant, event.case_id)
         case = self.cases.get(key) or Case(*key)
         fact = fact_of(event, sequence)
-        changed, decisions, _ = self._warm.fold(case, fact, self.clock)
+        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -65,7 +69,7 @@ class Partition:
         """The tenant's own case, in which its duties run whether or not it ever reports on them."""
         key = (tenant, tenant)
         case = self.cases.get(key) or Case(*key)
-        changed, decisions, _ = self._warm.fold(case, fact, self.clock)
+        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -78,7 +82,7 @@ class Partition:
             case = self.cases[key]
             if case.next_at != at:
                 continue  # moved since it was queued
-            changed, decisions, _ = self._warm.fold(case, None, self.clock)
+            changed, decisions, _ = self.warm.fold(case, None, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
@@ -96,7 +100,7 @@ class Partition:
             case = self.cases[key]
             if case.closed and case.next_at is None:
                 continue  # over: a holiday changes no verdict given
-            changed, decisions, _ = self._warm.refold(case, cause, self.clock)
+            changed, decisions, _ = self.warm.refold(case, cause, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
