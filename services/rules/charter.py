@@ -75,7 +75,10 @@ class Match(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
-        return all(condition.holds(data, petition) for condition in self.where)
+        for condition in self.where:
+            if not condition.holds(data, petition):
+                return False
+        return True
 
     def answers(self, data: Data, begun: Data) -> bool:
         """Whether the data name the same as those of the event that began a run, where they must."""
@@ -166,6 +169,8 @@ class Promise(msgspec.Struct, frozen=True):
     first_of_year: bool = False
     clause: str = ""
     workflow: "Workflow | None" = None
+    meeting: frozenset[str] = frozenset()
+    """The types of event that may meet it."""
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -437,6 +442,8 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
         by_complaint = any(start.match and start.match.type.startswith("complaint.") for start in starts)
         ends = row.get("ends", "case_closed" if by_complaint else "never")
         warn = row.get("warn", defaults.get("warn"))
+        until = tuple(_match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ())
+        yearly = tuple(_yearly(entry) for entry in row.get("each_year") or ())
         return Promise(
             id=row["id"],
             section=row.get("section", ""),
@@ -444,9 +451,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             says=row["says"],
             starts=starts,
             within=_within({} if row["kind"] == "measure" else row.get("within") or row.get("every") or {}),
-            until=tuple(
-                _match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ()
-            ),
+            until=until,
             ends_with_case=ends == "case_closed",
             ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
             suspends=row.get("suspends", "none"),
@@ -465,11 +470,12 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             since=row["since"] if isinstance(row.get("since"), str) else "",
             noted=tuple(_match(entry) for entry in row.get("noted") or ()),
             noted_before=row.get("noted_before", ""),
-            yearly=tuple(_yearly(entry) for entry in row.get("each_year") or ()),
+            yearly=yearly,
             until_all="until_all" in row,
             first_of_year=row.get("first_of_year", False),
             clause=row.get("clause", ""),
             workflow=_workflow(row),
+            meeting=frozenset(match.type for match in (*until, *(match for one in yearly for match in one.until))),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]

@@ -211,6 +211,10 @@ class Rulebook:
             chosen[key] = rules[0]._replace(stages=tuple(stages))
         return chosen[key]
 
+    def version(self, tenant: str) -> int:
+        """A number that changes with whatever is enacted for the tenant."""
+        return len(self._of(tenant))
+
     def changed_since(self, tenant: str, moment: Instant) -> bool:
         """Whether anything became known after an instant, or comes into force after it."""
         newest = self._of(tenant)[-1]

@@ -13,19 +13,21 @@ from services.rules.effects import EFFECTS, close
 from services.rules.facts import Fact, closes
 from services.rules.instants import Instant
 from services.rules.runs import Run
-from services.rules.scan import Scan
+from services.rules.scan import Scan, keep
 from services.rules.state import Finding, Standing
 
 
 def of_scan(scan: Scan) -> Standing:
     """The standing after the scan has walked all facts of its case."""
     walk(scan)
+    findings = dict(scan.findings)
     for run in scan.runs.values():
         if run.state == "broken":
-            remedies.of_breach(scan, run)
+            for finding in remedies.of_breach(run):
+                keep(findings, finding)
     deadlines = {key: scan.frozen(run) for key, run in scan.runs.items()}
     label, lives = scan.charter.label, tuple(scan.lives)
-    return Standing(deadlines, scan.findings, scan.closed, scan.next_at(deadlines), label, lives)
+    return Standing(deadlines, findings, scan.closed, scan.next_at(deadlines.values()), label, lives)
 
 
 def walk(scan: Scan, at: Instant | None = None) -> None:
@@ -41,18 +43,16 @@ def walk(scan: Scan, at: Instant | None = None) -> None:
 def _let_pass(scan: Scan, moment: Instant) -> None:
     """Lets every instant before `moment` happen, in order."""
     while True:
-        run = min(
-            (run for run in scan.runs.values() if run.state == "open" and run.due is not None and run.due < moment),
-            key=lambda run: (run.due, run.promise.id, run.occurrence),
-            default=None,
-        )
-        begun = min((round for round in scan.rounds if round.at < moment), key=lambda round: round.at, default=None)
-        turn = min((at for at in scan.turns if at < moment), default=None)
-        instants = [run.due if run else None, begun.at if begun else None, turn]
-        at = min((at for at in instants if at is not None), default=None)
-        if at is None:
+        over = [run for run in scan.unmet.values() if run.state == "open" and run.due is not None and run.due < moment]
+        rounds = [round for round in scan.rounds if round.at < moment]
+        turn = min((at for at in scan.turns if at < moment), default=None) if scan.turns else None
+        if not over and not rounds and turn is None:
             return
-        scan.moment = at
+        run = min(over, key=lambda run: (run.due, run.promise.id, run.occurrence), default=None)
+        begun = min(rounds, key=lambda round: round.at, default=None)
+        instants = [run.due if run else None, begun.at if begun else None, turn]
+        at = min(at for at in instants if at is not None)
+        scan.moment = scan.passed = at
         if run is not None and run.due == at:
             _break(scan, run)
         elif begun is not None and begun.at == at:
@@ -70,6 +70,7 @@ def _break(scan: Scan, run: Run) -> None:
     """A due instant has passed: broken, or lapsed where the office owes nothing; what a breach starts begins."""
     assert run.due is not None
     run.state = "broken" if run.promise.owed_by == "office" else "lapsed"
+    scan.touched[run.key] = run
     service = scan.charter.services.get(scan.petition.data.service or "")
     run.deemed = run.promise.within.period and service is not None and service.deemed_acceptance
     for promise, start in scan.charter.starting_at_breach.get(run.promise.id, ()):
@@ -107,4 +108,5 @@ def _take(scan: Scan, fact: Fact) -> None:
     for finding in consequences.of_fact(fact, scan.petition, scan.rules):
         scan.find(finding)
     if fact.type == "fault.confirmed":
-        remedies.of_fault(scan, fact)
+        for finding in remedies.of_fault(scan, fact):
+            scan.find(finding)

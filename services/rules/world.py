@@ -10,14 +10,12 @@ from typing import NamedTuple
 import msgspec
 
 from contracts.streams import PARTITIONS, partition
-from services.rules.admission import refusal
-from services.rules.facts import Event, Fact, closes, fact_of, in_effect
-from services.rules.fold import fold, refold
-from services.rules.governing import lives
+from services.rules.facts import Event, Fact, fact_of
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import Rulebook
-from services.rules.state import Case, Decision, Rules
+from services.rules.state import Case, Decision
+from services.rules.warm import Warm
 
 CaseKey = tuple[str, str]
 
@@ -41,6 +39,7 @@ class Partition:
         self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
+        self._warm = Warm(rulebook)
         self._heap: list[tuple[Instant, CaseKey]] = []
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
@@ -58,7 +57,7 @@ class Partition:
         key = (event.tenant, event.case_id)
         case = self.cases.get(key) or Case(*key)
         fact = fact_of(event, sequence)
-        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        changed, decisions, _ = self._warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -66,7 +65,7 @@ class Partition:
         """The tenant's own case, in which its duties run whether or not it ever reports on them."""
         key = (tenant, tenant)
         case = self.cases.get(key) or Case(*key)
-        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        changed, decisions, _ = self._warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -79,7 +78,7 @@ class Partition:
             case = self.cases[key]
             if case.next_at != at:
                 continue  # moved since it was queued
-            changed, decisions = fold(case, None, self.clock, self._rules(case, None))
+            changed, decisions, _ = self._warm.fold(case, None, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
@@ -97,41 +96,16 @@ class Partition:
             case = self.cases[key]
             if case.closed and case.next_at is None:
                 continue  # over: a holiday changes no verdict given
-            changed, decisions = refold(case, cause, self.clock, self._rules(case, None))
+            changed, decisions, _ = self._warm.refold(case, cause, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
-
-    def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return rules_of(self.rulebook, case, fact)
 
     def _keep(self, key: CaseKey, case: Case) -> None:
         before = self.cases.get(key)
         self.cases[key] = case
         if case.next_at is not None and (before is None or before.next_at != case.next_at):
             heapq.heappush(self._heap, (case.next_at, key))
-
-
-def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
-    """The rules by which a case is worked out once it holds `fact` as well.
-
-    Its charter is the one of the day of its receipt, and for all that was settled when it was closed nothing counts
-    that became known later. Raises NotEnacted.
-    """
-    facts = (*case.facts, fact) if fact is not None else case.facts
-    began, home = facts[0].sequence, case.id == case.tenant
-    receipts = [known for known in in_effect(facts) if known.type == "complaint.received"]
-    received = receipts[0].time if receipts else min(known.time for known in facts)
-    for receipt in receipts[1:] and receipts:
-        rules = rulebook.rules_for(case.tenant, receipt.time, began)
-        if not refusal(rules.charter, receipt):
-            received = receipt.time
-            break
-    rules = rulebook.rules_for(case.tenant, received, began, home=home)
-    closed = [known.moment for known in facts if closes(known)]
-    if closed and rulebook.changed_since(case.tenant, min(closed)):
-        return rulebook.rules_for(case.tenant, received, began, lives(facts, rules), home)
-    return rules
 
 
 def replans(event: Event) -> bool:

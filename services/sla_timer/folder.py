@@ -26,7 +26,8 @@ from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision, Rules
-from services.rules.world import reaches_home, replans, rules_of
+from services.rules.choosing import rules_of
+from services.rules.world import reaches_home, replans
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row

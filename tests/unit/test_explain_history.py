@@ -20,7 +20,8 @@ from services.rules.fold import fold
 from services.rules.instants import HOUR
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision
-from services.rules.world import World, rules_of
+from services.rules.choosing import rules_of
+from services.rules.world import World
 
 QUICKER = charter("2", "2026-11-10", promise("answer", 5))
 

@@ -20,7 +20,7 @@ from services.rules.facts import in_effect
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Rules
-from services.rules.world import rules_of
+from services.rules.choosing import rules_of
 
 Answer = Explanation | Measured | Unstarted
 

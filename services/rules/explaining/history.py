@@ -16,7 +16,8 @@ from services.rules.fold import fold, refold
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Deadline
-from services.rules.world import replans, rules_of
+from services.rules.choosing import rules_of
+from services.rules.world import replans
 
 
 class _Entry(NamedTuple):
