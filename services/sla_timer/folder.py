@@ -6,7 +6,7 @@ services/rules; here is only the order of reading, deciding and writing.
 
 import asyncio
 from collections import Counter as TallyCounter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import asyncpg
 from nats.aio.client import Client
@@ -21,21 +21,22 @@ from services.chassis.lease import Lease
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.rules.facts import Event, Fact, decode_event, fact_of
-from services.rules.fold import fold, refold
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision, Rules
-from services.rules.choosing import rules_of
+from services.rules.warm import Warm
 from services.rules.world import reaches_home, replans
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row
 
-BATCH_MESSAGES = 500
+BATCH_MESSAGES = 1000
 SLICE_CASES = 1000
 """Cases touched by one event in one transaction; more take several, the position moving with the last."""
-BATCH_LINES = 50
+WARM_CASES = 1500
+"""So many cases of a partition are kept in memory, to be read on where they stand: some 7 kB each."""
+BATCH_LINES = 10
 """Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
 RETRY_SECONDS = 0.5
@@ -47,6 +48,38 @@ class Meter:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter("gihan_folded_events", "Events of CASES folded.", registry=registry)
         self.decisions = Counter("gihan_decisions", "Decisions by kind.", ["kind"], registry=registry)
+
+
+class Batch:
+    """What one transaction changes: cases by key, and the decisions that it numbers.
+
+    `waited` are the instants that its cases waited for before it.
+    """
+
+    def __init__(self, partition: int, numbered: int) -> None:
+        self.cases: dict[CaseKey, Case] = {}
+        self.rows: list[Row] = []
+        self.waited: list[tuple[CaseKey, Instant | None]] = []
+        self.numbered = numbered
+        self._partition = partition
+
+    def bring(self, cases: Iterable[Case]) -> None:
+        """Adds cases as they stood before."""
+        for case in cases:
+            self.cases[case.tenant, case.id] = case
+            self.waited.append(((case.tenant, case.id), case.next_at))
+
+    def take(self, folded: tuple[Case, list[Decision], Rules], cause: Fact | None, sequence: int) -> None:
+        """Takes a case over as it was folded, and numbers what was decided of it."""
+        case, decisions, rules = folded
+        key = (case.tenant, case.id)
+        self.cases[key] = case
+        for decision in decisions:
+            self.numbered += 1
+            subject, body = decision_message(decision, case, rules, cause, self._partition, self.numbered, sequence)
+            self.rows.append(Row(self.numbered, subject, body, key, decision, sequence))
+        if case.stuck:
+            logs.get_logger(partition=self._partition, tenant=case.tenant).error("case_stuck", error=case.stuck)
 
 
 class Folder:
@@ -80,6 +113,7 @@ class Folder:
         self._on_commit = on_commit
         self._schema = schema
         self._rulebook = Rulebook(library)
+        self._warm = Warm(self._rulebook)
 
     async def run(self) -> None:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
@@ -116,6 +150,8 @@ class Folder:
         position = await store.take_over(self._pool, self.partition, generation)
         await failpoint("fold.after_take_over")
         self._rulebook = Rulebook(self._library)
+        # Begun anew with every holding: what a transaction that failed had folded must not be gone on from.
+        self._warm = Warm(self._rulebook, WARM_CASES)
         for sequence, body in await store.enacted(self._pool, self.partition):
             self._rulebook.enact(decode_event(body), sequence)
         self.next_at = await store.next_instant(self._pool, self.partition)
@@ -152,34 +188,32 @@ class Folder:
 
     async def _fold_facts(self, step: "list[tuple[Entry, Event]]") -> None:
         before = self._standing_position()
+        batch = Batch(self.partition, before.decisions)
         async with self._pool.acquire() as connection, connection.transaction():
-            keys = {(event.tenant, event.case_id) for _, event in step}
-            cases = await store.load(connection, sorted(keys))
-            rows: list[Row] = []
+            await self._bring(connection, batch, {(event.tenant, event.case_id) for _, event in step})
             for entry, event in step:
-                key = (event.tenant, event.case_id)
-                case = cases.get(key) or Case(*key)
+                case = batch.cases.get((event.tenant, event.case_id)) or Case(event.tenant, event.case_id)
                 fact = fact_of(event, entry.sequence)
-                rules = self._rules(case, fact)
-                cases[key], decisions = fold(case, fact, before.clock, rules)
-                rows += self._rows(before.decisions + len(rows), cases[key], rules, fact, entry.sequence, decisions)
+                batch.take(self._warm.fold(case, fact, before.clock), fact, entry.sequence)
             last, last_event = step[-1]
-            after = before._replace(
-                sequence=last.sequence, event_id=last_event.id, decisions=before.decisions + len(rows)
-            )
-            self.next_at = await store.save(connection, before, after, list(cases.values()), rows)
+            after = before._replace(sequence=last.sequence, event_id=last_event.id, decisions=batch.numbered)
+            await store.save(connection, before, after, batch.cases.values(), batch.rows)
+            self.next_at = await self._earliest(connection, batch)
         await failpoint("fold.after_facts")
-        self._committed(after, step, rows)
+        self._committed(after, step, batch.rows)
 
     async def _fold_tick(self, entry: Entry, event: Event) -> None:
         assert event.data.to is not None
         clock = max(self._standing_position().clock, of_datetime(event.data.to))
         while True:
             before = self._standing_position()
+            batch = Batch(self.partition, before.decisions)
             async with self._pool.acquire() as connection, connection.transaction():
-                due = await store.due_before(connection, self.partition, clock, SLICE_CASES)
-                changed, rows = self._refold(due, None, clock, entry.sequence)
-                after = before._replace(decisions=before.decisions + len(rows))
+                due = await store.due_before(connection, self.partition, clock, SLICE_CASES, self._warm.case)
+                batch.bring(due)
+                for case in due:
+                    batch.take(self._warm.fold(case, None, clock), None, entry.sequence)
+                after = before._replace(decisions=batch.numbered)
                 if len(due) < SLICE_CASES:
                     after = after._replace(
                         sequence=entry.sequence,
@@ -188,9 +222,10 @@ class Folder:
                         tick_sequence=entry.sequence,
                         ticks=before.ticks + 1,
                     )
-                self.next_at = await store.save(connection, before, after, changed, rows)
+                await store.save(connection, before, after, batch.cases.values(), batch.rows)
+                self.next_at = await self._earliest(connection, batch)
             await failpoint("fold.after_tick_slice")
-            self._committed(after, [(entry, event)], rows)
+            self._committed(after, [(entry, event)], batch.rows)
             if len(due) < SLICE_CASES:
                 return
 
@@ -203,23 +238,29 @@ class Folder:
         enacts = self._rulebook.enact(event, entry.sequence)
         if enacts and reaches_home(event) and partition(event.tenant, event.tenant) == self.partition:
             await self._open_home(entry, event)
+        cause = fact_of(event, entry.sequence)
         last_case = ""
         while True:
             before = self._standing_position()
+            batch = Batch(self.partition, before.decisions)
             async with self._pool.acquire() as connection, connection.transaction():
                 cases: list[Case] = []
                 if enacts and replans(event):
-                    cases = await store.open_cases(connection, self.partition, event.tenant, last_case, SLICE_CASES)
-                cause = fact_of(event, entry.sequence)
-                changed, rows = self._refold(cases, cause, before.clock, entry.sequence)
-                after = before._replace(decisions=before.decisions + len(rows))
+                    cases = await store.open_cases(
+                        connection, self.partition, event.tenant, last_case, SLICE_CASES, self._warm.case
+                    )
+                batch.bring(cases)
+                for case in cases:
+                    batch.take(self._warm.refold(case, cause, before.clock), cause, entry.sequence)
+                after = before._replace(decisions=batch.numbered)
                 finished = len(cases) < SLICE_CASES
                 if finished:
                     after = after._replace(sequence=entry.sequence, event_id=event.id)
                 kept = [(entry.sequence, entry.data)] if finished and enacts else []
-                self.next_at = await store.save(connection, before, after, changed, rows, kept)
+                await store.save(connection, before, after, batch.cases.values(), batch.rows, kept)
+                self.next_at = await self._earliest(connection, batch)
             await failpoint("fold.after_enacting_slice")
-            self._committed(after, [(entry, event)], rows)
+            self._committed(after, [(entry, event)], batch.rows)
             if finished:
                 return
             last_case = cases[-1].id
@@ -230,50 +271,34 @@ class Folder:
         Written before the slices, the position unmoved: folded again after a crash it holds the fact already.
         """
         before, key = self._standing_position(), (event.tenant, event.tenant)
+        batch = Batch(self.partition, before.decisions)
         async with self._pool.acquire() as connection, connection.transaction():
-            case = (await store.load(connection, [key])).get(key) or Case(*key)
+            await self._bring(connection, batch, {key})
             fact = fact_of(event, entry.sequence)
-            rules = self._rules(case, fact)
-            folded, decisions = fold(case, fact, before.clock, rules)
-            rows = self._rows(before.decisions, folded, rules, fact, entry.sequence, decisions)
-            after = before._replace(decisions=before.decisions + len(rows))
-            self.next_at = await store.save(connection, before, after, [folded], rows)
+            case = batch.cases.get(key) or Case(*key)
+            batch.take(self._warm.fold(case, fact, before.clock), fact, entry.sequence)
+            after = before._replace(decisions=batch.numbered)
+            await store.save(connection, before, after, batch.cases.values(), batch.rows)
+            self.next_at = await self._earliest(connection, batch)
         await failpoint("fold.after_home")
-        self._committed(after, [], rows)
+        self._committed(after, [], batch.rows)
 
-    def _refold(
-        self, cases: Sequence[Case], cause: Fact | None, clock: Instant, sequence: int
-    ) -> tuple[list[Case], list[Row]]:
-        changed: list[Case] = []
-        rows: list[Row] = []
-        first = self._standing_position().decisions
-        for case in cases:
-            rules = self._rules(case, None)
-            folded, decisions = refold(case, cause, clock, rules)
-            changed.append(folded)
-            rows += self._rows(first + len(rows), folded, rules, cause, sequence, decisions)
-        return changed, rows
+    async def _bring(self, connection: store.Connection, batch: Batch, keys: set[CaseKey]) -> None:
+        """Puts the cases that exist among `keys` into a batch: warm ones as they are, the others from the database."""
+        warm = [case for key in keys if (case := self._warm.case(key)) is not None]
+        batch.bring(warm)
+        cold = keys - batch.cases.keys()
+        if cold:
+            batch.bring(await store.load(connection, sorted(cold)))
 
-    def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return rules_of(self._rulebook, case, fact)
-
-    def _rows(
-        self,
-        numbered: int,
-        case: Case,
-        rules: Rules,
-        cause: Fact | None,
-        sequence: int,
-        decisions: Sequence[Decision],
-    ) -> list[Row]:
-        rows: list[Row] = []
-        key: CaseKey = (case.tenant, case.id)
-        for number, decision in enumerate(decisions, numbered + 1):
-            subject, body = decision_message(decision, case, rules, cause, self.partition, number, sequence)
-            rows.append(Row(number, subject, body, key, decision, sequence))
-        if case.stuck:
-            logs.get_logger(partition=self.partition, tenant=case.tenant).error("case_stuck", error=case.stuck)
-        return rows
+    async def _earliest(self, connection: store.Connection, batch: Batch) -> Instant | None:
+        """The partition's next instant after a batch. Asked of the database where the earliest one was in the batch."""
+        if self.next_at is not None and any(
+            at is not None and at <= self.next_at and batch.cases[key].next_at != at for key, at in batch.waited
+        ):
+            return await store.next_instant(connection, self.partition)
+        instants = (case.next_at for case in batch.cases.values())
+        return min((at for at in (self.next_at, *instants) if at is not None), default=None)
 
     def _standing_position(self) -> Position:
         assert self.position is not None
@@ -284,9 +309,8 @@ class Folder:
         self.position = after
         self._on_commit()
         self._meter.events.inc(len(step))
-        decided = TallyCounter(row.cause_sequence for row in rows)
-        for row in rows:
-            self._meter.decisions.labels(row.decision.kind).inc()
+        for kind, number in TallyCounter(row.decision.kind for row in rows).items():
+            self._meter.decisions.labels(kind).inc(number)
         if len(step) > BATCH_LINES:
             logs.canonical(
                 "folded_batch",
@@ -296,6 +320,7 @@ class Folder:
                 decisions=len(rows),
             )
             return
+        decided = TallyCounter(row.cause_sequence for row in rows)
         for entry, event in step:
             logs.canonical(
                 "folded",

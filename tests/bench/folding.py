@@ -11,17 +11,18 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -90,7 +91,7 @@ class Facts:
                 yield from (tick(lane, number, self.now) for lane in range(PARTITIONS))
 
     def _complaint(self) -> Iterator[Message]:
-        state, tenant, case = self._case("c")
+        state = self._case("c")
         kind = self.random.choice(("inquiry", "suggestion", "other", "grievance", "inquiry_law"))
         yield state(
             "complaint.received",
@@ -108,7 +109,7 @@ class Facts:
         yield state("complaint.completed", outcome="answered", by=f"kim-{self._number % 50}")
 
     def _at_once(self) -> Iterator[Message]:
-        state, *_ = self._case("d")
+        state = self._case("d")
         if self.random.random() < 0.5:
             yield state(
                 "call.answered", rings=self.random.randint(1, 5), seconds_to_answer=9, department="civil-affairs"
@@ -116,7 +117,7 @@ class Facts:
         else:
             yield state("visit.guided", seconds_to_officer=self.random.randint(5, 400))
 
-    def _case(self, letter: str) -> tuple[Callable[..., Message], str, str]:
+    def _case(self, letter: str) -> Callable[..., Message]:
         self._number += 1
         tenant, case = self.random.choice(TENANTS), f"{letter}{self._number:09}"
 
@@ -139,7 +140,7 @@ class Facts:
             }
             return cases_subject(partition(tenant, case), tenant, type), json.dumps(event).encode()
 
-        return state, tenant, case
+        return state
 
 
 def tick(lane: int, number: int, to: datetime) -> Message:
@@ -213,14 +214,16 @@ class Bench:
 
     async def sent(self) -> None:
         """Waits until every decision is on SLA."""
-        while await self.pool.fetchval("select bool_or(decisions > sent) from read.fold_position"):
+        waiting = True
+        while waiting:
             await asyncio.sleep(0.02)
+            waiting = await self.pool.fetchval("select bool_or(decisions > sent) from read.fold_position")
 
     def cpu(self, pids: Sequence[int]) -> dict[str, float]:
         """CPU seconds so far: of the service's processes, of NATS, and of PostgreSQL with all its children."""
-        assert self.servers.nats is not None and self.servers.postgres is not None
-        nats, main = self.servers.nats.pid, self.servers.postgres.pid
-        assert nats is not None and main is not None
+        assert self.servers.nats is not None
+        assert self.servers.postgres is not None
+        nats, main = self.servers.nats.pid or 0, self.servers.postgres.pid or 0
         return {
             "python": sum(_cpu(pid) for pid in pids),
             "nats": _cpu(nats),
@@ -333,40 +336,36 @@ async def measure(quick: bool) -> dict[str, Any]:
 
 
 def _serve(profile: str) -> None:
-    """The service with a profile of it written in the end, and how long the rules took."""
-    import cProfile
-
+    """The service, looked at every few milliseconds of its CPU time: which functions of ours it was in."""
     from services.chassis.http import run
-    from services.sla_timer import folder
     from services.sla_timer.app import build_app
 
-    spent = {"rules": 0.0, "calls": 0}
+    inner, outer = Counter[str](), Counter[str]()
 
-    def timed(function: Any) -> Any:
-        def call(*arguments: Any, **named: Any) -> Any:
-            began = time.thread_time()
-            try:
-                return function(*arguments, **named)
-            finally:
-                spent["rules"] += time.thread_time() - began
-                spent["calls"] += 1
+    def look(_: int, frame: FrameType | None) -> None:
+        names: list[str] = []
+        while frame is not None:
+            path = frame.f_code.co_filename
+            names.append(f"{Path(path).parent.name}/{Path(path).stem}.{frame.f_code.co_name}:{frame.f_lineno}")
+            frame = frame.f_back
+        if any(name.startswith("rules/warm.") for name in names):
+            names = ["rules"]
+        inner[names[0]] += 1
+        outer.update({name.partition(":")[0] for name in names})
 
-        return call
-
-    for name in ("fold", "refold"):
-        setattr(folder, name, timed(getattr(folder, name)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what uvicorn leaves it to, once it has ended
-    profiler = cProfile.Profile() if not profile.endswith(".json") else None
-    if profiler:
-        profiler.enable()
+    signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, 0.002, 0.002)
     try:
         run("sla_timer", build_app)
     finally:
-        if profiler:
-            profiler.disable()
-            profiler.dump_stats(profile)
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        Path(profile + ".txt").write_text(json.dumps({**spent, "cpu": usage.ru_utime + usage.ru_stime}))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        lines = [
+            f"{kind} {number / max(inner.total(), 1):6.1%} {name}"
+            for kind, found in (("in", outer), ("at", inner))
+            for name, number in found.most_common(70)
+        ]
+        Path(profile).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main() -> None:
