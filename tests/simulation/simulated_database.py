@@ -109,7 +109,7 @@ class Connection:
     ) -> None:
         """Writes rows."""
         places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
-        await self.executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", records)  # noqa: S608
+        await self.executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", records)
 
     async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """All rows."""

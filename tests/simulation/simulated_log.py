@@ -232,9 +232,7 @@ class Connection:
 
     async def send_batch(self, batch: str, messages: Sequence[tuple[str, bytes]]) -> None:
         for place, (subject, data) in enumerate(messages, 1):
-            await self.publish(
-                subject, data, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(place)}
-            )
+            await self.publish(subject, data, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(place)})
 
     async def publish(
         self, subject: str, data: bytes = b"", reply: str = "", headers: Mapping[str, str] | None = None
