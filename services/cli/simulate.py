@@ -18,6 +18,7 @@ from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
 
 CLOCK = "clock.advanced"
+VOIDED = "fact.voided"
 
 
 class Unreadable(ValueError):
@@ -73,6 +74,7 @@ def simulate(
     reported: dict[tuple[str, str, str], str | None] = {}
     last: Instant = 0
     opened = {event.tenant for event in events if event.type == "charter.enacted"}
+    voided = {(event.tenant, event.data.source or "", event.data.id or "") for event in events if event.type == VOIDED}
     for sequence, event in enumerate(events, 1):
         last = max(last, event.recorded)
         if not ticks:
@@ -82,7 +84,8 @@ def simulate(
         if completed is None:
             print(f"line {sequence}: fact.voided names a fact that the file has not stated", file=sys.stderr)
             continue
-        seen[(event.tenant, event.source, event.id)] = completed
+        if voided and (event.tenant, event.source, event.id) in voided:
+            seen[(event.tenant, event.source, event.id)] = completed
         if event.type == "fault.reported":
             reported[(event.tenant, event.case_id, event.id)] = event.data.officer
         yield from world.feed(completed, sequence)
@@ -104,7 +107,7 @@ def _filled_in(
     """The event with what intake would fill in from those before it: the routes of fact.voided (None where the fact
     is unknown), and the officer of a finding from the report in its case that it is about, whoever sent that."""
     data = event.data
-    if event.type == "fact.voided":
+    if event.type == VOIDED:
         voided = seen.get((event.tenant, data.source or "", data.id or ""))
         if voided is None:
             return None

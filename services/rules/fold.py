@@ -101,7 +101,8 @@ def decided(
 
 def holds(case: Case, fact: Fact) -> bool:
     """Whether a case holds a fact already: one of the same source and id."""
-    return any(known.id == fact.id and known.source == fact.source for known in case.facts)
+    named = fact.id
+    return any(known.id == named and known.source == fact.source for known in case.facts)
 
 
 def with_fact(case: Case, fact: Fact) -> Case:
@@ -183,8 +184,15 @@ def of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, 
         return
     if old is None:
         began = new.began if new.began is not None else at
-        yield _decision("deadline.started", began, new)._replace(
-            due=new.due or new.first_due, suspended=new.due is None
+        yield Decision(
+            "deadline.started",
+            began,
+            new.promise,
+            new.occurrence,
+            new.due or new.first_due,
+            new.first_due,
+            new.provisional,
+            suspended=new.due is None,
         )
         if new.state == "suspended":
             yield _decision("deadline.suspended", began, new)

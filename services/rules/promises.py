@@ -25,12 +25,12 @@ def meet(scan: Scan, fact: Fact) -> None:
         if run.met_by(fact, scan.petition):
             if run.live and run.rounds:
                 counted.add(run.promise.id)
-            run.met_at = fact.moment
+            run.met_at = scan.moment
             was_live = run.live
             scan.settle(run, "met" if was_live else run.state)
             if was_live:
                 # What is met while its clock stands still was due as if the clock had run on from here.
-                run.due = run.due or scan.due(run, fact.moment)
+                run.due = run.due or scan.due(run, scan.moment)
                 if fact.data.reached is False:
                     task = consequences.TRY_AGAIN
                     key = f"task:{run.promise.id}:{run.occurrence}:{task}"
@@ -53,7 +53,7 @@ def open_runs(scan: Scan, fact: Fact) -> None:
     for promise, start in scan.charter.starting.get(type, ()):
         assert start.match is not None
         if start.match.holds(data, scan.petition):
-            open_run(scan, promise, start, fact.moment, data, fact.key, type)
+            open_run(scan, promise, start, scan.moment, data, fact.key, type)
 
 
 def open_run(

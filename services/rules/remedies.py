@@ -128,9 +128,7 @@ def of_breach(run: Run) -> Iterator[Finding]:
         for trigger in remedy.triggers:
             if run.promise.id in trigger.breach:
                 incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
-                yield from _remedy(
-                    charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due
-                )
+                yield from _remedy(charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
 
 
 def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:

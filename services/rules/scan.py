@@ -33,21 +33,23 @@ class Scan:
     """The case as far as it has been read: `moment` is where the scan stands.
 
     `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
-    Time is let pass up to `until`, and `passed` is the last instant at which it brought something. `awaits` is when a
-    later version comes to govern, where that is ahead.
+    The last of them has effect from `read_to` on. Time is let pass up to `until`, and `passed` is the last instant at
+    which it brought something. `awaits` is when a later version comes to govern, where that is ahead.
 
-    Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh` the
-    findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
+    Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh`
+    the findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
+    `quiet_until` is the instant up to which time brings nothing, where that is known.
     """
 
     def __init__(
-        self, facts: tuple[Fact, ...], clock: Instant, rules: Rules, verdicts: Mapping[str, str] | None = None
+        self, facts: Iterable[Fact], clock: Instant, rules: Rules, verdicts: Mapping[str, str] | None = None
     ) -> None:
         self.rules = rules
         self.charter: Charter = rules.charter
         self.clock = clock
         self.facts = list(in_effect(facts))
         self.taken = 0
+        self.read_to: Instant | None = None
         self.passed: Instant | None = None
         self.verdicts = dict(verdicts or {})
         self.until = max([clock, *(fact.time for fact in self.facts)])
@@ -58,6 +60,7 @@ class Scan:
         self.touched: dict[tuple[str, str], Run] = {}
         self.fresh: list[Finding] = []
         self.looks_ahead = False
+        self.quiet_until: Instant | None = None
         self.rounds: list[Round] = []
         self.ends_of_days: list[Instant] = []
         self.findings: dict[str, Finding] = {}
@@ -97,6 +100,7 @@ class Scan:
     def add(self, run: Run) -> None:
         """Takes a run in that has begun."""
         self.runs[run.key] = self.unmet[run.key] = self.touched[run.key] = run
+        self.quiet_until = None
 
     def settle(self, run: Run, state: State) -> None:
         """Ends a run: nothing more can happen to one that is met or void."""
@@ -108,6 +112,7 @@ class Scan:
         """Goes on with other runs than it has begun itself."""
         self.runs = self.touched = runs
         self.unmet = {key: run for key, run in runs.items() if run.met_at is None and run.state != "void"}
+        self.quiet_until = None
 
     def open_pause(self, ground: str) -> Pause | None:
         """The pause on a ground that nothing has ended yet."""
@@ -135,12 +140,13 @@ class Scan:
 
     def pause(self, ground: str, begin: Instant, cap: Instant | None, fact: Fact) -> None:
         """Stops the clocks that stop on a ground."""
+        self.quiet_until = None
         self.pauses.append(Pause(ground, begin, fact.key, cap))
         self.turns += [at for at in (begin, cap) if at is not None and at > self.moment]
 
     def forget_pauses(self) -> None:
         """No clock of this case stands still but for what its tenant declared for all."""
-        self.pauses, self.turns = [], []
+        self.pauses, self.turns, self.quiet_until = [], [], None
         for one in self.rules.declared:
             rule = self.law.suspension_by(one.ground)
             if one.ground == "force_majeure" and self.charter.policy.force_majeure == "extends":
@@ -158,6 +164,7 @@ class Scan:
 
     def recount(self, turned: Instant | None = None) -> None:
         """Counts anew what is open; `turned` where time itself stopped a clock or let it go on."""
+        self.quiet_until = None
         for run in self.unmet.values():
             if run.live:
                 before = run.state

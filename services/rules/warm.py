@@ -1,8 +1,8 @@
 """Warm cases: one worked on of late is read on from where it stands, not from its first fact.
 
-The one rule: what comes out is what `fold` decides from the facts alone. A case is read on only where nothing that comes
-can change what was said of the facts before; all else is worked out anew, and a test of random histories holds the two
-against each other.
+The one rule: what comes out is what `fold` decides from the facts alone. A case is read on only where nothing that
+comes can change what was said of the facts before; all else is worked out anew, and a test of random histories holds
+the two against each other.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from services.rules.fold import (
     with_fact,
 )
 from services.rules.governing import scan_of
-from services.rules.instants import Instant
+from services.rules.instants import NEVER, Instant
 from services.rules.remedies import of_breach
 from services.rules.routing import OFFICER
 from services.rules.rulebook import Rulebook
@@ -58,11 +58,17 @@ class Warm:
 
     def fold(self, case: Case, fact: Fact | None, clock: Instant) -> tuple[Case, list[Decision], Rules]:
         """`fold.fold`, and the rules by which it was done. Raises NotEnacted."""
+        if fact is not None and not case.facts and opens_alone(case, fact):
+            rules = self.rulebook.rules_for(case.tenant, fact.time, fact.sequence)
+            if not rules.stages:
+                return self._opened(case, fact, clock, rules)
         kept = self._kept.pop((case.tenant, case.id), None)
         if kept is not None and kept.case is case and kept.reads_on(fact, self.rulebook):
             if fact is not None and holds(case, fact):
                 changed, decisions = case, list[Decision]()
             else:
+                if fact is not None:
+                    kept.scan.facts.append(fact)
                 try:
                     changed, decisions = kept.read_on(fact, clock)
                 except Exception as error:
@@ -94,23 +100,55 @@ class Warm:
             self._keep(_Kept(changed, scan, rules, self.rulebook))
         return changed, decisions, rules
 
+    def _opened(self, case: Case, fact: Fact, clock: Instant, rules: Rules) -> tuple[Case, list[Decision], Rules]:
+        """A new case with its first fact."""
+        try:
+            kept = _Kept(case, Scan((fact,), clock, rules), rules, self.rulebook)
+            changed, decisions = kept.read_on(fact, clock)
+        except Exception as error:
+            return stuck_by(error, with_fact(case, fact)), [], rules
+        self._keep(kept)
+        return changed, decisions, rules
+
     def _keep(self, kept: "_Kept") -> None:
         if len(self._kept) >= self._most:
             del self._kept[next(iter(self._kept))]
         self._kept[kept.case.tenant, kept.case.id] = kept
 
 
+def opens_alone(case: Case, fact: Fact) -> bool:
+    """Whether the rules for a case that begins with this fact follow from its time alone."""
+    return not (
+        closes(fact)
+        or fact.type == "fact.voided"
+        or case.id == case.tenant
+        or case.id.startswith(OFFICER)
+        or case.stuck
+    )
+
+
 class _Kept:
     """A warm case: as last returned, with the scan that it was worked out by and what was told of it."""
 
-    __slots__ = ("brought", "case", "changed_after_closing", "deadlines", "earliest", "findings", "live", "rules", "scan", "version")
+    __slots__ = (
+        "brought",
+        "case",
+        "changed_after_closing",
+        "deadlines",
+        "earliest",
+        "findings",
+        "live",
+        "rules",
+        "scan",
+        "version",
+    )
 
     def __init__(self, case: Case, scan: Scan, rules: Rules, rulebook: Rulebook) -> None:
         self.case = case
         self.scan = scan
         self.rules = rules
         self.version = rulebook.version(case.tenant)
-        self.earliest = min(fact.time for fact in case.facts)
+        self.earliest = min(fact.time for fact in scan.facts) if scan.facts else 0
         closings = [fact.moment for fact in case.facts if closes(fact)]
         self.changed_after_closing = bool(closings) and rulebook.changed_since(case.tenant, min(closings))
         self.deadlines = {deadline.key: deadline for deadline in case.deadlines}
@@ -131,7 +169,7 @@ class _Kept:
         moment, scan = fact.moment, self.scan
         if fact.type in REACHING_BACK or fact.time < self.earliest:
             return False
-        if scan.facts and moment <= scan.facts[-1].moment:
+        if scan.read_to is not None and moment <= scan.read_to:
             return False
         if scan.passed is not None and moment <= scan.passed:
             return False
@@ -143,9 +181,23 @@ class _Kept:
         scan.clock = clock
         scan.until = max(scan.until, clock)
         if fact is not None:
-            scan.facts.append(fact)
             scan.until, now = max(scan.until, fact.time), fact.time
         walk(scan)
+        facts = case.facts if fact is None else (*case.facts, fact)
+        if not scan.touched and not scan.fresh and not scan.looks_ahead and clock <= (case.next_at or NEVER):
+            # It says nothing, and no warning is due: what time will bring is as it was.
+            self.case = Case(
+                case.tenant,
+                case.id,
+                facts,
+                case.deadlines,
+                case.findings,
+                case.warned,
+                scan.closed,
+                case.next_at,
+                case.charter or self.rules.charter.label,
+            )
+            return self.case, []
         decisions: list[Decision] = []
         broken = self._deadlines(fact, now, decisions)
         if scan.fresh or broken:
@@ -153,13 +205,13 @@ class _Kept:
         self.case = Case(
             case.tenant,
             case.id,
-            case.facts if fact is None else (*case.facts, fact),
+            facts,
             tuple(self.deadlines.values()),
             tuple(self.findings.values()),
             warn(case, self.live.values(), clock, fact, decisions),
             scan.closed,
             scan.next_at(self.live.values()),
-            case.charter,
+            case.charter or self.rules.charter.label,
         )
         return self.case, in_order(decisions)
 
@@ -182,9 +234,7 @@ class _Kept:
         scan.touched = {}
         return broken
 
-    def _findings(
-        self, broken: Sequence[Run], fact: Fact | None, now: Instant, decisions: list[Decision]
-    ) -> None:
+    def _findings(self, broken: Sequence[Run], fact: Fact | None, now: Instant, decisions: list[Decision]) -> None:
         """Takes over what was found, then what breaches bring, in the order of the runs."""
         scan, told = self.scan, self.findings
         for run in broken if len(broken) < 2 else [run for run in scan.runs.values() if run in broken]:
@@ -192,9 +242,9 @@ class _Kept:
         self.findings = dict(scan.findings)
         for finding in self.brought.values():
             keep(self.findings, finding)
-        for name in dict.fromkeys([*(finding.key for finding in scan.fresh), *self.brought]):
-            if name not in told:
-                decisions.append(of_finding(self.case, self.findings[name], fact, now))
+        names = dict.fromkeys([*(finding.key for finding in scan.fresh), *self.brought])
+        new = [self.findings[name] for name in names if name not in told]
+        decisions.extend(of_finding(self.case, finding, fact, now) for finding in new)
         scan.fresh = []
 
     def _bring(self, run: Run) -> None:

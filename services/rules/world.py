@@ -11,7 +11,7 @@ import msgspec
 
 from contracts.streams import PARTITIONS, partition
 from services.rules.facts import Event, Fact, fact_of
-from services.rules.instants import Instant, of_datetime
+from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision
@@ -127,7 +127,14 @@ class World:
     def __init__(self, rulebooks: list[Rulebook]) -> None:
         if len(rulebooks) != PARTITIONS:
             raise ValueError(f"a world has {PARTITIONS} partitions, each with a rulebook of its own")
-        self.partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
+        self._partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
+        self._next = [NEVER] * PARTITIONS
+        self._stands_at: Instant = 0
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """All partitions, with their clocks where the world stands."""
+        return [self._reached(number) for number in range(PARTITIONS)]
 
     def feed(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event wherever it goes; a tick without a partition moves all of them."""
@@ -137,31 +144,52 @@ class World:
         data = {"officer": event.data.officer}
         decided: list[Decided] = []
         for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
-            decided += self.partitions[number].take(msgspec.structs.replace(event, case=case), sequence)
-        return sorted(decided, key=_step_order)
+            copy = event if event.case == case else msgspec.structs.replace(event, case=case)
+            decided += self._reached(number).take(copy, sequence)
+            self._look_ahead(number)
+        return _in_order(decided)
 
     def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
         """Opens the tenant's own case, for a log in which nothing enacts its charter."""
-        return sorted(self.partitions[partition(tenant, tenant)].open_home(tenant, fact), key=_step_order)
+        number = partition(tenant, tenant)
+        decided = self._reached(number).open_home(tenant, fact)
+        self._look_ahead(number)
+        return _in_order(decided)
 
     def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
         """Lets time pass in one partition, or in all."""
-        chosen = self.partitions if number is None else [self.partitions[number]]
-        return sorted((row for partition in chosen for row in partition.tick(to)), key=_step_order)
+        decided: list[Decided] = []
+        for each in range(PARTITIONS) if number is None else [number]:
+            decided += self._reached(each).tick(to)
+            self._look_ahead(each)
+        return _in_order(decided)
 
     def pass_before(self, limit: Instant) -> Iterator[Decided]:
         """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
-        while True:
-            at = min((at for partition in self.partitions if (at := partition.next_at()) is not None), default=None)
-            if at is None or at >= limit:
-                return
+        while (at := min(self._next)) < limit:
             # The clock passes an instant when it stands behind it; what is done exactly then was on time.
-            yield from self.tick(at + 1)
+            self.stand_at(at + 1)
+            passing = [number for number, instant in enumerate(self._next) if instant == at]
+            yield from _in_order([row for number in passing for row in self.tick(at + 1, number)])
 
     def stand_at(self, moment: Instant) -> None:
         """Sets every clock to an instant before which nothing is left to happen."""
-        for each in self.partitions:
-            each.clock = max(each.clock, moment)
+        self._stands_at = max(self._stands_at, moment)
+
+    def _reached(self, number: int) -> Partition:
+        """A partition, with its clock where the world stands: nothing was left to happen in it before that."""
+        found = self._partitions[number]
+        found.clock = max(found.clock, self._stands_at)
+        return found
+
+    def _look_ahead(self, number: int) -> None:
+        at = self._partitions[number].next_at()
+        self._next[number] = NEVER if at is None else at
+
+
+def _in_order(decided: list[Decided]) -> list[Decided]:
+    """The decisions of one step, as they are written."""
+    return decided if len(decided) < 2 else sorted(decided, key=_step_order)
 
 
 def _step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
