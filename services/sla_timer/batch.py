@@ -20,18 +20,32 @@ Folded = tuple[Case, list[Decision], Rules]
 
 
 class Batch:
-    """Begins at the position `before`. `cases` are all that it touches, `rows` its decisions, `after` where it ends.
+    """Begins at the position `before`. `cases` are all that it touches, `rows` its decisions, `clock` the partition's.
 
     `next_at` is the earliest instant that a case of the partition waits for at the beginning.
     """
 
     def __init__(self, before: Position, warm: Warm, next_at: Instant | None) -> None:
-        self.before = self.after = before
+        self.before = before
+        self.clock = before.clock
         self.cases: dict[CaseKey, Case] = {}
         self.rows: list[Row] = []
         self._warm = warm
         self._next_at = next_at
         self._waited: list[tuple[CaseKey, Instant]] = []
+        self._last: tuple[Entry, Event] | None = None
+        self._last_tick: Entry | None = None
+        self._ticks = 0
+
+    @property
+    def after(self) -> Position:
+        """Where the partition stands once the batch is written."""
+        after = self.before._replace(clock=self.clock, decisions=self.before.decisions + len(self.rows))
+        if self._last is not None:
+            after = after._replace(sequence=self._last[0].sequence, event_id=self._last[1].id)
+        if self._last_tick is not None:
+            after = after._replace(tick_sequence=self._last_tick.sequence, ticks=after.ticks + self._ticks)
+        return after
 
     def bring(self, cases: Iterable[Case]) -> None:
         """Adds cases as they stand in the database; those that are here already are further on."""
@@ -50,7 +64,7 @@ class Batch:
     def state(self, tenant: str, id: str, fact: Fact) -> None:
         """Folds a fact into a case, which may be new."""
         case = self.cases.get((tenant, id)) or Case(tenant, id)
-        self._take(self._warm.fold(case, fact, self.after.clock), fact, fact.sequence)
+        self._take(self._warm.fold(case, fact, self.clock), fact, fact.sequence)
 
     def pass_to(self, clock: Instant, cases: Sequence[Case], sequence: int) -> None:
         """Lets time pass in cases, in the order in which a tick takes them. The clock moves with `move_clock`."""
@@ -62,16 +76,16 @@ class Batch:
         """Works cases out anew for what was enacted."""
         self.bring(cases)
         for case in cases:
-            self._take(self._warm.refold(case, cause, self.after.clock), cause, cause.sequence)
+            self._take(self._warm.refold(case, cause, self.clock), cause, cause.sequence)
 
     def move(self, entry: Entry, event: Event) -> None:
         """Moves the position behind an entry."""
-        self.after = self.after._replace(sequence=entry.sequence, event_id=event.id)
+        self._last = (entry, event)
 
     def move_clock(self, entry: Entry, event: Event, clock: Instant) -> None:
         """Moves the position behind a tick, and the clock to where it says."""
-        self.move(entry, event)
-        self.after = self.after._replace(clock=clock, tick_sequence=entry.sequence, ticks=self.after.ticks + 1)
+        self._last, self._last_tick, self.clock = (entry, event), entry, clock
+        self._ticks += 1
 
     def due(self, clock: Instant, others: Sequence[Case]) -> list[Case]:
         """Which cases a tick reaches, in its order, when `others` are those that the database would say."""
@@ -90,12 +104,13 @@ class Batch:
 
     def _take(self, folded: Folded, cause: Fact | None, sequence: int) -> None:
         case, decisions, rules = folded
-        key = (case.tenant, case.id)
-        self.cases[key] = case
-        for number, decision in enumerate(decisions, self.after.decisions + 1):
-            subject, body = decision_message(decision, case, rules, cause, self.before.partition, number, sequence)
-            self.rows.append(Row(number, subject, body, key, decision, sequence))
-        if decisions:
-            self.after = self.after._replace(decisions=self.after.decisions + len(decisions))
+        self.cases[case.tenant, case.id] = case
+        lane, number = self.before.partition, self.before.decisions + len(self.rows)
+        for one in decisions:
+            number += 1
+            subject, body = decision_message(one, case, rules, cause, lane, number, sequence)
+            about = (case.tenant, case.id, one.kind)
+            named = (one.promise or None, one.occurrence or None)
+            self.rows.append(Row(lane, number, subject, body, *about, *named, one.due, one.at, sequence))
         if case.stuck:
             logs.get_logger(partition=self.before.partition, tenant=case.tenant).error("case_stuck", error=case.stuck)

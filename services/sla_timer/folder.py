@@ -284,7 +284,7 @@ class Folder:
         self.position = batch.after
         self._on_commit()
         self._meter.events.inc(len(run))
-        for kind, number in TallyCounter(row.decision.kind for row in batch.rows).items():
+        for kind, number in TallyCounter(row.kind for row in batch.rows).items():
             self._meter.decisions.labels(kind).inc(number)
         if len(run) > BATCH_LINES:
             logs.canonical(
@@ -313,7 +313,7 @@ class Folder:
 def _clock_of(tick: Event, batch: Batch) -> Instant:
     """Where the clock stands after a tick."""
     assert tick.data.to is not None
-    return max(batch.after.clock, of_datetime(tick.data.to))
+    return max(batch.clock, of_datetime(tick.data.to))
 
 
 async def _lost(lease: Lease) -> None:

@@ -16,7 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.rules.instants import Instant
-from services.rules.state import Case, Decision
+from services.rules.state import Case
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Case).decode
@@ -52,20 +52,21 @@ class Position(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A decision as it is kept: its number, what it says, and the message that says it."""
+    """A decision as it is kept, column by column: its number in the partition (`lane`), the message that says it, and
+    what it is searched by."""
 
+    lane: int
     number: int
     subject: str
     body: bytes
-    case: CaseKey
-    decision: Decision
+    tenant: str
+    case_id: str
+    kind: str
+    promise: str | None
+    occurrence: str | None
+    due: Instant | None
+    at: Instant
     cause_sequence: int
-
-
-DECISION_COLUMNS = (
-    *("lane", "number", "subject", "body", "tenant", "case_id"),
-    *("kind", "promise", "occurrence", "due", "at", "cause_sequence"),
-)
 
 
 class Columns(NamedTuple):
@@ -195,18 +196,7 @@ async def save(
         )
     await failpoint("store.after_cases")
     if rows:
-        lane = before.partition
-        await connection.copy_records_to_table(
-            "decisions",
-            columns=DECISION_COLUMNS,
-            records=[
-                (
-                    *(lane, number, subject, body, *case),
-                    *(one.kind, one.promise or None, one.occurrence or None, one.due, one.at, cause),
-                )
-                for number, subject, body, case, one, cause in rows
-            ],
-        )
+        await connection.copy_records_to_table("decisions", columns=Row._fields, records=rows)
 
 
 async def next_instant(connection: Connection | asyncpg.Pool, partition: int) -> Instant | None:
