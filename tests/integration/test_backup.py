@@ -199,9 +199,12 @@ async def test_a_running_system_is_copied_and_put_back_whole(system: System, set
         assert done.tables["intake.reservations"] == 2
         before = {stream: await entries(system.nc, stream) for stream in ("CASES", "SLA")}
         ref = await system.pool.fetchval("select subject_ref from read.subject_refs where \"case\" = 'a1'")
-    master = settings("intake").vault_key_file.read_bytes()  # type: ignore[union-attr]
+    keys = settings("intake").vault_keys
+    assert keys is not None
+    masters = [path.read_bytes() for path in keys.glob("*.key")]
     copied = b"".join(path.read_bytes() for path in sorted((tmp_path / "copy").iterdir()))
-    assert master not in copied
+    assert masters
+    assert not [master for master in masters if master in copied]
     assert "홍길동".encode() not in copied
 
     await restore(settings("restore"), tmp_path / "copy", BOTH, replace=True)
@@ -211,7 +214,7 @@ async def test_a_running_system_is_copied_and_put_back_whole(system: System, set
         await system.state(complaint("a1"))  # the first answer again
         assert {stream: await entries(system.nc, stream) for stream in before} == before
         async with system.pool.acquire() as connection:
-            person = await Vault(master).read_person(connection, "anseong", ref, "test", "t")
+            person = await Vault(keys).read_person(connection, "anseong", ref, "handle", "clerk/t")
         assert person["name"] == "홍길동"
         await system.state(completed("a1", "2026-04-09T09:00:00+09:00"))
     kinds = [json.loads(body)["type"] for _, _, body in await entries(system.nc, "SLA")]
@@ -297,10 +300,15 @@ async def test_what_is_damaged_full_or_in_use_is_left_alone(
         await restore(settings("restore"), tmp_path / "copy", BOTH, replace=False)
     with pytest.raises(BackupError, match="exists and is not empty"):
         await backup(settings("backup"), tmp_path / "copy")
-    other = tmp_path / "other.key"
-    other.write_bytes(bytes(32))
-    with pytest.raises(BackupError, match="not the master key"):
-        await restore(settings("restore", vault_key_file=other), tmp_path / "copy", BOTH, replace=True)
+    other = tmp_path / "keys"
+    other.mkdir()
+    (other / "1970-01-01.key").write_bytes(bytes(32))
+    with pytest.raises(BackupError, match=r"\.key is not in .*keys: put back"):
+        await restore(settings("restore", vault_keys=other), tmp_path / "copy", BOTH, replace=True)
+    for epoch in Vault(settings("backup").vault_keys).master.epochs:
+        (other / f"{epoch}.key").write_bytes(bytes(32))
+    with pytest.raises(BackupError, match=r"\.key in .* is not the master key"):
+        await restore(settings("restore", vault_keys=other), tmp_path / "copy", BOTH, replace=True)
     before = await entries(system.nc, "CASES")
     for name in ("CASES.snapshot", "vault.people.copy"):
         path = tmp_path / "copy" / name

@@ -193,7 +193,7 @@ async def world(nc: Client, nats: Embedded, pool: asyncpg.Pool, gateway: Gateway
         await nc.jetstream().delete_stream(stream.name)
     await provision.create_streams(nc)
     await clock.step(pool, NOW)
-    return World(nc, pool, Vault((nats.secrets / "vault.key").read_bytes()), gateway)
+    return World(nc, pool, Vault(nats.secrets / "vault"), gateway)
 
 
 @pytest.fixture
@@ -655,7 +655,7 @@ class Process:
             "NATS_URL": settings.nats_url,
             "NATS_MONITOR_URL": settings.nats_monitor_url or "",
             "DATABASE_URL": settings.database_url,
-            "GIHAN_VAULT_KEY_FILE": str(settings.vault_key_file),
+            "GIHAN_VAULT_KEYS": str(settings.vault_keys),
             "GIHAN_CLOCK": "stepped",
             "GIHAN_PORT": str(_free_port()),
             "SMS_URL": gateway.sms_url,
