@@ -200,7 +200,7 @@ class Notifier:
 async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge) -> None:
     (row,) = await pool.fetch(
         "SELECT count(*) FILTER (WHERE state = 'unknown') AS unknown, "
-        "count(*) FILTER (WHERE state = 'failed' AND reason = 'erased') AS undeliverable FROM notifier.notices "
+        "count(*) FILTER (WHERE reason IN ('erased', 'no_recipient')) AS undeliverable FROM notifier.notices "
         "WHERE state IN ('unknown', 'failed')"
     )
     unknown.set(row["unknown"])
@@ -238,7 +238,7 @@ def make_app(settings: Settings) -> FastAPI:
         )
         undeliverable = Gauge(
             "gihan_notices_undeliverable",
-            "Messages that reach nobody, since their recipient was erased",
+            "Messages that reached nobody, since their recipient was erased or is unknown",
             registry=health.registry,
         )
         health.check("notices", lambda: _count(pool, unknown, undeliverable), every_seconds=5)

@@ -87,7 +87,7 @@ class MasterKeys:
         if epoch not in self._keys:
             raise MasterKeyMissing(
                 f"The master key {epoch}.key is not in {self.folder}: put it back. If it was destroyed with its time, "
-                "what it opened is gone for good: `gihan vault give-up` says how much that is."
+                "what it opened is gone for good: `gihan vault keys` says how much that is."
             )
         try:
             return self._keys[epoch].decrypt(nonce, sealed[NONCE_BYTES:], place.encode())
