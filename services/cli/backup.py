@@ -28,6 +28,7 @@ from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
 from services.chassis.vault import open_vault
+from services.chassis.vault.access import set_aside, take_up
 from services.intake import erasure
 from services.rules import instants
 from services.rules.fold import REVISION
@@ -333,6 +334,7 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
     """A database made anew: tables by the migrations, rows from the backup, all of them or none."""
     connection = await _patient(settings)
     try:
+        await set_aside(connection)
         for schema in _OURS:
             await connection.execute(f"drop schema if exists {schema} cascade")
         await postgres.migrate(settings.database_url, settings.database_password)
@@ -353,6 +355,7 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
                 ahead = _RECEIPTS_AHEAD if name == "intake.receipt_numbers" else 0
                 await connection.execute("select setval($1::text::regclass, $2, false)", name, following + ahead)
             vault = open_vault(settings)
+            await take_up(connection)
             await vault.give_up(connection)
             await erasure.carry_out(connection, vault)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:

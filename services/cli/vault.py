@@ -22,7 +22,7 @@ from services.chassis import logs, postgres
 from services.chassis.clock import Instant, open_clock
 from services.chassis.settings import Settings
 from services.chassis.vault import Head, Rotation, Vault, open_vault
-from services.chassis.vault.report import Report, access_report
+from services.chassis.vault.access import Report, access_report
 from services.cli.errors import plain_errors
 from services.cli.running import read_tenants
 from services.intake import erasure, retention

@@ -20,9 +20,9 @@ from services.chassis.vault import (
     VaultError,
     mask_resident_numbers,
 )
+from services.chassis.vault.access import Line, access_report
 from services.chassis.vault.keys import MasterKeys
 from services.chassis.vault.purposes import may, purposes
-from services.chassis.vault.report import Line, access_report
 
 PERSON = {"name": "홍 길동", "phone": "02-000-0001", "mobile": "010-0000-0001"}
 CLERK = ("handle", "clerk/kim")

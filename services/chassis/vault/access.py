@@ -1,7 +1,7 @@
-"""The access report: who read what of whom, why and how often, in a stretch of time.
+"""The access record as a whole: the report of a stretch of time, and how the record outlives a restore.
 
-The one rule it protects: the report itself names no citizen. It counts, and says whether the chain it was counted from
-still holds.
+The one rule it protects: who read what stays known, and the report itself names no citizen. It counts, and says whether
+the chain it was counted from still holds.
 """
 
 from datetime import datetime
@@ -58,3 +58,35 @@ async def access_report(
         broken_at=await vault.verify_access_chain(conn, tenant, known),
         head=None if head is None else Head(head["number"], head["hash"].hex()),
     )
+
+
+async def set_aside(conn: Connection) -> None:
+    """Keeps the access record of a database whose tables are about to be replaced; one kept before, by a restore that
+    broke off, stays where there is none."""
+    if await conn.fetchval("select to_regclass('vault.access') is not null"):
+        await conn.execute("drop schema if exists kept cascade; create schema kept")
+        await conn.execute("create table kept.access as table vault.access")
+
+
+async def take_up(conn: Connection) -> int:
+    """Continues the restored access record with what was set aside, where that goes on from it; how many records."""
+    if not await conn.fetchval("select to_regclass('kept.access') is not null"):
+        return 0
+    taken: int = await conn.fetchval(_TAKE_UP)
+    await conn.execute(
+        "insert into vault.access_head select distinct on (tenant) tenant, number, hash from vault.access"
+        " order by tenant, number desc"
+        " on conflict (tenant) do update set number = excluded.number, hash = excluded.hash"
+    )
+    await conn.execute("drop schema kept cascade")
+    return taken
+
+
+_TAKE_UP = """
+with goes_on as (
+    select k.* from kept.access k left join vault.access_head h using (tenant)
+    where k.number > coalesce(h.number, 0) and (h.number is null or h.number = 0 or exists (
+        select from kept.access same where same.tenant = k.tenant and same.number = h.number and same.hash = h.hash))
+), taken as (insert into vault.access select * from goes_on returning 1)
+select count(*) from taken
+"""
