@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from deploy import bootstrap, provision
 from services.chassis import clock
 from services.chassis.cursor import LogCursor, WrongLog
 from services.chassis.settings import ROOT, Settings
-from services.chassis.vault import Vault
+from services.chassis.vault import Erased, Vault, VaultError, open_vault
 from services.cli.backup import BackupError, _put_stream, backup, restore
 from services.cli.reappend import reappend
 from services.intake.app import build_app as intake_app
@@ -319,6 +320,67 @@ async def test_what_is_damaged_full_or_in_use_is_left_alone(
         path.write_bytes(whole)
     assert await entries(system.nc, "CASES") == before
     assert await system.pool.fetchval("select count(*) from intake.reservations") == 1
+
+
+async def test_a_backup_whose_master_key_was_destroyed_comes_back_without_names(
+    system: System, settings: Make, tmp_path: Path
+) -> None:
+    """After its days nobody reads a person in a backup; cases, receipts and first answers are there all the same."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "1970-01-01.key").write_bytes(bytes(range(32)))
+    vault, make = Vault(keys), system.settings
+    system.settings = lambda service, **more: make(service, vault_keys=keys, **more)
+    async with system.running():
+        await system.state(complaint("n1"))
+        await backup(system.settings("backup"), tmp_path / "copy")
+        ref = await system.pool.fetchval("select subject_ref from read.subject_refs")
+    for day in range(7, 13):  # the key of the 6th sealed what was copied
+        await vault.rotate(system.pool, date(2026, 4, day), 4)
+    assert "2026-04-06" not in vault.master.epochs
+    async with system.pool.acquire() as conn:
+        assert (await vault.read_person(conn, "anseong", ref, "handle", "clerk/kim"))["name"] == "홍길동"
+    with pytest.raises(BackupError, match=r"2026-04-06\.key is not in .* --without-names"):
+        await restore(system.settings("restore"), tmp_path / "copy", BOTH, replace=True)
+    await restore(system.settings("restore"), tmp_path / "copy", BOTH, replace=True, without_names=True)
+    await clock.step(system.pool, instant(MONDAY))
+    async with system.running():
+        await system.state(complaint("n1"))  # its first answer
+        async with system.pool.acquire() as conn:
+            with pytest.raises(Erased):
+                await vault.read_person(conn, "anseong", ref, "handle", "clerk/kim")
+            assert await conn.fetchval("select count(*) from vault.access") == 2
+        await system.state(complaint("n2"))
+        assert await system.pool.fetchval("select count(*) from vault.people") == 1
+
+
+async def test_the_access_record_goes_on_over_a_restore(system: System, settings: Make, tmp_path: Path) -> None:
+    """What was read after the copy is not forgotten with it; a record that does not go on from the copy is left."""
+    vault = open_vault(settings("intake"))
+
+    async def read(times: int) -> None:
+        async with system.pool.acquire() as conn:
+            for _ in range(times):
+                with pytest.raises(VaultError):
+                    await vault.read_person(conn, "anseong", "s-none", "handle", "clerk/kim")
+
+    async def records() -> tuple[int, int | None]:
+        async with system.pool.acquire() as conn:
+            broken = await vault.verify_access_chain(conn, "anseong")
+            return await conn.fetchval("select count(*) from vault.access where tenant = 'anseong'"), broken
+
+    await read(2)
+    await backup(settings("backup"), tmp_path / "copy")
+    await read(3)
+    await restore(settings("restore"), tmp_path / "copy", ("database",), replace=True)
+    assert await records() == (5, None)
+    await read(1)
+    assert await records() == (6, None)
+    await system.pool.execute("alter table vault.access disable trigger append_only")
+    await system.pool.execute("delete from vault.access; delete from vault.access_head")
+    await read(7)
+    await restore(settings("restore"), tmp_path / "copy", ("database",), replace=True)
+    assert await records() == (2, None)
 
 
 async def test_an_interrupted_copy_leaves_nothing(

@@ -196,6 +196,7 @@ async def test_nobody_is_found_and_who_was_erased_stays_away(tmp_path: Path, ten
     assert streams >= {"CASES", "SLA", "NOTICES", "INBOX", "RECEIPTS", "DEAD"}
     assert list((data / "postgres").rglob("pg_wal/0*"))
     assert {path.name for path in (data / "logs").iterdir()} >= {"intake.log", "notifier.log", "sla_timer.log"}
+    assert set(found_below(home / "gateway")) == {"texts.jsonl"}  # what left for the citizens: the search finds it
     assert found_below(data) == {}
     assert found_below(copy) == {}
 
