@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from fastapi import FastAPI
 from nats.aio.client import Client
@@ -210,6 +211,26 @@ async def test_intake_rotates_and_erases_every_day_by_the_clock(city: City) -> N
     assert city.intake is not None
     with pytest.raises(Erased):
         await city.read("d-1")
+
+
+async def test_a_missing_master_key_is_red_and_heals(city: City) -> None:
+    """What is sealed meanwhile is sealed with the day's before; nothing that is there is lost."""
+    await city.tell(complaint("i-1"))
+    newest = city.vault.master.folder / "2026-04-06.key"
+    await city.eventually(newest.exists, 30)
+    await city.eventually(lambda: _vault_part(city, ""), 30)
+    away = newest.rename(newest.with_suffix(".away"))
+    await city.eventually(lambda: _vault_part(city, "2026-04-06.key is gone from"), 30)
+    away.rename(newest)
+    await city.eventually(lambda: _vault_part(city, ""), 30)
+    assert (await city.read("i-1"))["name"] == "홍길동"
+
+
+async def _vault_part(city: City, trouble: str) -> bool:
+    assert city.intake is not None
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(city.intake), base_url="http://intake") as http:
+        part = (await http.get("/status")).json()["parts"]["vault"]
+    return part["trouble"] is None if not trouble else trouble in (part["trouble"] or "")
 
 
 async def _gone(city: City, case: str) -> bool:
