@@ -465,7 +465,7 @@ async def _key_marks(settings: Settings, connection: asyncpg.Connection) -> dict
     """A mark of each master key that the vault is wrapped in: tells it from another, and nothing about either. Whoever
     makes backups need not have the keys: then there are no marks."""
     master = None if settings.vault_keys is None else open_vault(settings).master
-    return {epoch: master and master.mark(epoch) for epoch in sorted(await Vault.usage(connection))}
+    return {epoch: None if master is None else master.mark(epoch) for epoch in sorted(await Vault.usage(connection))}
 
 
 def _sha256(path: Path) -> str:
