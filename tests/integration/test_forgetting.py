@@ -112,6 +112,8 @@ def answered(case: str) -> dict[str, Any]:
 
 async def test_who_is_erased_gets_first_answers_whatever_comes(city: City) -> None:
     """Key, blind index, numbers and hashes are gone; the case, its receipt and its deadlines stand."""
+    early = event("a-1-early", "delay.explained", "a-1", reason="먼저 온 글", expected="2026-04-20")
+    assert [one.status for one in await city.tell(early)] == ["waiting"]  # nobody knows whose words these are
     before = await city.tell(complaint("a-1"), complaint("a-2", title="보도블록"))
     other = await city.tell(complaint("a-3", applicant={**PERSON, "name": "성춘향", "mobile": "010-0000-0002"}))
     assert await city.read("a-1") == PERSON
@@ -123,18 +125,20 @@ async def test_who_is_erased_gets_first_answers_whatever_comes(city: City) -> No
             with pytest.raises(Unknown):
                 await find(conn, TENANT, *wrong)
         found, known = await find(conn, TENANT, None, receipt)
-        assert known[1:] == (2, 2, 4)  # references, cases, texts: title and text of each
+        assert known[1:] == (2, 2, 5)  # references, cases, texts: title and text of each, and the early one
         await erase(conn, city.vault, TENANT, found, known.person, OPERATOR, instant(TUESDAY))
         await erase(conn, city.vault, TENANT, found, known.person, OPERATOR, instant(TUESDAY))
     for case in ("a-1", "a-2"):
         with pytest.raises(Erased):
             await city.read(case)
+        assert await city.texts(case) == []
     assert [one.receipt for one in await city.tell(changed)] == [receipt]
     assert [one.code for one in await city.tell(complaint("a-3", title="다른 제목"))] == ["other_content"]
     assert (await city.read("a-3"))["name"] == "성춘향"
     assert other[0].status == "accepted"
     rows = await city.pool.fetch("select id, content_hash is null as gone from intake.reservations order by id")
     assert {row["id"]: row["gone"] for row in rows} == {
+        "a-1-early": True,
         "a-1-received": True,
         "a-2-received": True,
         "a-3-received": False,
