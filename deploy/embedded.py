@@ -29,6 +29,7 @@ import httpx
 from deploy import permissions
 from deploy.processes import Command, Keeper, become
 from services.chassis.logs import OperatorError, error_code
+from services.chassis.vault.keys import FIRST, MasterKeys
 from services.rules.tenants import Tenant
 
 DATABASE = "gihan"
@@ -149,7 +150,7 @@ class Embedded:
             "DATABASE_URL": self.database_url,
         }
         if service != "sla_timer":  # it never sees personal data
-            variables["GIHAN_VAULT_KEY_FILE"] = os.environ.get("GIHAN_VAULT_KEY_FILE", str(self.secrets / "vault.key"))
+            variables["GIHAN_VAULT_KEYS"] = os.environ.get("GIHAN_VAULT_KEYS", str(self.secrets / "vault"))
         return variables
 
     async def __aenter__(self) -> Self:
@@ -186,9 +187,18 @@ class Embedded:
         self._nats_passwords = _keep(self.secrets / "nats.json", users)
         names = [f"{tenant}/{source}" for tenant, source in permissions.publishers(self._tenants)]
         self.publisher_keys = _keep(self.secrets / "publishers.json", names)
-        key = self.secrets / "vault.key"
-        if not key.exists():
-            _write_secret(key, secrets.token_bytes(32))
+        keys = self.secrets / "vault"
+        if not keys.exists():
+            # Complete before it has its name: a folder without keys must never be taken for one whose keys are lost.
+            partial = self.secrets / "vault.new"
+            partial.mkdir(mode=0o700, exist_ok=True)
+            before = self.secrets / "vault.key"  # of a release that had one master key alone
+            if before.exists():
+                os.link(before, partial / f"{FIRST}.key")
+            else:
+                MasterKeys(partial).make(FIRST)
+            partial.rename(keys)
+            before.unlink(missing_ok=True)
 
     # NATS
 

@@ -42,8 +42,11 @@ class Settings:
     """[GIHAN_HOST] address to serve HTTP on."""
     port: int = 8000
     """[GIHAN_PORT] port to serve HTTP on."""
-    vault_key_file: Path | None = None
-    """[GIHAN_VAULT_KEY_FILE] file of 32 bytes: the master key of the vault."""
+    vault_keys: Path | None = None
+    """[GIHAN_VAULT_KEYS] folder of the vault's master keys, a file of 32 bytes for each date, and of its erasures."""
+    vault_keep_days: int = 4
+    """[GIHAN_VAULT_KEEP_DAYS] for how many days a master key is kept after the next day's took its place: so long a
+    backup can be read. With 4, what is erased is gone from every backup within five days."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
     smtp_url: str | None = field(default=None, repr=False)
@@ -83,7 +86,8 @@ class Settings:
             service=service or env.get("GIHAN_SERVICE", "gihan"),
             host=env.get("GIHAN_HOST", "127.0.0.1"),
             port=int(_number(env, "GIHAN_PORT", "8000")),
-            vault_key_file=_path(env, "GIHAN_VAULT_KEY_FILE"),
+            vault_keys=_path(env, "GIHAN_VAULT_KEYS"),
+            vault_keep_days=int(_number(env, "GIHAN_VAULT_KEEP_DAYS", "4")),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),

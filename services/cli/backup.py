@@ -8,7 +8,6 @@ may be copied: whatever a stream names, the vault of the same backup holds. The 
 import asyncio
 import contextlib
 import hashlib
-import hmac
 import json
 import os
 import shutil
@@ -28,10 +27,13 @@ from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
+from services.chassis.vault import Vault, open_vault
+from services.chassis.vault.access import set_aside, take_up
+from services.intake import erasure
 from services.rules import instants
 from services.rules.fold import REVISION
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 SCHEMAS = ("vault", "intake")
 """What the log cannot give back. Every other table is a projection, worked out again from the streams."""
@@ -124,7 +126,7 @@ async def _take(settings: Settings, folder: Path) -> dict[str, Any]:
             return {
                 "format": FORMAT,
                 "made_at": instants.text(await RealClock().now(), ZoneInfo("UTC")),
-                "vault_key": _key_mark(settings),
+                "vault_keys": await _key_marks(settings, connection),
                 "versions": {
                     "rules": REVISION,
                     "nats-server": server,
@@ -227,16 +229,19 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 # Putting back
 
 
-async def restore(settings: Settings, folder: Path, parts: Sequence[Part], replace: bool) -> Done:
+async def restore(
+    settings: Settings, folder: Path, parts: Sequence[Part], replace: bool, without_names: bool = False
+) -> Done:
     """Puts the log, the database, or both back from a backup. The NATS user is `restore`.
 
-    Raises BackupError where the backup is damaged, a service still runs, or the target holds anything and `replace`
-    is not set; then nothing was changed.
+    Who was erased since the backup is erased in it before anything can open it. With `without_names` what no master key
+    opens any more is left out. Raises BackupError where the backup is damaged, a service still runs, or the target
+    holds anything and `replace` is not set; then nothing was changed.
     """
     manifest = await asyncio.to_thread(read_manifest, folder)
     if "database" in parts:
         _refuse_other_release(manifest)
-        _refuse_other_key(manifest, settings)
+        _refuse_other_keys(manifest, settings, without_names)
     nc = await broker.connect(settings)
     try:
         await refuse_running(settings)
@@ -264,13 +269,21 @@ def _refuse_other_release(manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_other_key(manifest: Mapping[str, Any], settings: Settings) -> None:
-    mark = _key_mark(settings)
-    if mark is not None and manifest["vault_key"] not in (None, mark):
-        raise BackupError(
-            f"{settings.vault_key_file} is not the master key that the vault in this backup was sealed with. Put the "
-            "key that was kept apart in its place. Nothing was changed."
-        )
+def _refuse_other_keys(manifest: Mapping[str, Any], settings: Settings, without_names: bool) -> None:
+    master = open_vault(settings).master
+    for epoch, mark in manifest["vault_keys"].items():
+        here = master.mark(epoch)
+        if here is None and not without_names:
+            raise BackupError(
+                f"The master key {epoch}.key is not in {master.folder}: put back what was kept apart. If it was "
+                "destroyed with its time, nobody reads a name in this backup any more; repeat with --without-names to "
+                "have the rest. Nothing was changed."
+            )
+        if here is not None and mark is not None and here != mark:
+            raise BackupError(
+                f"{epoch}.key in {master.folder} is not the master key that the vault in this backup was sealed with. "
+                "Put the key that was kept apart in its place. Nothing was changed."
+            )
 
 
 async def refuse_running(settings: Settings) -> None:
@@ -321,6 +334,7 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
     """A database made anew: tables by the migrations, rows from the backup, all of them or none."""
     connection = await _patient(settings)
     try:
+        await set_aside(connection)
         for schema in _OURS:
             await connection.execute(f"drop schema if exists {schema} cascade")
         await postgres.migrate(settings.database_url, settings.database_password)
@@ -340,6 +354,10 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
             for name, following in manifest["sequences"].items():
                 ahead = _RECEIPTS_AHEAD if name == "intake.receipt_numbers" else 0
                 await connection.execute("select setval($1::text::regclass, $2, false)", name, following + ahead)
+            vault = open_vault(settings)
+            await take_up(connection)
+            await vault.give_up(connection)
+            await erasure.carry_out(connection, vault)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise BackupError(
             f"PostgreSQL did not take the backup ({error_code(error)}). The database is empty now."
@@ -443,11 +461,11 @@ def _done(manifest: Mapping[str, Any]) -> Done:
     )
 
 
-def _key_mark(settings: Settings) -> str | None:
-    """Tells one master key from another, and nothing about either; None where no key is at hand."""
-    if settings.vault_key_file is None:
-        return None
-    return hmac.digest(settings.vault_key_file.read_bytes(), b"gihan backup", "sha256").hex()
+async def _key_marks(settings: Settings, connection: asyncpg.Connection) -> dict[str, str | None]:
+    """A mark of each master key that the vault is wrapped in: tells it from another, and nothing about either. Whoever
+    makes backups need not have the keys: then there are no marks."""
+    master = None if settings.vault_keys is None else open_vault(settings).master
+    return {epoch: None if master is None else master.mark(epoch) for epoch in sorted(await Vault.usage(connection))}
 
 
 def _sha256(path: Path) -> str:

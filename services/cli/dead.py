@@ -19,8 +19,8 @@ from nats.aio.client import Client
 from contracts.envelope import Accepted, Refused
 from deploy.embedded import data_folder, environment_of
 from services.chassis import broker, logs, postgres
-from services.chassis.settings import Settings, SettingsError
-from services.chassis.vault import Vault, VaultError
+from services.chassis.settings import Settings
+from services.chassis.vault import VaultError, open_vault
 from services.cli.errors import plain_errors
 from services.intake.dead import DeadError, Desk, Letter, letter_named, letters
 
@@ -50,12 +50,10 @@ async def _place(data: Path | None, purpose: str, by: str) -> AsyncIterator[Plac
     there = (data or data_folder()).absolute()
     environment: dict[str, str] = dict(os.environ)
     if "NATS_URL" not in environment:
-        environment.setdefault("GIHAN_VAULT_KEY_FILE", str(there / "secrets" / "vault.key"))
+        environment.setdefault("GIHAN_VAULT_KEYS", str(there / "secrets" / "vault"))
         environment |= environment_of(there, "dead")
     settings = Settings.from_env("dead", environment)
-    if settings.vault_key_file is None:
-        raise SettingsError("GIHAN_VAULT_KEY_FILE is not set: it names the file of 32 bytes that opens the vault.")
-    vault = Vault(settings.vault_key_file.read_bytes())
+    vault = open_vault(settings)
     pool = await postgres.connect_pool(settings, max_size=2)
     try:
         nc = await broker.connect(settings)

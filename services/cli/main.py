@@ -26,6 +26,7 @@ from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
 from services.cli import simulate as simulation
+from services.cli import vault as vaults
 from services.cli.auditing import audit as auditing
 from services.cli.auditing import evidence
 from services.cli.errors import plain_errors as _plain_errors
@@ -38,6 +39,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 charter_app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")
 app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
+app.add_typer(vaults.app, name="vault")
+app.command()(vaults.erase)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
@@ -101,23 +104,23 @@ def backup(
     with _plain_errors():
         there = (data or data_folder()).absolute()
         done = asyncio.run(_backup(there, folder.absolute()))
-        kept = os.environ.get("GIHAN_VAULT_KEY_FILE") or there / "secrets" / "vault.key"
+        kept = os.environ.get("GIHAN_VAULT_KEYS") or there / "secrets" / "vault"
     if as_json:
         typer.echo(json.dumps(done._asdict()))
         return
     _show(done)
-    typer.echo(f"The vault's master key is not in it, and without it nobody reads a name: keep {kept} elsewhere.")
+    typer.echo(f"The vault's master keys are not in it, and without them nobody reads a name: keep {kept} elsewhere.")
 
 
 async def _backup(data: Path, folder: Path) -> backups.Done:
     if "NATS_URL" in os.environ:
         return await backups.backup(Settings.from_env("backup"), folder)
-    key = {"GIHAN_VAULT_KEY_FILE": str(data / "secrets" / "vault.key")}
+    keys = {"GIHAN_VAULT_KEYS": str(data / "secrets" / "vault")}
     try:
         async with Embedded(data, running.read_tenants()) as servers:
             return await backups.backup(Settings.from_env("backup", servers.environment("backup")), folder)
     except AlreadyRuns:
-        return await backups.backup(Settings.from_env("backup", environment_of(data, "backup") | key), folder)
+        return await backups.backup(Settings.from_env("backup", environment_of(data, "backup") | keys), folder)
 
 
 @app.command()
@@ -128,6 +131,9 @@ def restore(
     again: Annotated[
         bool, typer.Option("--reappend", help="Then append what the database knows and the log lacks.")
     ] = False,
+    without_names: Annotated[
+        bool, typer.Option("--without-names", help="Although its master keys are gone: all but the personal data.")
+    ] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -136,7 +142,8 @@ def restore(
         if folder is None and not again:
             raise ValueError("name the folder of a backup, or say --reappend")
         parts = backups.parts_of(only)
-        done, written = asyncio.run(_restore((data or data_folder()).absolute(), folder, parts, replace, again))
+        there = (data or data_folder()).absolute()
+        done, written = asyncio.run(_restore(there, folder, parts, replace, without_names, again))
     if as_json:
         typer.echo(json.dumps({"restored": done and done._asdict(), "reappended": written and written._asdict()}))
         return
@@ -150,19 +157,29 @@ def restore(
 
 
 async def _restore(
-    data: Path, folder: Path | None, parts: tuple[backups.Part, ...], replace: bool, again: bool
+    data: Path,
+    folder: Path | None,
+    parts: tuple[backups.Part, ...],
+    replace: bool,
+    without_names: bool,
+    again: bool,
 ) -> tuple[backups.Done | None, reappend.Reappended | None]:
     if "NATS_URL" in os.environ:
-        return await _put_back(Settings.from_env("restore"), folder, parts, replace, again)
+        return await _put_back(Settings.from_env("restore"), folder, parts, replace, without_names, again)
     async with Embedded(data, running.read_tenants()) as servers:
         settings = Settings.from_env("restore", servers.environment("restore"))
-        return await _put_back(settings, folder, parts, replace, again)
+        return await _put_back(settings, folder, parts, replace, without_names, again)
 
 
 async def _put_back(
-    settings: Settings, folder: Path | None, parts: tuple[backups.Part, ...], replace: bool, again: bool
+    settings: Settings,
+    folder: Path | None,
+    parts: tuple[backups.Part, ...],
+    replace: bool,
+    without_names: bool,
+    again: bool,
 ) -> tuple[backups.Done | None, reappend.Reappended | None]:
-    done = None if folder is None else await backups.restore(settings, folder, parts, replace)
+    done = None if folder is None else await backups.restore(settings, folder, parts, replace, without_names)
     return done, await reappend.reappend(settings) if again else None
 
 

@@ -33,15 +33,17 @@ from services.chassis.clock import open_clock
 from services.chassis.health import Gauge, Health
 from services.chassis.http import Problem, create_app
 from services.chassis.logs import OperatorError, get_logger
-from services.chassis.settings import Settings, SettingsError
+from services.chassis.settings import Settings
 from services.chassis.tasks import end
-from services.chassis.vault import Vault
+from services.chassis.vault import open_vault
 from services.chassis.watch import watch
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox
+from services.intake.erasure import carry_out
 from services.intake.explain import Explainer
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
 from services.intake.reserve import refused_answer
+from services.intake.retention import keep
 from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
 from services.rules.calendar import OutOfCalendar
@@ -126,7 +128,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tenants = tenants_file.parse(settings.tenants_file.read_bytes())
-        vault = Vault(_master_key(settings))
+        vault = open_vault(settings)
         nc = await broker.connect(settings)
         pool = await postgres.connect_pool(settings)
         clock = await open_clock(settings, pool)
@@ -135,6 +137,8 @@ def build_app(settings: Settings) -> FastAPI:
             await broker.check(nc, settings.nats_monitor_url, STREAMS, settings.replicas)
             appender = Appender(settings, pool, nc, vault, clock, tenants, health)
             await appender.check_log()
+            async with pool.acquire() as conn:
+                await carry_out(conn, vault)
             health.check("nats", lambda: nc.flush(timeout=2))
             health.check("postgres", lambda: pool.fetchval("select 1"))
             watch(health, pool)
@@ -146,6 +150,8 @@ def build_app(settings: Settings) -> FastAPI:
                 sweeper.runs(asyncio.create_task(sweep(appender, settings, pool, nc, clock, sweeper), name="sweep")),
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
             ]
+            keeping = health.part("vault")
+            tasks.append(keeping.runs(asyncio.create_task(keep(pool, vault, clock, settings, keeping), name="vault")))
             publishers.pool = pool
             app.state.pool = pool
             app.state.explainer = Explainer(pool)
@@ -172,15 +178,6 @@ def build_app(settings: Settings) -> FastAPI:
 
 async def _count_letters(pool: asyncpg.Pool, letters: Gauge) -> None:
     letters.set(await pool.fetchval("select count(*) from vault.letters"))
-
-
-def _master_key(settings: Settings) -> bytes:
-    if settings.vault_key_file is None:
-        raise SettingsError("GIHAN_VAULT_KEY_FILE is not set: it names the file of 32 bytes that opens the vault.")
-    try:
-        return settings.vault_key_file.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"The file named by GIHAN_VAULT_KEY_FILE cannot be read ({error.strerror}).") from None
 
 
 def _add_routes(app: FastAPI, publishers: Publishers) -> None:

@@ -76,7 +76,7 @@ class Desk:
         self._nc = nc
         self._pool = pool
         self._vault = vault
-        self._who = purpose, reader
+        self._who = f"dead_letter:{purpose}", reader
 
     async def read(self, letter: Letter) -> list[bytes]:
         """The content as it came, then each that was put in its place. Raises VaultError where it is settled."""
@@ -118,7 +118,7 @@ class Desk:
             letter.tenant,
             letter.letter,
         )
-        return [Step(r["at"], r["kind"].partition(".")[2], r["reader"], r["purpose"]) for r in rows]
+        return [Step(r["at"], r["kind"].partition(".")[2], r["reader"], r["purpose"].partition(":")[2]) for r in rows]
 
     async def _judged(self, letter: Letter, content: bytes) -> Accepted | Refused:
         try:

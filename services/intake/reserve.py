@@ -27,7 +27,7 @@ from contracts.events import (
 from contracts.streams import PARTITIONS, cases_subject
 from services.chassis.broker import BATCH_LIMIT
 from services.chassis.failpoints import failpoint
-from services.chassis.vault import Connection, Person, Sealing, TenantKeys, Vault, content_hash
+from services.chassis.vault import Connection, Person, Sealing, TenantKeys, Vault, content_hash, make_confidential
 from services.intake.judge import Judged, Refusal
 from services.rules.instants import Instant, text
 from services.rules.routing import route
@@ -37,6 +37,10 @@ Key = tuple[str, str, str]
 """(tenant, source, id) of an event."""
 CaseKey = tuple[str, str]
 """(tenant, case)."""
+
+CONFIDENTIAL_KINDS = ("corruption_report", "service_grievance", "handling_grievance")
+"""Kinds of petition whose author, and what they wrote, stay sealed from the office complained of."""
+CONFIDENTIAL_TYPES = ("fault.reported",)
 
 _COLUMNS = (
     *("tenant", "source", "id", "type", "case_id", "officer", "person", "content_hash", "occurred", "recorded"),
@@ -87,6 +91,7 @@ class _Case:
     subject_ref: str | None
     notify_by: str | None
     language: str | None
+    confidential: bool = False
     person: Person | None = None
     changed: bool = False
 
@@ -172,6 +177,7 @@ class _Reservation:
         self._opened: set[CaseKey] = set()
         self._keys: dict[str, TenantKeys] = {}
         self._amended: list[tuple[Person, str, str]] = []
+        self._confided: set[CaseKey] = set()
 
     async def run(self, events: Sequence[Judged], opened: set[CaseKey]) -> Batch:
         # The lock on a case keeps its opening and the facts before it apart, whichever instance they come to.
@@ -199,7 +205,7 @@ class _Reservation:
         )
         self._cases = {
             (r["tenant"], r["case_id"]): _Case(
-                r["owner"], r["receipt"], r["subject_ref"], r["notify_by"], r["language"]
+                *(r["owner"], r["receipt"], r["subject_ref"], r["notify_by"], r["language"], r["confidential"])
             )
             for r in rows
         }
@@ -284,6 +290,9 @@ class _Reservation:
                 if (value := getattr(event.data, name, None)) is not None:
                     setattr(case, name, value)
                     case.changed = True
+            if getattr(event.data, "kind", None) in CONFIDENTIAL_KINDS and not case.confidential:
+                case.confidential, case.changed = True, True
+                self._confided.add((event.tenant.id, event.case))
         self._remember(event.key, event.case, event.type, officer)
         opening = owned is None and case.owner is not None
         return _Entry(event, waits, opening, officer, routes, personal_data(event.type, event.data))
@@ -341,7 +350,9 @@ class _Reservation:
             if _details(entry):
                 entry.person = case.person if self._amends(entry) else own[id(entry)]
                 assert entry.person is not None
-                entry.subject_ref = self._sealing.person(entry.person, _details(entry))
+                entry.subject_ref = self._sealing.person(
+                    entry.person, _details(entry), entry.event.case, case.confidential
+                )
                 if entry.event.type == "applicant.updated" and not entry.waits:
                     self._amended.append((entry.person, entry.subject_ref, case.subject_ref or ""))
             elif entry.personal.texts:
@@ -375,7 +386,11 @@ class _Reservation:
     def _write_bodies(self, entry: _Entry, case: _Case) -> None:
         event, tenant = entry.event, entry.event.tenant
         owner = entry.person or self._keys[tenant.id].seal
-        refs = {path: self._sealing.text(tenant.id, owner, words) for path, words in entry.personal.texts.items()}
+        confidential = case.confidential or event.type in CONFIDENTIAL_TYPES
+        refs = {
+            path: self._sealing.text(tenant.id, owner, words, event.case, confidential)
+            for path, words in entry.personal.texts.items()
+        }
         data = stored_data(event.type, event.data, subject_ref=entry.subject_ref, text_refs=refs)
         if entry.officer and isinstance(event.data, FaultConfirmed):
             data["officer"] = entry.officer
@@ -403,6 +418,8 @@ class _Reservation:
         await self._sealing.write(self._conn)
         for person, ref, base in self._amended:
             await self._vault.complete_person(self._conn, person, ref, base)
+        for tenant, name in sorted(self._confided):
+            await make_confidential(self._conn, tenant, name)
         await failpoint("reserve.after_vault")
         rows = []
         for entry in entries:
@@ -466,10 +483,13 @@ class _Reservation:
         )
 
     async def _take_over(self, row: asyncpg.Record, case: _Case) -> None:
-        """What a waiting applicant.updated says of its case, which was not known when it came."""
-        if row["type"] != "applicant.updated":
+        """What a fact that waited says of its case, which was not known when it came."""
+        if row["type"] not in ("applicant.updated", "complaint.classified"):
             return
         data = orjson.loads(row["bodies"][0])["data"]
+        if data.get("kind") in CONFIDENTIAL_KINDS:
+            case.confidential = True
+            await make_confidential(self._conn, row["tenant"], row["case_id"])
         case.notify_by = data.get("notify_by", case.notify_by)
         case.language = data.get("language", case.language)
         case.changed = True
@@ -481,10 +501,10 @@ class _Reservation:
 
     async def _write_cases(self) -> None:
         await self._conn.executemany(
-            "update intake.cases set owner = $3, receipt = $4, subject_ref = $5, notify_by = $6, language = $7"
-            " where tenant = $1 and case_id = $2",
+            "update intake.cases set owner = $3, receipt = $4, subject_ref = $5, notify_by = $6, language = $7,"
+            " confidential = $8 where tenant = $1 and case_id = $2",
             [
-                (*key, case.owner, case.receipt, case.subject_ref, case.notify_by, case.language)
+                (*key, case.owner, case.receipt, case.subject_ref, case.notify_by, case.language, case.confidential)
                 for key, case in self._cases.items()
                 if case.changed
             ],

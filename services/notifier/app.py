@@ -25,7 +25,7 @@ from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import Together, end
-from services.chassis.vault import Vault
+from services.chassis.vault import open_vault
 from services.chassis.watch import watch, watch_time
 from services.notifier import recovery
 from services.notifier.delivery import Courier
@@ -56,7 +56,7 @@ class Notifier:
         self._gateways = gateways
         self._health = health
         self._tenants = tenants.parse(settings.tenants_file.read_bytes())
-        self._vault = Vault(_master_key(settings))
+        self._vault = open_vault(settings)
         self._parts = {
             name: health.part(name)
             for name in ("cases", "sla", "release", "outbox", "receipts", *(f"delivery-{g.means}" for g in gateways))
@@ -96,6 +96,7 @@ class Notifier:
         )
         ledger = Ledger(self._pool, outbox, self._tenants, lease.generation)
         async with self._pool.acquire() as connection, connection.transaction():
+            await self._vault.carry_out(connection)
             # A wrong master key shows here, before it could look as if nobody could be written to.
             await self._vault.tenant_keys(cast(asyncpg.Connection, connection), self._tenants)
         await failpoint("notifier.after_lease")
@@ -196,19 +197,19 @@ class Notifier:
         }
 
 
-async def _count_unknown(pool: asyncpg.Pool, unknown: Gauge) -> None:
-    unknown.set(await pool.fetchval("SELECT count(*) FROM notifier.notices WHERE state = 'unknown'"))
+async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge) -> None:
+    (row,) = await pool.fetch(
+        "SELECT count(*) FILTER (WHERE state = 'unknown') AS unknown, "
+        "count(*) FILTER (WHERE reason IN ('erased', 'no_recipient')) AS undeliverable FROM notifier.notices "
+        "WHERE state IN ('unknown', 'failed')"
+    )
+    unknown.set(row["unknown"])
+    undeliverable.set(row["undeliverable"])
 
 
 async def _watch(lease: Lease) -> None:
     await lease.lost.wait()
     raise LeaseLost("The session with PostgreSQL that held the lease is gone.")
-
-
-def _master_key(settings: Settings) -> bytes:
-    if settings.vault_key_file is None:
-        raise SettingsError("GIHAN_VAULT_KEY_FILE is not set: name the file with the vault's master key.")
-    return settings.vault_key_file.read_bytes()
 
 
 def _gateways(settings: Settings) -> list[Gateway]:
@@ -235,7 +236,12 @@ def make_app(settings: Settings) -> FastAPI:
         unknown = Gauge(
             "gihan_notices_unknown", "Messages of which it is not known whether they went out", registry=health.registry
         )
-        health.check("notices", lambda: _count_unknown(pool, unknown), every_seconds=5)
+        undeliverable = Gauge(
+            "gihan_notices_undeliverable",
+            "Messages that reached nobody, since their recipient was erased or is unknown",
+            registry=health.registry,
+        )
+        health.check("notices", lambda: _count(pool, unknown, undeliverable), every_seconds=5)
         working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
         try:
             yield

@@ -16,8 +16,8 @@ import asyncpg
 from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
-from services.chassis.logs import canonical
-from services.chassis.vault import Vault, VaultError
+from services.chassis.logs import canonical, get_logger
+from services.chassis.vault import Erased, MasterKeyMissing, NotAllowed, Vault, VaultError
 from services.notifier import texts
 from services.notifier.gateways import Answer, Found, Gateway, Letter, Outcome
 from services.notifier.ledger import Ledger, Work, wait
@@ -145,22 +145,27 @@ class Courier:
         claim = (_CLAIM, self._gateway.means, list(self._resting), limit)
         if not await self._ledger.pool.fetch(*claim):
             return [], False
-        attempts, settled = [], False
+        attempts, lost = [], []
         async with self._ledger.writing(await self._clock.now()) as work:
             rows = await work.connection.fetch(*claim)
             views = await work.views({(row["tenant"], row["case_id"]) for row in rows})
             for row in rows:
                 try:
                     letter = await self._compose(work, row, views[row["tenant"], row["case_id"]])
-                except VaultError:
-                    await work.settle(row, "failed", "no_recipient")
-                    settled = True
+                except (MasterKeyMissing, NotAllowed):
+                    raise  # what is missing may come: the message waits, and this part is red
+                except VaultError as error:
+                    reason = "erased" if isinstance(error, Erased) else "no_recipient"
+                    await work.settle(row, "failed", reason)
+                    lost.append((row, reason))
                     continue
                 attempts.append(Attempt(await _write_attempt(work, row), letter))
-        return attempts, settled
+        for row, reason in lost:
+            get_logger().warning("notice_undeliverable", key=row["key"], template=row["template"], reason=reason)
+        return attempts, bool(lost)
 
     async def _compose(self, work: Work, row: asyncpg.Record, view: CaseView) -> Letter:
-        """The letter of a message as things are now. Raises VaultError where the person is unknown or erased."""
+        """The letter of a message as things are now. Raises Erased where nothing is known of the person."""
         tenant = self._ledger.tenants[row["tenant"]]
         purpose = f"notify:{row['template']}"
         values: dict[str, Any] = json.loads(row["arguments"])

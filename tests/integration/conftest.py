@@ -90,7 +90,7 @@ def settings(nats: Embedded, database: str) -> Callable[[str], Settings]:
             "nats_monitor_url": nats.monitor_url,
             "database_url": database,
             "service": service,
-            "vault_key_file": nats.secrets / "vault.key",
+            "vault_keys": nats.secrets / "vault",
             "clock": "stepped",
             "settle_seconds": 0.0,
             **more,

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from deploy import bootstrap, provision
 from services.chassis import clock
 from services.chassis.cursor import LogCursor, WrongLog
 from services.chassis.settings import ROOT, Settings
-from services.chassis.vault import Vault
+from services.chassis.vault import Erased, Vault, VaultError, open_vault
 from services.cli.backup import BackupError, _put_stream, backup, restore
 from services.cli.reappend import reappend
 from services.intake.app import build_app as intake_app
@@ -199,9 +200,12 @@ async def test_a_running_system_is_copied_and_put_back_whole(system: System, set
         assert done.tables["intake.reservations"] == 2
         before = {stream: await entries(system.nc, stream) for stream in ("CASES", "SLA")}
         ref = await system.pool.fetchval("select subject_ref from read.subject_refs where \"case\" = 'a1'")
-    master = settings("intake").vault_key_file.read_bytes()  # type: ignore[union-attr]
+    keys = settings("intake").vault_keys
+    assert keys is not None
+    masters = [path.read_bytes() for path in keys.glob("*.key")]
     copied = b"".join(path.read_bytes() for path in sorted((tmp_path / "copy").iterdir()))
-    assert master not in copied
+    assert masters
+    assert not [master for master in masters if master in copied]
     assert "홍길동".encode() not in copied
 
     await restore(settings("restore"), tmp_path / "copy", BOTH, replace=True)
@@ -211,7 +215,7 @@ async def test_a_running_system_is_copied_and_put_back_whole(system: System, set
         await system.state(complaint("a1"))  # the first answer again
         assert {stream: await entries(system.nc, stream) for stream in before} == before
         async with system.pool.acquire() as connection:
-            person = await Vault(master).read_person(connection, "anseong", ref, "test", "t")
+            person = await Vault(keys).read_person(connection, "anseong", ref, "handle", "clerk/t")
         assert person["name"] == "홍길동"
         await system.state(completed("a1", "2026-04-09T09:00:00+09:00"))
     kinds = [json.loads(body)["type"] for _, _, body in await entries(system.nc, "SLA")]
@@ -297,10 +301,15 @@ async def test_what_is_damaged_full_or_in_use_is_left_alone(
         await restore(settings("restore"), tmp_path / "copy", BOTH, replace=False)
     with pytest.raises(BackupError, match="exists and is not empty"):
         await backup(settings("backup"), tmp_path / "copy")
-    other = tmp_path / "other.key"
-    other.write_bytes(bytes(32))
-    with pytest.raises(BackupError, match="not the master key"):
-        await restore(settings("restore", vault_key_file=other), tmp_path / "copy", BOTH, replace=True)
+    other = tmp_path / "keys"
+    other.mkdir()
+    (other / "1970-01-01.key").write_bytes(bytes(32))
+    with pytest.raises(BackupError, match=r"\.key is not in .*keys: put back"):
+        await restore(settings("restore", vault_keys=other), tmp_path / "copy", BOTH, replace=True)
+    for epoch in Vault(settings("backup").vault_keys).master.epochs:
+        (other / f"{epoch}.key").write_bytes(bytes(32))
+    with pytest.raises(BackupError, match=r"\.key in .* is not the master key"):
+        await restore(settings("restore", vault_keys=other), tmp_path / "copy", BOTH, replace=True)
     before = await entries(system.nc, "CASES")
     for name in ("CASES.snapshot", "vault.people.copy"):
         path = tmp_path / "copy" / name
@@ -311,6 +320,67 @@ async def test_what_is_damaged_full_or_in_use_is_left_alone(
         path.write_bytes(whole)
     assert await entries(system.nc, "CASES") == before
     assert await system.pool.fetchval("select count(*) from intake.reservations") == 1
+
+
+async def test_a_backup_whose_master_key_was_destroyed_comes_back_without_names(
+    system: System, settings: Make, tmp_path: Path
+) -> None:
+    """After its days nobody reads a person in a backup; cases, receipts and first answers are there all the same."""
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "1970-01-01.key").write_bytes(bytes(range(32)))
+    vault, make = Vault(keys), system.settings
+    system.settings = lambda service, **more: make(service, vault_keys=keys, **more)
+    async with system.running():
+        await system.state(complaint("n1"))
+        await backup(system.settings("backup"), tmp_path / "copy")
+        ref = await system.pool.fetchval("select subject_ref from read.subject_refs")
+    for day in range(7, 13):  # the key of the 6th sealed what was copied
+        await vault.rotate(system.pool, date(2026, 4, day), 4)
+    assert "2026-04-06" not in vault.master.epochs
+    async with system.pool.acquire() as conn:
+        assert (await vault.read_person(conn, "anseong", ref, "handle", "clerk/kim"))["name"] == "홍길동"
+    with pytest.raises(BackupError, match=r"2026-04-06\.key is not in .* --without-names"):
+        await restore(system.settings("restore"), tmp_path / "copy", BOTH, replace=True)
+    await restore(system.settings("restore"), tmp_path / "copy", BOTH, replace=True, without_names=True)
+    await clock.step(system.pool, instant(MONDAY))
+    async with system.running():
+        await system.state(complaint("n1"))  # its first answer
+        async with system.pool.acquire() as conn:
+            with pytest.raises(Erased):
+                await vault.read_person(conn, "anseong", ref, "handle", "clerk/kim")
+            assert await conn.fetchval("select count(*) from vault.access") == 2
+        await system.state(complaint("n2"))
+        assert await system.pool.fetchval("select count(*) from vault.people") == 1
+
+
+async def test_the_access_record_goes_on_over_a_restore(system: System, settings: Make, tmp_path: Path) -> None:
+    """What was read after the copy is not forgotten with it; a record that does not go on from the copy is left."""
+    vault = open_vault(settings("intake"))
+
+    async def read(times: int) -> None:
+        async with system.pool.acquire() as conn:
+            for _ in range(times):
+                with pytest.raises(VaultError):
+                    await vault.read_person(conn, "anseong", "s-none", "handle", "clerk/kim")
+
+    async def records() -> tuple[int, int | None]:
+        async with system.pool.acquire() as conn:
+            broken = await vault.verify_access_chain(conn, "anseong")
+            return await conn.fetchval("select count(*) from vault.access where tenant = 'anseong'"), broken
+
+    await read(2)
+    await backup(settings("backup", vault_keys=None), tmp_path / "copy")  # whoever copies need not be able to read
+    await read(3)
+    await restore(settings("restore"), tmp_path / "copy", ("database",), replace=True)
+    assert await records() == (5, None)
+    await read(1)
+    assert await records() == (6, None)
+    await system.pool.execute("alter table vault.access disable trigger append_only")
+    await system.pool.execute("delete from vault.access; delete from vault.access_head")
+    await read(7)
+    await restore(settings("restore"), tmp_path / "copy", ("database",), replace=True)
+    assert await records() == (2, None)
 
 
 async def test_an_interrupted_copy_leaves_nothing(

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from contracts.streams import inbox_subject
 from services.chassis.clock import step
 from services.chassis.settings import Settings
-from services.chassis.vault import Vault, VaultError
+from services.chassis.vault import Vault, VaultError, open_vault
 from services.cli.main import app as command
 from services.intake.app import build_app
 from services.intake.dead import DeadError, Desk, Letter, letter_named, letters
@@ -41,9 +41,7 @@ async def intake(settings: Callable[..., Settings], pool: asyncpg.Pool) -> Async
 
 @pytest.fixture
 async def desk(settings: Callable[..., Settings], pool: asyncpg.Pool, connect: Any) -> Desk:
-    key = settings("dead").vault_key_file
-    assert key is not None
-    return Desk(await connect("dead"), pool, Vault(await asyncio.to_thread(key.read_bytes)), "operator/kim", PURPOSE)
+    return Desk(await connect("dead"), pool, open_vault(settings("dead")), "operator/kim", PURPOSE)
 
 
 @pytest.fixture
@@ -219,7 +217,7 @@ async def test_the_commands(
     for name, value in {
         "NATS_URL": told.nats_url,
         "DATABASE_URL": told.database_url,
-        "GIHAN_VAULT_KEY_FILE": str(told.vault_key_file),
+        "GIHAN_VAULT_KEYS": str(told.vault_keys),
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("services.chassis.logs.configure", lambda *_: None)  # it would hold for every test after this

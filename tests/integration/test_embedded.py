@@ -194,7 +194,7 @@ async def test_stopping_leaves_no_process_and_keeps_data_and_passwords(tmp_path,
     data = tmp_path / "a-data-folder-with-a-long-name-that-no-socket-would-fit-in" / "below"
     async with Embedded(data, tenants) as first:
         await query(first.database_url, "create table kept as select 42 as n")
-        keys, key = first.publisher_keys, (first.secrets / "vault.key").read_bytes()
+        keys, key = first.publisher_keys, (first.secrets / "vault" / "1970-01-01.key").read_bytes()
         pids = first.nats.pid, first.postgres.pid
         password = first.database_url.partition("@")[0]
     assert not any(is_running(pid) for pid in pids)
@@ -202,7 +202,7 @@ async def test_stopping_leaves_no_process_and_keeps_data_and_passwords(tmp_path,
     async with Embedded(data, tenants) as second:
         assert await query(second.database_url, "select n from kept") == 42
         assert second.publisher_keys == keys
-        assert (second.secrets / "vault.key").read_bytes() == key
+        assert (second.secrets / "vault" / "1970-01-01.key").read_bytes() == key
         assert len(key) == 32
         assert second.database_url.partition("@")[0] == password
         modes = {path.name: path.stat().st_mode & 0o077 for path in second.secrets.iterdir()}

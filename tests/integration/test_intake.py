@@ -23,7 +23,7 @@ from services.chassis import broker
 from services.chassis.clock import step
 from services.chassis.cursor import LogCursor
 from services.chassis.settings import Settings
-from services.chassis.vault import Vault
+from services.chassis.vault import open_vault
 from services.intake import append, refill
 from services.intake.app import DURABLE, build_app
 from services.intake.doors import Inbox
@@ -307,14 +307,14 @@ async def test_details_that_change_get_a_reference_of_their_own(
     before = await pool.fetchval("select subject_ref from read.subject_refs")
     await post(http("web"), event("g2", "applicant.updated", "g-1", applicant={"mobile": "", "email": "a@b.example"}))
     after = await pool.fetchval("select subject_ref from read.subject_refs")
-    vault = Vault(settings("test").vault_key_file.read_bytes())  # type: ignore[union-attr]
+    vault = open_vault(settings("test"))
     async with pool.acquire() as conn:
-        assert await vault.read_person(conn, "seoul", after, "test", "t") == {
+        assert await vault.read_person(conn, "seoul", after, "handle", "clerk/t") == {
             "name": "홍길동",
             "address": "서울시 중구 1",
             "email": "a@b.example",
         }
-        assert await vault.read_person(conn, "seoul", before, "test", "t") == {
+        assert await vault.read_person(conn, "seoul", before, "handle", "clerk/t") == {
             "name": "홍길동",
             "address": "서울시 중구 1",
             "mobile": "010-0000-0001",
@@ -404,7 +404,7 @@ async def reserve_as(
     instance: str, pool: asyncpg.Pool, settings: Settings, tenants: dict[str, Tenant], *events: dict[str, Any]
 ) -> Batch:
     """What an instance leaves behind that dies right after its reservation."""
-    vault = Vault(settings.vault_key_file.read_bytes())  # type: ignore[union-attr]
+    vault = open_vault(settings)
     judged = [judge(e, Publisher("seoul", "web"), tenants, instant(NOW)) for e in events]
     async with pool.acquire() as conn:
         return await reserve(conn, vault, tenants, judged, set(), instant(NOW), instance, 1)
@@ -507,10 +507,10 @@ async def test_the_door_answers_and_inbox_reports(
     ]
     await eventually(lambda: _is(_messages(nc, "INBOX"), 0))
     letter = json.loads((await nc.jetstream().get_last_msg("DEAD", dead_subject("seoul", "web"))).data or b"")
-    vault = Vault(settings("test").vault_key_file.read_bytes())  # type: ignore[union-attr]
+    vault = open_vault(settings("test"))
     async with pool.acquire() as conn:
         sealed = base64.b64decode(letter["sealed"])
-        (content,) = await vault.read_letter(conn, "seoul", letter["letter"], sealed, "test", "t")
+        (content,) = await vault.read_letter(conn, "seoul", letter["letter"], sealed, "dead_letter", "operator/t")
         assert content in poison
 
 
@@ -607,4 +607,4 @@ async def test_ready_and_red(app: FastAPI, http: Callable[[str], httpx.AsyncClie
 
     await eventually(ready)
     parts = (await http("web").get("/status")).json()["parts"]
-    assert sorted(parts) == ["append", "inbox", "letters", "nats", "postgres", "sign of life", "sweeper"]
+    assert sorted(parts) == ["append", "inbox", "letters", "nats", "postgres", "sign of life", "sweeper", "vault"]

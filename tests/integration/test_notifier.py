@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -24,11 +25,11 @@ from contracts.streams import STREAMS, cases_subject, partition, sla_subject
 from deploy import provision
 from deploy.embedded import Embedded
 from services.chassis import clock, failpoints
-from services.chassis.health import Health
+from services.chassis.health import Gauge, Health
 from services.chassis.settings import ROOT, Settings
-from services.chassis.vault import Vault
+from services.chassis.vault import Erasure, Vault
 from services.notifier import recovery
-from services.notifier.app import Notifier
+from services.notifier.app import Notifier, _count
 from services.notifier.fold import Fold
 from services.notifier.gateways import EmailGateway, SmsGateway
 from services.rules.instants import HOUR, instant
@@ -193,7 +194,7 @@ async def world(nc: Client, nats: Embedded, pool: asyncpg.Pool, gateway: Gateway
         await nc.jetstream().delete_stream(stream.name)
     await provision.create_streams(nc)
     await clock.step(pool, NOW)
-    return World(nc, pool, Vault((nats.secrets / "vault.key").read_bytes()), gateway)
+    return World(nc, pool, Vault(nats.secrets / "vault"), gateway)
 
 
 @pytest.fixture
@@ -440,6 +441,63 @@ async def test_a_warning_reaches_the_officer_by_mail(
     assert {row["purpose"] for row in readers} == {"notify:receipt", "notify:progress", "notify:warning"}
 
 
+async def test_what_waits_for_somebody_who_is_erased_reaches_nobody_and_is_counted(
+    running: World, eventually: Eventually, pool: asyncpg.Pool, health: Health, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await running.gateway.stop()
+    await running.received()
+    await running.received("c2", notify_by="email")
+    await eventually(lambda: _pending(pool, 2), 30)
+    async with pool.acquire() as conn:
+        ((_, first), *_) = sorted((await running.vault.people_of(conn, await _references(pool, "c1"))).items())
+        running.vault.ledger.add([Erasure(NOW, TENANT, person=str(first.id))])
+        await running.vault.carry_out(conn)
+    await running.gateway.start()
+    await eventually(running.quiet, 30)
+    rows = await pool.fetch("SELECT case_id, state, reason FROM notifier.notices ORDER BY case_id")
+    # One person wrote both times.
+    assert [tuple(row) for row in rows] == [("c1", "failed", "erased"), ("c2", "failed", "erased")]
+    assert running.gateway.texts() == []
+    assert sorted(await running.told()) == ["notice.failed", "notice.failed"]
+    assert capsys.readouterr().err.count('"event": "notice_undeliverable"') == 2
+    unknown, undeliverable = Gauge("unknown", "-", registry=None), Gauge("undeliverable", "-", registry=None)
+    await _count(pool, unknown, undeliverable)
+    assert [gauge._value.get() for gauge in (unknown, undeliverable)] == [0, 2]
+    await running.received("c3")
+    await eventually(running.quiet, 30)
+    assert len(running.gateway.texts()) == 1
+    await eventually(lambda: health.red() == {}, 30)
+
+
+async def test_without_a_master_key_messages_wait_and_the_notifier_is_red(
+    running: World, eventually: Eventually, pool: asyncpg.Pool, health: Health
+) -> None:
+    await eventually(lambda: health.red() == {}, 30)
+    folder = running.vault.master.folder
+    hidden = folder.rename(folder.with_name("away"))
+    (folder).mkdir()
+    (folder / "1999-01-01.key").write_bytes(bytes(32))
+    try:
+        running.vault.master.folder = hidden
+        await running.received()
+        await eventually(lambda: "MasterKeyMissing" in (health.parts["delivery-sms"].trouble or ""), 30)
+        assert await _pending(pool, 1)
+    finally:
+        shutil.rmtree(folder)
+        running.vault.master.folder = hidden.rename(folder)
+    await eventually(running.quiet, 30)
+    assert await running.states() == {"receipt": ("sent", "http_200")}
+
+
+async def _pending(pool: asyncpg.Pool, number: int) -> bool:
+    return await pool.fetchval("SELECT count(*) FROM notifier.notices WHERE state = 'pending'") == number
+
+
+async def _references(pool: asyncpg.Pool, case: str) -> list[tuple[str, str]]:
+    rows = await pool.fetch("SELECT view ->> 'subject_ref' AS ref FROM notifier.cases WHERE case_id = $1", case)
+    return [(TENANT, row["ref"]) for row in rows]
+
+
 async def test_publishers_hear_of_their_cases_and_of_what_the_law_refused(
     running: World, eventually: Eventually
 ) -> None:
@@ -655,7 +713,7 @@ class Process:
             "NATS_URL": settings.nats_url,
             "NATS_MONITOR_URL": settings.nats_monitor_url or "",
             "DATABASE_URL": settings.database_url,
-            "GIHAN_VAULT_KEY_FILE": str(settings.vault_key_file),
+            "GIHAN_VAULT_KEYS": str(settings.vault_keys),
             "GIHAN_CLOCK": "stepped",
             "GIHAN_PORT": str(_free_port()),
             "SMS_URL": gateway.sms_url,
