@@ -13,7 +13,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,18 +55,14 @@ class Room:
         return self.servers.data
 
     async def fill(self, messages: Iterable[tuple[str, bytes]]) -> int:
-        """Appends to CASES in atomic batches, as the user of provisioning; returns the last sequence."""
+        """Appends to CASES in atomic batches; returns how many messages that were."""
         found = await broker.last_message(self.nc, "CASES", MARK)
         last = found[0] if found else 0
-        batch: list[tuple[str, bytes]] = []
-        for message in messages:
-            batch.append(message)
-            if len(batch) == broker.BATCH_LIMIT:
-                last = await broker.publish_batch(self.nc, batch, (MARK, b"{}"), last, timeout_seconds=30)
-                batch = []
-        if batch:
+        rest, number = iter(messages), 0
+        while batch := list(islice(rest, broker.BATCH_LIMIT)):
             last = await broker.publish_batch(self.nc, batch, (MARK, b"{}"), last, timeout_seconds=30)
-        return last
+            number += len(batch)
+        return number
 
     async def fresh_database(self, *, empty: bool = False) -> str:
         """A new database with our tables, or with none, in place of the one of the run before."""

@@ -8,17 +8,20 @@ import random
 from collections.abc import Iterator
 from datetime import date
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from contracts import files
 from contracts.streams import PARTITIONS, cases_subject, clock_subject, partition
 from services.rules.calendar import Calendar
-from services.rules.instants import HOUR, MINUTE, SECOND, Instant, midnight, text
+from services.rules.instants import DAY, HOUR, MINUTE, SECOND, Instant, midnight, text
+from services.rules.routing import ALL
 from services.rules.rulebook import Library
 from services.sla_timer.messages import tick_message
 
 SEED = 20261122
+ZONE = ZoneInfo("Asia/Seoul")
 CITIES = ("seoul", "anseong", "mapo", "yeonje", "miryang")
 FIRST_DAY, WORKING_DAYS = date(2026, 6, 8), 15
 """A Monday, and over how many working days cases arrive."""
@@ -64,8 +67,7 @@ class Workload:
         self.cases = cases
         self._random = random.Random(seed)
         self.calendar = office()
-        self._zone = self.calendar.zone
-        self._begin = self.calendar.worked(midnight(FIRST_DAY, self._zone))
+        self._begin = self.calendar.worked(midnight(FIRST_DAY, ZONE))
         self.start = self.calendar.at(self._begin + 1) - 1
 
     def messages(self) -> Iterator[Message]:
@@ -110,20 +112,29 @@ class Workload:
     def _message(
         self, tenant: str, case: str, place: int, type: str, source: str, at: Instant, recorded: Instant, data: Any
     ) -> Message:
-        event = {
-            "specversion": "1.0",
-            "id": f"{self._random.getrandbits(256):064x}",
-            "source": source,
-            "type": type,
-            "subject": case,
-            "time": text(at, self._zone),
-            "tenant": tenant,
-            "recordedtime": text(recorded, self._zone),
-            **({"receipt": f"{tenant[:2].upper()}-2026-{case[-8:]}-7"} if place == 1 else {}),
-            "data": data,
-            "case": case,
-        }
-        return Message(recorded, cases_subject(partition(tenant, case), tenant, type), orjson.dumps(event))
+        more = {"id": f"{self._random.getrandbits(256):064x}", "recordedtime": text(recorded, ZONE)}
+        if place == 1:
+            more["receipt"] = f"{tenant[:2].upper()}-2026-{case[-8:]}-7"
+        return stored(tenant, case, type, source, at, data, **more)._replace(at=recorded)
+
+
+def stored(tenant: str, case: str, type: str, source: str, at: Instant, data: dict[str, Any], **more: Any) -> Message:
+    """One event as intake stores it, recorded when it happened."""
+    moment = text(at, ZONE)
+    event = {
+        "specversion": "1.0",
+        "id": f"{at % DAY:011}-{case}",
+        "source": source,
+        "type": type,
+        "subject": tenant if case == ALL else case,
+        "time": moment,
+        "tenant": tenant,
+        "recordedtime": moment,
+        "data": data,
+        "case": case,
+        **more,
+    }
+    return Message(at, cases_subject(partition(tenant, case), tenant, type), orjson.dumps(event))
 
 
 def office() -> Calendar:
