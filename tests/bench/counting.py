@@ -107,9 +107,9 @@ async def measure(quick: bool) -> Outcome:
         "pandas CustomBusinessHour": (by_pandas(calendar), moments),
         "businesstimedelta": (by_businesstimedelta(calendar), moments),
     }
-    compared = {
-        name: _compare(name, *rival, by_datetimes(calendar), 200 if quick else 2000) for name, rival in rivals.items()
-    }
+    number = 200 if quick else 2000
+    for name, rival in rivals.items():
+        _compare(name, *rival, by_datetimes(calendar), number)
     rates: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(RUNS):
         for name, (count, values) in rivals.items():
@@ -128,9 +128,7 @@ async def measure(quick: bool) -> Outcome:
             Bar("datetimes / day walk", ours / rows["day walk written by hand"].value),
             Bar("instants / pandas", rows["Gihan, instants"].value / rows["pandas CustomBusinessHour"].value),
         ],
-        checked="the same instants from all: "
-        + ", ".join(f"{name} {count:,}" for name, count in compared.items())
-        + ".",
+        checked=f"all say the same of {number:,} instants.",
     )
 
 

@@ -44,11 +44,12 @@ class Log(NamedTuple):
     """A stream that is filled: what the pure fold makes of it, and where its facts stand."""
 
     facts: int
-    last: int
     digest: str
     decisions: int
     places: list[list[int]]
     """Of each partition: the sequences of its facts."""
+    ends: list[int]
+    """Of each partition: the sequence of its last message, a tick."""
     clock: int
     """When its last tick was recorded: time stands there for everybody."""
 
@@ -142,17 +143,19 @@ async def pure_fold(nc: Client, stream: str) -> Log:
     partitions = [Partition(Rulebook(library), number) for number in range(PARTITIONS)]
     places: list[list[int]] = [[] for _ in partitions]
     rows: list[tuple[Any, ...]] = []
+    ends = [0] * PARTITIONS
     async for entry in read_up_to(nc, stream, last):
         if entry.subject.startswith("mark."):
             continue
         number, event = place_of(entry.subject), decode_event(entry.data)
+        ends[number] = entry.sequence
         if event.tenant and not event.type.endswith(".enacted"):
             places[number].append(entry.sequence)
         for tenant, case, decision in partitions[number].take(event, entry.sequence):
             told = (decision.kind, decision.promise, decision.occurrence, decision.due, decision.at)
             rows.append((number, entry.sequence, tenant, case, *told))
     clock = max(partition.clock for partition in partitions)
-    return Log(sum(map(len, places)), last, digest(rows), len(rows), places, clock)
+    return Log(sum(map(len, places)), digest(rows), len(rows), places, ends, clock)
 
 
 def digest(rows: Iterable[tuple[Any, ...]]) -> str:
@@ -175,10 +178,10 @@ async def _run(room: Room, rival: Rival, log: Log, published: list[float]) -> Ru
         await connection.execute(projection.SCHEMA)
         await connection.execute("update chassis.clock set now = $1", log.clock)
         async with rival.start(room) as processes:
-            await until(partial(_reached, connection, rival, log, int(WARM * log.facts)), processes)
+            await until(partial(_is_warm, connection, rival, log), processes)
             meter = room.meter({"python": [process.pid for process in processes]})
-            work = log.facts - await _folded(connection, rival, log)
-            await until(partial(_reached, connection, rival, log, log.facts), processes)
+            work = log.facts - log.folded(await _positions(connection, rival))
+            await until(partial(_at_end, connection, rival, log), processes)
             run = Run(work, meter.seconds, meter.read(), meter.busy())
             if rival.ours:
                 await until(partial(_published, connection), processes)
@@ -204,15 +207,20 @@ async def _rebuild(room: Room, log: Log) -> Run:
     return run
 
 
-async def _folded(connection: asyncpg.Connection, rival: Rival, log: Log) -> int:
+async def _positions(connection: asyncpg.Connection, rival: Rival) -> list[tuple[int, int]]:
     try:
-        return log.folded([tuple(row) for row in await connection.fetch(rival.positions)])
+        return [(row[0], row[1]) for row in await connection.fetch(rival.positions)]
     except asyncpg.UndefinedTableError:
-        return 0  # not started yet
+        return []  # not started yet
 
 
-async def _reached(connection: asyncpg.Connection, rival: Rival, log: Log, facts: int) -> bool:
-    return await _folded(connection, rival, log) >= facts
+async def _is_warm(connection: asyncpg.Connection, rival: Rival, log: Log) -> bool:
+    return log.folded(await _positions(connection, rival)) >= WARM * log.facts
+
+
+async def _at_end(connection: asyncpg.Connection, rival: Rival, log: Log) -> bool:
+    positions = await _positions(connection, rival)
+    return all(sequence >= log.ends[number] for number, sequence in positions)
 
 
 async def _published(connection: asyncpg.Connection) -> bool:
