@@ -37,6 +37,7 @@ FEW, FEW_QUICK = 700, 300
 """Cases of the log for those that take one message at a time. It spans as many days, with the same courses."""
 WARM = 0.05
 """The first share of the facts is not measured: processes start, caches fill."""
+BOTH_BUSY = 0.9
 LOG, SMALL = "CASES", "SMALL"
 
 
@@ -178,13 +179,13 @@ async def _run(room: Room, rival: Rival, log: Log, published: list[float]) -> Ru
         await connection.execute(projection.SCHEMA)
         await connection.execute("update chassis.clock set now = $1", log.clock)
         async with rival.start(room) as processes:
-            await until(partial(_is_warm, connection, rival, log), processes)
+            await until(partial(is_warm, connection, rival, log), processes)
             meter = room.meter({"python": [process.pid for process in processes]})
             work = log.facts - log.folded(await _positions(connection, rival))
-            await until(partial(_at_end, connection, rival, log), processes)
-            run = Run(work, meter.seconds, meter.read(), meter.busy())
+            await until(partial(at_end, connection, rival, log), processes)
+            run = Run(work, meter.seconds, meter.read(), *meter.shares())
             if rival.ours:
-                await until(partial(_published, connection), processes)
+                await until(partial(published_all, connection), processes)
                 published.append(work / meter.seconds)
         if rival.decided is not None:
             rows = await connection.fetch(rival.decided)
@@ -201,7 +202,7 @@ async def _rebuild(room: Room, log: Log) -> Run:
     """On the database of the run before, whose service has ended: nothing may differ."""
     meter = room.meter({"python": [os.getpid()]})
     parts = [part async for part in rebuild(room.settings("replay"))]
-    run = Run(log.facts, meter.seconds, meter.read(), meter.busy())
+    run = Run(log.facts, meter.seconds, meter.read(), *meter.shares())
     if any((part.cases, part.decisions, part.enacted) != (0, 0, 0) for part in parts) or len(parts) != PARTITIONS:
         raise Wrong(f"rebuilt partitions differ from the live ones: {parts}")
     return run
@@ -214,16 +215,19 @@ async def _positions(connection: asyncpg.Connection, rival: Rival) -> list[tuple
         return []  # not started yet
 
 
-async def _is_warm(connection: asyncpg.Connection, rival: Rival, log: Log) -> bool:
+async def is_warm(connection: asyncpg.Connection, rival: Rival, log: Log) -> bool:
+    """Whether the first share of the facts, which does not count, is folded."""
     return log.folded(await _positions(connection, rival)) >= WARM * log.facts
 
 
-async def _at_end(connection: asyncpg.Connection, rival: Rival, log: Log) -> bool:
+async def at_end(connection: asyncpg.Connection, rival: Rival, log: Log) -> bool:
+    """Whether every partition is folded to its last message."""
     positions = await _positions(connection, rival)
     return all(sequence >= log.ends[number] for number, sequence in positions)
 
 
-async def _published(connection: asyncpg.Connection) -> bool:
+async def published_all(connection: asyncpg.Connection) -> bool:
+    """Whether every decision of ours is out."""
     return bool(await connection.fetchval("select bool_and(sent = decisions) from read.fold_position"))
 
 
@@ -241,7 +245,7 @@ def _outcome(runs: dict[Rival, list[Run]], published: list[float], rebuilt: list
     rows = {rival: figure(rival.name, "facts/s", runs[rival]) for rival in RIVALS}
     again = figure("Gihan, rebuild into PostgreSQL", "facts/s", rebuilt)
     naive = max(rows[NAIVE].value, rows[NAIVE_LANES].value)
-    two = rows[TWO]
+    together = rows[TWO].busy or 0.0
     return Outcome(
         subject="live",
         title="Live folding and rebuilding",
@@ -261,7 +265,11 @@ def _outcome(runs: dict[Rival, list[Run]], published: list[float], rebuilt: list
             Bar("one process / FastStream in batches", rows[ONE].value / rows[BATCH].value),
             Bar("one process / eventsourcing", rows[ONE].value / rows[SOURCING].value),
             Bar(
-                "two processes / one", two.value / rows[ONE].value, at_least=1.5, note=f"both cores {two.busy:.0%} busy"
+                "two processes / one",
+                rows[TWO].value / rows[ONE].value,
+                at_least=1.5,
+                excused=together >= BOTH_BUSY,
+                note=f"or both cores {BOTH_BUSY:.0%} busy; they are {together:.0%}",
             ),
             Bar("rebuild / best naive pipeline", again.value / naive, at_least=40),
         ],

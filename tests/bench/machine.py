@@ -49,9 +49,11 @@ class Meter:
             for name, pids in self._groups.items()
         }
 
-    def busy(self) -> float:
-        """How busy the whole machine was, 1.0 being all of its cores, whoever kept it so."""
-        return (_busy() - self._busy) / (self.seconds * (os.cpu_count() or 1))
+    def shares(self) -> tuple[float, float]:
+        """How busy the groups kept the machine, 1.0 being all of its cores, and how busy everybody else did."""
+        whole = self.seconds * (os.cpu_count() or 1)
+        ours = sum(used.cpu_seconds for used in self.read().values()) / whole
+        return ours, max(0.0, (_busy() - self._busy) / whole - ours)
 
 
 def describe(folder: Path) -> dict[str, str]:
@@ -81,6 +83,19 @@ def json_loads_rate(seconds: float = 0.5) -> float:
 def resident_mb(pid: int) -> float:
     """The memory that a process holds now."""
     return float(_field(Path(f"/proc/{pid}/status"), "VmRSS").split()[0]) / 1024
+
+
+def children() -> list[int]:
+    """Every process that this one has started, and their children."""
+    return _with_children([os.getpid()])[1:]
+
+
+def command_of(pid: int) -> str:
+    """What a process was started as; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def _fdatasync_rate(folder: Path, seconds: float = 0.5) -> float:

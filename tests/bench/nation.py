@@ -97,7 +97,7 @@ class Nation:
         meter = self.room.meter({"sla_timer": [self.pid]})
         facts = await self.room.fill((message.subject, message.body) for message in messages)
         await self.settled()
-        return Run(facts, meter.seconds, meter.read(), meter.busy())
+        return Run(facts, meter.seconds, meter.read(), *meter.shares())
 
     async def settled(self) -> None:
         """Waits until everything in the log is folded, no instant has been passed over, and all decisions are out."""

@@ -32,7 +32,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
         [bar.name for bar in bars],
         [margin - 1 for margin in margins],
         left=1,
-        color=[OURS if margin >= 1 else MISSED for margin in margins],
+        color=[OURS if bar.reached else MISSED for bar in bars],
     )
     below.axvline(1, color="black", linewidth=0.8)
     for place, margin in enumerate(margins):

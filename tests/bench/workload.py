@@ -33,6 +33,8 @@ FACTS_PER_TICK = 50
 Step = tuple[Instant, str, str, dict[str, Any]]
 """When (in working time from the case's opening), type, source, data."""
 
+NOW = "now"
+"""In data: the time at which the event happens."""
 KINDS = {
     "grievance": 30, "inquiry": 22, "other": 10, "statutory": 13, "suggestion": 7, "disclosure": 6,
     "service_grievance": 5, "inquiry_law": 4, "commendation": 2, "handling_grievance": 1,
@@ -107,7 +109,8 @@ class Workload:
         for place, (after, type, source, data) in enumerate(course(chance), 1):
             at = self.calendar.at(opened + after)
             late = chance.randrange(4 * HOUR) if place > 1 and chance.random() < LATE else chance.randrange(2 * SECOND)
-            yield self._message(tenant, case, place, type, source, at, at + late, data)
+            said = {name: text(at, ZONE) if value is NOW else value for name, value in data.items()}
+            yield self._message(tenant, case, place, type, source, at, at + late, said)
 
     def _message(
         self, tenant: str, case: str, place: int, type: str, source: str, at: Instant, recorded: Instant, data: Any
@@ -184,10 +187,10 @@ def _complaint(chance: random.Random) -> Iterator[Step]:
         at += _minutes(chance, 60, 900)
         yield at, "complaint.direction_notified", "documents", {"by": "phone"}
     if kind == "statutory" and chance.random() < 1 / 3:
-        papers = {"items_ref": _ref(chance, "txt"), "respond_by": "2026-07-31"}
+        papers = {"items_ref": _ref(chance, "txt"), "respond_by": "2026-07-31", "dispatched_at": NOW}
         yield at + 10 * MINUTE, "complaint.supplement_requested", "documents", papers
         at += _minutes(chance, 500, 1500)
-        yield at, "complaint.supplement_received", "documents", {}
+        yield at, "complaint.supplement_received", "documents", {"arrived_at": NOW}
     answered = int(days * DAY_OF_WORK * min(0.25 + chance.random() * 0.7, 0.95))
     if chance.random() < 1 / 16:
         answered = int(answered * 1.6 + DAY_OF_WORK)
