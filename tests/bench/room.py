@@ -5,8 +5,10 @@ synchronous_commit, started as `gihan up` starts them, whoever is being measured
 """
 
 import asyncio
+import ctypes
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +38,8 @@ ADMIN = "bench"
 """A NATS user who may do everything; real installations have none."""
 PATIENCE_SECONDS = 900
 MARK = intake_mark("bench")
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 _numbers = count(1)
 
 
@@ -135,6 +139,8 @@ class Room:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", module, *arguments, env=self.environment(service, **more), stdout=output,
                 stderr=output, cwd=ROOT,
+                # A rival never outlives the bench, however that ends.
+                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
             )  # fmt: skip
         try:
             yield process
