@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 
 # A stamp names the lock file it was made from, so that nothing installs twice.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.bench-$(shell cat requirements.txt requirements-bench.txt | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check unit simulation servers integration system test-faults chaos chaos-full power-cut cluster mutants \
-	contracts wheel lock clean
+	bench bench-check bench-profile contracts wheel lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +76,22 @@ power-cut: $(DEV_STAMP) ## as root: power cut under NATS, PostgreSQL and all of 
 cluster: $(DEV_STAMP) ## three nats-servers: leader killed, frozen, cut off, quorum lost, all killed (CLUSTER="kill --times 1")
 	$(BIN)/python -m tests.power.cluster $(CLUSTER)
 
+# Peers have an environment of their own: nothing that Gihan runs on may come from them.
+$(BENCH_STAMP):
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
+	rm -f $(BENCH)/.bench-*; touch $@
+
+bench: $(BENCH_STAMP) ## speed beside that of others, into docs/bench: under twenty minutes (QUICK=1: under three; ONLY=live,counting)
+	PYTHONPATH=. $(BENCH)/bin/python -m tests.bench.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+bench-check: $(BENCH_STAMP) ## fails where a ratio is a quarter worse than the one kept in docs/bench (ONLY=live,counting)
+	PYTHONPATH=. $(BENCH)/bin/python -m tests.bench.run --check $(if $(ONLY),--only $(ONLY))
+
+bench-profile: $(BENCH_STAMP) ## where the time of fold, relay and intake goes, into docs/bench (ONLY=fold)
+	PYTHONPATH=. $(BENCH)/bin/python -m tests.bench.profiling $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
 contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m contracts.generate
 
@@ -87,6 +105,7 @@ wheel: $(DEV_STAMP) ## dist/*.whl with the core compiled (needs a C compiler); d
 lock: ## resolve requirements*.in again (needs uv on the PATH)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements.in -o requirements.txt
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove the environment and what tools left
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
