@@ -59,11 +59,9 @@ class Part:
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Leaves word of what ended a part that nobody cancelled."""
-        if task.cancelled() and task.cancelling():
-            return
-        error = None if task.cancelled() else task.exception()
-        logs.get_logger().critical("part_ended", part=self.name, exc_info=error)
+        """Leaves word of what ended a part."""
+        if not task.cancelled():
+            logs.get_logger().critical("part_ended", part=self.name, exc_info=task.exception())
 
     def down(self, trouble: str) -> None:
         """Says that the part does not work: what is wrong and what to do, without any value. A beat clears it."""

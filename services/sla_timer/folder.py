@@ -26,7 +26,7 @@ from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision, Rules
-from services.rules.world import reaches_home, replans, rules_of
+from services.rules.world import mends, reaches_home, rules_of
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row
@@ -207,8 +207,9 @@ class Folder:
             before = self._standing_position()
             async with self._pool.acquire() as connection, connection.transaction():
                 cases: list[Case] = []
-                if enacts and replans(event):
-                    cases = await store.open_cases(connection, self.partition, event.tenant, last_case, SLICE_CASES)
+                if enacts:
+                    chosen = store.stuck_cases if mends(event) else store.open_cases
+                    cases = await chosen(connection, self.partition, event.tenant, last_case, SLICE_CASES)
                 cause = fact_of(event, entry.sequence)
                 changed, rows = self._refold(cases, cause, before.clock, entry.sequence)
                 after = before._replace(decisions=before.decisions + len(rows))

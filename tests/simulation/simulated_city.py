@@ -33,9 +33,11 @@ from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.notifier import app as notifier
 from services.notifier.gateways import Answer, Found, Letter, Outcome
-from services.rules.facts import decode_event
+from services.rules.facts import Fact, decode_event
+from services.rules.fold import REVISIONS, evolve
 from services.rules.instants import Instant, of_datetime
 from services.rules.rulebook import Library, Rulebook
+from services.rules.state import Case, Decision, Rules
 from services.rules.world import Partition
 from services.sla_timer import app as sla_timer
 from services.sla_timer import store
@@ -47,6 +49,8 @@ SERVICES = ("sla_timer", "notifier")
 STORM_SECONDS = 20.0
 PEACE_SECONDS = 240.0
 LOOK_SECONDS = 0.25
+FLAWED_EACH = 3
+"""In one history of so many the first revision of the rules has a flaw."""
 FILES = {
     "charters/haneul-1.yaml": b"""
 tenant: haneul
@@ -175,7 +179,9 @@ class Gateway:
 
 
 class City:
-    """The whole system of one seed. `violations` is what did not hold, in words."""
+    """The whole system of one seed. `violations` is what did not hold, in words; `mended` how many cases were stuck
+    until the second revision of the rules.
+    """
 
     def __init__(self, seed: int, folder: Path) -> None:
         self.random = Random(seed)
@@ -183,10 +189,12 @@ class City:
         self.stormy = True
         self.violations: list[str] = []
         self.events = 0
+        self.mended = 0
         self.faults: Counter[str] = Counter()
         self._tenants = folder / "tenants.yaml"
         self._tenants.write_text(TENANTS, encoding="utf-8")
         self._processes: dict[str, Process] = {}
+        self._mend_at = self.random.uniform(2.0, STORM_SECONDS)
         self._facts = 0
         self._cases: list[str] = []
 
@@ -295,6 +303,15 @@ class City:
             type = random.choices(list(FACTS), [weight for weight, _ in FACTS.values()])[0]
             self._state(case, type, late=random.choice((0, 0, 0, 1, 4, 9)))
             await asyncio.sleep(random.uniform(0.1, 1.6))
+            self._mend(asyncio.get_running_loop().time())
+
+    def _mend(self, now: float) -> None:
+        """Enacts the second revision, once its time has come."""
+        if now >= self._mend_at:
+            self._mend_at = float("inf")
+            recorded = datetime.fromisoformat(self.log.time())
+            for lane in LANES:
+                self._append(lane, "_all", "rules.enacted", "rules-2", recorded, {"revision": 2})
 
     def _state(self, case: str, type: str, late: float) -> None:
         self._facts += 1
@@ -387,6 +404,7 @@ class City:
         self.stormy = False
         self.log.down = self.database.down = False
         self.log.trouble, self.database.lost_commit = Trouble(), 0.0
+        self._mend(STORM_SECONDS)
         for case in self._cases:
             self._state(case, "complaint.completed", late=0)
             self._state(case, "callback.made", late=0)
@@ -468,6 +486,8 @@ class City:
             }
             if kept != {key: store._encode(case) for key, case in cases.items()}:
                 self.violations.append(f"lane {lane}: the projection is not the fold of the log")
+            if any(case.stuck for case in cases.values()):
+                self.violations.append(f"lane {lane}: a case is stuck in spite of the second revision")
 
     def _folded(self, lane: int) -> tuple[list[tuple[str, ...]], dict[tuple[str, str], Any]]:
         world = Partition(Rulebook(library()), lane)
@@ -475,7 +495,10 @@ class City:
         for row in self.log.streams["CASES"]:
             if not row.subject.startswith(f"cases.{lane}."):
                 continue
-            decided += world.take(decode_event(row.data), row.sequence)
+            event = decode_event(row.data)
+            if event.id == "rules-2":
+                self.mended += sum(bool(case.stuck) for case in world.cases.values())
+            decided += world.take(event, row.sequence)
         said = [
             (one.case, one.decision.kind, one.decision.promise, one.decision.occurrence, str(one.decision.due or ""))
             for one in decided
@@ -568,6 +591,13 @@ FACTS: dict[str, tuple[int, dict[str, Any]]] = {
 """What publishers say: how often, and with which data."""
 
 
+def flawed(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tuple[Case, list[Decision]]:
+    """The first revision of a city that needs a second one: it fails on cases that were reopened."""
+    if any(fact.type == "complaint.reopened" for fact in case.facts):
+        raise ZeroDivisionError
+    return evolve(case, clock, rules, cause)
+
+
 def _case_in(lane: int, number: int) -> str:
     return next(case for n in range(10_000) if partition(TENANT, case := f"c{number}-{n}") == lane)
 
@@ -590,7 +620,9 @@ def simulate(seed: int, folder: Path) -> City:
     city = City(seed, folder)
     simulated = SimpleNamespace(monotonic=loop.time)
     randoms.seed(seed)
+    revisions = {"1": flawed if seed % FLAWED_EACH == 0 else evolve, "2": evolve}
     with (
+        patch.dict(REVISIONS, revisions),
         patch("services.chassis.outbox.time", simulated),
         patch("services.chassis.health.time", simulated),
         patch("services.notifier.delivery.time", simulated),
