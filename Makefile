@@ -77,7 +77,7 @@ chaos: $(DEV_STAMP) ## one run under faults: SEED=7, MINUTES=1, COPIES=1 (of eac
 	$(BIN)/python -m tests.faults.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),1) --copies $(or $(COPIES),1)
 
 chaos-full: $(DEV_STAMP) ## twenty seeds, a thousand faults and more, every failpoint twenty times
-	GIHAN_FAULTS=full $(BIN)/pytest tests/faults
+	GIHAN_FAULTS=full $(MAKE) --no-print-directory --jobs=3 --output-sync=target faults-random faults-failpoints faults-servers
 
 mutants: $(DEV_STAMP) ## breaks one guarantee after another; a test must see each (ONLY=07 for one)
 	$(BIN)/python tests/mutants/run.py --only "$(ONLY)"
