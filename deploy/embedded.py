@@ -38,6 +38,7 @@ DATABASE = "gihan"
 _OWNER = "postgres"
 _INITDB_SECONDS = 60
 _SOCKET_PATH_LIMIT = 90
+_FIRST_PORT, _PORTS = 15_000, 17_000
 
 # fsync, full_page_writes and checksums are on by default; the first two are named so that nobody wonders.
 # An error's first line may hold a value, so the server's own log gets no errors of statements at all: those
@@ -410,13 +411,18 @@ def _processes(argument: str, title: str | None) -> list[int]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of the loopback interface that are free at this moment, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [listener.getsockname()[1] for listener in sockets]
-    finally:
-        for listener in sockets:
-            listener.close()
+    """Ports of the loopback interface that are free at this moment, all different.
+
+    Below those that a kernel lends to connections: a server that was killed must find its port free when it comes back.
+    """
+    with contextlib.ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < number:
+            port = _FIRST_PORT + secrets.randbelow(_PORTS)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 def _nats_server() -> Path:

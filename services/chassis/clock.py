@@ -76,7 +76,7 @@ class SteppedClock:
         try:
             self._ear = await postgres.connect(self._settings)
             await self._ear.add_listener("clock", lambda *_: self._wake())
-        except (OSError, TimeoutError, asyncpg.PostgresError, OperatorError) as error:
+        except (*postgres.LOST, asyncpg.PostgresError, OperatorError) as error:
             get_logger().warning("clock_not_listening", error=error_code(error))
 
     def _wake(self) -> None:

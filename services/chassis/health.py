@@ -55,7 +55,13 @@ class Part:
     def runs(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         """Names the task in which the part runs, which nothing should end but the end of the service."""
         self._task = task
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Leaves word of what ended a part."""
+        if not task.cancelled():
+            logs.get_logger().critical("part_ended", part=self.name, exc_info=task.exception())
 
     def down(self, trouble: str) -> None:
         """Says that the part does not work: what is wrong and what to do, without any value. A beat clears it."""

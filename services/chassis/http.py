@@ -6,12 +6,13 @@ no value.
 
 import os
 import re
+import signal
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
+from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -38,8 +39,8 @@ PROBLEM = "application/problem+json"
 MAX_BODY_BYTES = 4 << 20
 """Room for an array of 500 events of the usual size; one event is limited to 64 KiB by whoever judges it."""
 
-STOP_SECONDS = 12.0
-"""How long an orderly end may take, the connections' eight seconds among them."""
+STOP_SECONDS = 11.0
+"""How long an orderly end may take from the signal on, the connections' eight seconds among them."""
 START_FAILED, STOP_TIMED_OUT = 3, 70
 """How a process ends that could not start, and one whose end took too long."""
 
@@ -273,23 +274,33 @@ def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends in time also where a part does not: nothing rests on an orderly end, and a process that stays is in the way
-    of the one that follows it."""
+    """Ends in time also where a part does not, or has not begun: nothing rests on an orderly end, and a process that
+    stays is in the way of the one that follows it."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        _end_in_time()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        end = threading.Timer(STOP_SECONDS, _end_at_once)
-        end.daemon = True
-        end.start()
+        _end_in_time()
         await super().shutdown(sockets)
 
 
-def _end_at_once() -> None:
+def _end_in_time() -> None:
+    """Winds up the alarm, once: further signals do not put the end off."""
+    if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+        signal.signal(signal.SIGALRM, _end_at_once)
+        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+
+
+def _end_at_once(*_: object) -> None:
     get_logger().critical("stop_took_too_long")
     os._exit(STOP_TIMED_OUT)
 
 
 def serve(app: FastAPI, settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what is under way; after STOP_SECONDS it ends all the same."""
+    """Serves until SIGTERM or SIGINT, then finishes what is under way; STOP_SECONDS after the signal it ends all the
+    same, in whatever phase it is."""
     server = _Server(
         uvicorn.Config(
             app,

@@ -75,7 +75,7 @@ class Lease:
         while True:
             try:
                 await self._connection.execute("SELECT 1", timeout=2)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except (*postgres.LOST, asyncpg.PostgresError):
                 self.lost.set()
                 return
             await asyncio.sleep(PING_SECONDS)

@@ -18,13 +18,14 @@ MIGRATIONS = ROOT / "deploy" / "migrations"
 _COMMAND_TIMEOUT_SECONDS = 15
 _CONNECT_TIMEOUT_SECONDS = 5
 _MIGRATION_LOCK = 0x676968616E  # "gihan", as a number that no other program is likely to lock
-_CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 
 LOST = (
     *(OSError, TimeoutError, asyncpg.InterfaceError),
     *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+    asyncpg.InternalClientError,  # of a session that was cut off in the middle of a word
 )
 """What leaves open whether a transaction was committed."""
+_CONNECTION_ERRORS = (*LOST, asyncpg.PostgresError, ValueError)
 NO_ROOM = (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)
 """What rolled a transaction back because the server cannot write: its disk is full, or fails."""
 

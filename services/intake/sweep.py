@@ -9,7 +9,6 @@ import json
 
 import asyncpg
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from contracts.streams import intake_mark
 from services.chassis import broker
@@ -17,7 +16,7 @@ from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.lease import Lease
-from services.chassis.logs import OperatorError, canonical, error_code, get_logger
+from services.chassis.logs import canonical, error_code, get_logger
 from services.chassis.settings import Settings
 from services.intake.append import Appender, Marker
 from services.intake.dead import forget_expired
@@ -45,9 +44,9 @@ async def sweep(
             appender.release(await _left_waiting(pool))
             await forget_expired(pool, await clock.now())
             part.beat(pending=len(unfinished))
-        except (NatsError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OperatorError) as e:
-            part.down(f"cannot look after unfinished batches ({error_code(e)}): look at PostgreSQL and NATS")
-            get_logger().warning("sweep_failed", error=error_code(e))
+        except Exception as error:  # whatever it is: a dead instance's batches must not wait for ever
+            part.down(f"cannot look after unfinished batches ({error_code(error)}): look at PostgreSQL and NATS")
+            get_logger().warning("sweep_failed", exc_info=error)
         await asyncio.sleep(SWEEP_SECONDS)
 
 

@@ -5,7 +5,7 @@ and nothing that was written is edited: it is moved, retracted, withdrawn or voi
 are the exception: once written they stay, and a due instant is warned of once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -18,7 +18,11 @@ from services.rules.routing import OFFICER
 from services.rules.state import TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
 
 REVISION = "1"
-"""The revision of these rules. Code that changes any decision is a new one, enacted in the log from where it holds."""
+"""The newest revision of these rules. Code that changes any decision is a new one, enacted in the log from where it
+holds."""
+
+MENDING = "rules.enacted"
+"""The type of the event by which another revision takes over; it works out anew the cases that are stuck."""
 
 REASONS = {
     "complaint.extended": "extended",
@@ -33,6 +37,7 @@ REASONS = {
     "calendar.enacted": "calendar",
     **DECLARING,
     "charter.enacted": "charter",
+    MENDING: "rules",
 }
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
 
@@ -58,11 +63,14 @@ def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[C
 
 
 def refold(case: Case, cause: Fact | None, clock: Instant, rules: Rules) -> tuple[Case, list[Decision]]:
-    """The case worked out anew for something outside its own facts: time (None), or a change of the rules."""
-    if case.stuck:
+    """The case worked out anew for something outside its own facts: time (None), or a change of the rules.
+
+    One that is stuck stays so until another revision is enacted, which may be its mend.
+    """
+    if case.stuck and (cause is None or cause.type != MENDING):
         return case, []
     try:
-        return evolve(case, clock, rules, cause)
+        return REVISIONS[rules.revision](case, clock, rules, cause)
     except Exception as error:
         return stuck_by(error, case), []
 
@@ -97,6 +105,11 @@ def decided(
         charter=standing.charter or rules.charter.label,
     )
     return changed, in_order(decisions)
+
+
+REVISIONS: dict[str, Callable[[Case, Instant, Rules, Fact | None], tuple[Case, list[Decision]]]] = {REVISION: evolve}
+"""What works a case out, by revision. An old one stays for as long as there is a log that enacted it: a replay folds by
+it what lies before the next `rules.enacted`."""
 
 
 def holds(case: Case, fact: Fact) -> bool:

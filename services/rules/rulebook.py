@@ -18,7 +18,7 @@ from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, We
 from services.rules.charter import Charter, parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.facts import Data, Event, Fact, fact_of, in_effect
-from services.rules.fold import REVISION
+from services.rules.fold import REVISION, REVISIONS
 from services.rules.instants import NEVER, Instant, local, midnight
 from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
 
@@ -242,7 +242,8 @@ class Rulebook:
                 Stage(of_stage, at, row.waits and applies != REOPENED, applies)
                 for of_stage, (row, _, at, applies) in zip(rules[1:], plan[1:], strict=True)
             ]
-            chosen[key] = rules[0]._replace(stages=tuple(stages))
+            # However long a case has been closed: the program that works it out is the one of now.
+            chosen[key] = rules[0]._replace(stages=tuple(stages), revision=self._of(tenant)[-1].revision)
         return chosen[key]
 
     def version(self, tenant: str) -> int:
@@ -297,8 +298,10 @@ class Rulebook:
                 files[file.id] = file
             elif one.type == "rules.enacted":
                 revision = str(one.data.revision)
-        if revision != REVISION:
-            raise NotEnacted(f"the log enacts revision {revision} of the rules; this program is {REVISION}")
+        if revision not in REVISIONS:
+            raise NotEnacted(
+                f"the log enacts revision {revision} of the rules; this program knows {', '.join(REVISIONS)}"
+            )
         return Known(
             event.recorded,
             last,

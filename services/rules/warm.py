@@ -8,7 +8,9 @@ the two against each other.
 from services.rules.choosing import rules_of
 from services.rules.facts import Fact, closes
 from services.rules.fold import (
+    REVISIONS,
     decided,
+    evolve,
     holds,
     in_order,
     of_deadline,
@@ -61,7 +63,7 @@ class Warm:
         """`fold.fold`, and the rules by which it was done. Raises NotEnacted."""
         if fact is not None and not case.facts and opens_alone(case, fact):
             rules = self.rulebook.rules_for(case.tenant, fact.time, fact.sequence)
-            if not rules.stages:
+            if not rules.stages and REVISIONS[rules.revision] is evolve:
                 return self._opened(case, fact, clock, rules)
         kept = self._kept.pop((case.tenant, case.id), None)
         if kept is not None and kept.case is case and kept.reads_on(fact, self.rulebook):
@@ -88,7 +90,8 @@ class Warm:
     ) -> tuple[Case, list[Decision], Rules]:
         """`fold.refold`, and the rules by which it was done: from the first fact on. Raises NotEnacted."""
         rules = rules or rules_of(self.rulebook, case, None)
-        if case.stuck or rules.stages or case.id == case.tenant or case.id.startswith(OFFICER):
+        special = rules.stages or case.id == case.tenant or case.id.startswith(OFFICER)
+        if case.stuck or special or REVISIONS[rules.revision] is not evolve:
             self._kept.pop((case.tenant, case.id), None)
             return *refold(case, cause, clock, rules), rules
         try:

@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.streams import PARTITIONS, partition
 from services.rules.facts import Event, Fact, fact_of
+from services.rules.fold import MENDING
 from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import Rulebook
@@ -55,7 +56,7 @@ class Partition:
             opened: list[Decided] = []
             if reaches_home(event) and partition(event.tenant, event.tenant) == self.number:
                 opened = self.open_home(event.tenant, fact_of(event, sequence))
-            return opened + (self._replan(event, sequence) if replans(event) else [])
+            return opened + self._replan(event, sequence)
         if event.case_id == ALL:
             return []
         key = (event.tenant, event.case_id)
@@ -98,8 +99,8 @@ class Partition:
         decided: list[Decided] = []
         for key in sorted(key for key in self.cases if key[0] == event.tenant):
             case = self.cases[key]
-            if case.closed and case.next_at is None:
-                continue  # over: a holiday changes no verdict given
+            if not reaches(event, case):
+                continue
             changed, decisions, _ = self.warm.refold(case, cause, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
@@ -112,9 +113,16 @@ class Partition:
             heapq.heappush(self._heap, (case.next_at, key))
 
 
-def replans(event: Event) -> bool:
-    """Whether an event that enacts something may change what holds for cases already open."""
-    return event.type != "rules.enacted"
+def mends(event: Event) -> bool:
+    """Whether an event enacts another revision of the rules, which reaches the cases that are stuck, and no other."""
+    return event.type == MENDING
+
+
+def reaches(event: Event, case: Case) -> bool:
+    """Whether a case is worked out anew for an event that enacts something."""
+    if mends(event):
+        return bool(case.stuck)
+    return not case.closed or case.next_at is not None  # one that is over keeps its verdict, whatever day is closed
 
 
 def reaches_home(event: Event) -> bool:

@@ -26,7 +26,7 @@ from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
 from services.rules.warm import Warm
-from services.rules.world import reaches_home, replans
+from services.rules.world import mends, reaches_home
 from services.sla_timer import store
 from services.sla_timer.batch import Batch
 from services.sla_timer.store import CaseKey, Position
@@ -226,8 +226,9 @@ class Folder:
         while not finished:
             batch, cases = self._batch(), list[Case]()
             async with self._pool.acquire() as connection:
-                if enacts and replans(event):
-                    cases = await store.open_cases(
+                if enacts:
+                    chosen = store.stuck_cases if mends(event) else store.open_cases
+                    cases = await chosen(
                         connection, self.partition, event.tenant, last_case, SLICE_CASES, self._warm.case
                     )
                 batch.replan(cases, cause)

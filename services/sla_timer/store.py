@@ -145,6 +145,21 @@ async def open_cases(
     return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
 
 
+async def stuck_cases(
+    connection: Connection, partition: int, tenant: str, after: str, most: int, warm: Warm = _cold
+) -> list[Case]:
+    """Up to `most` cases of a tenant that the rules failed on, with ids after `after`, in order; `warm` as above."""
+    rows = await connection.fetch(
+        "select tenant, case_id, state from cases where partition = $1 and stuck and tenant = $2 "
+        'and case_id collate "C" > $3 order by case_id collate "C" limit $4',
+        partition,
+        tenant,
+        after,
+        most,
+    )
+    return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
+
+
 async def save(
     connection: Connection,
     before: Position,

@@ -41,7 +41,7 @@ FULL = os.environ.get("GIHAN_FAULTS") == "full"
 PATIENCE_SECONDS = 90.0
 """Without any strike for so long a sweep has failed."""
 ASLEEP_SECONDS = 7.0
-LOAD_SECONDS = 20.0
+LOAD_SECONDS, LOADS = 20.0, 3
 RATE = 1.5
 
 PLACES: dict[str, tuple[str, ...]] = {
@@ -182,13 +182,18 @@ class Sweep:
             await enact_again(self.world, f"again-{self._enacted}")
 
     async def _load(self, striking: asyncio.Task[None]) -> None:
-        """Publishers of one seed after another, for as long as there is anything to strike."""
+        """Publishers of one seed after another, for as long as there is anything to strike; never more of them than
+        this machine keeps up with, since who retries is a load too.
+        """
+        running: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
             while not striking.done():
-                self._loads += 1
-                load = workload.Workload(self.world, self._loads, RATE, self._book)
-                group.create_task(load.run(LOAD_SECONDS))
+                if len(running) < LOADS:
+                    self._loads += 1
+                    load = workload.Workload(self.world, self._loads, RATE, self._book)
+                    running.add(group.create_task(load.run(LOAD_SECONDS)))
                 await asyncio.wait([striking], timeout=LOAD_SECONDS)
+                running = {load for load in running if not load.done()}
 
     async def _wake_stopped(self) -> None:
         """Lets a process that has stopped itself go on, when another one has had the time to take over."""

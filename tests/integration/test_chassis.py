@@ -153,6 +153,9 @@ from services.chassis.settings import Settings
 
 @asynccontextmanager
 async def lifespan(app):
+    if "start" in sys.argv:
+        sys.stderr.write("starting\\n")
+        await asyncio.sleep(3600)
     yield
     await asyncio.sleep(3600)
 
@@ -162,13 +165,17 @@ http.serve(http.create_app("stubborn", "1", lifespan, Health("stubborn")), setti
 """
 
 
-async def test_a_service_whose_part_does_not_end_ends_all_the_same():
+@pytest.mark.parametrize(("hangs", "sign"), [("start", b"starting"), ("stop", b'"started"')])
+async def test_a_service_that_hangs_ends_all_the_same(hangs: str, sign: bytes):
+    """While it starts, as where a server that it needs is frozen, and while it ends. Impatience does not delay it."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", STUBBORN), stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        *(sys.executable, "-c", STUBBORN, hangs), stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert process.stderr is not None
     async with asyncio.timeout(60):
-        while b'"started"' not in await process.stderr.readline():
+        while sign not in await process.stderr.readline():
             assert process.returncode is None
         process.terminate()
+        process.terminate()
         assert await process.wait() == http.STOP_TIMED_OUT
+        assert b"stop_took_too_long" in await process.stderr.read()

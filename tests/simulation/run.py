@@ -16,15 +16,15 @@ import structlog
 from simulated_city import simulate
 
 
-def of_seed(seed: int) -> tuple[int, list[str], int, Counter[str]]:
-    """(seed, violations, facts published, faults by name)."""
+def of_seed(seed: int) -> tuple[int, list[str], int, int, Counter[str]]:
+    """(seed, violations, facts published, cases that were stuck and mended, faults by name)."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory() as folder:
         try:
             city = simulate(seed, Path(folder))
         except Exception as error:
-            return seed, [f"{type(error).__name__}: {error}"], 0, Counter()
-    return seed, city.violations, city.events, city.faults
+            return seed, [f"{type(error).__name__}: {error}"], 0, 0, Counter()
+    return seed, city.violations, city.events, city.mended, city.faults
 
 
 def main() -> int:
@@ -34,12 +34,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     asked = parser.parse_args()
     began = time.monotonic()
-    failed, events, faults = 0, 0, Counter[str]()
+    failed, events, mended, faults = 0, 0, 0, Counter[str]()
     with ProcessPoolExecutor() as pool:
-        for seed, violations, published, met in pool.map(
+        for seed, violations, published, cases, met in pool.map(
             of_seed, range(asked.seed, asked.seed + asked.seeds), chunksize=10
         ):
             events += published
+            mended += cases
             faults += met
             if violations:
                 failed += 1
@@ -47,7 +48,8 @@ def main() -> int:
                 sys.stdout.write(f"  again: make simulation SEED={seed} SEEDS=1\n")
     sys.stdout.write(
         f"{asked.seeds} histories, {events} facts, {faults.total()} faults "
-        f"({', '.join(f'{name} {times}' for name, times in sorted(faults.items()))}), {failed} failed, "
+        f"({', '.join(f'{name} {times}' for name, times in sorted(faults.items()))}), {mended} cases mended, "
+        f"{failed} failed, "
         f"{time.monotonic() - began:.0f} s\n"
     )
     return 1 if failed else 0

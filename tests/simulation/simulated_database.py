@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from simulated_process import CURRENT, Process
@@ -243,8 +243,7 @@ class Pool:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """A session for as long as the block."""
-        await self._process.gate()
+        """A session for as long as the block; one that is open already, so it is had at once."""
         if self._database.down:
             raise ConnectionRefusedError
         connection = Connection(self._database, self._process)
@@ -294,41 +293,56 @@ _UNNEST = re.compile(r"unnest\(((?:\$\d+,? ?)+)\)( (?:as )?(\w+) \(([\w, ]+)\))?
 _VALUES = re.compile(rf"{_UNNEST.pattern}|(?:= any|<> all)\(\$(?P<array>\d+)\)|\$(?P<plain>\d+)", re.IGNORECASE)
 
 
+class _Plain(NamedTuple):
+    """A statement whose values are all single ones: its text, and the places of its values in order."""
+
+    text: str
+    places: tuple[int, ...]
+
+
+@cache
+def _plain_statement(sql: str) -> _Plain | None:
+    """A statement without arrays, which most are: always the same text; None for another one."""
+    text = _words(sql)
+    found = list(_VALUES.finditer(text))
+    if any(match["plain"] is None for match in found):
+        return None
+    return _Plain(_VALUES.sub("?", text), tuple(int(match["plain"]) - 1 for match in found))
+
+
 def translated(sql: str, args: Sequence[Any]) -> tuple[str, list[Any]]:
     """A statement and its values as SQLite takes them."""
+    plain = _plain_statement(sql)
+    if plain is not None:
+        return plain.text, [_plain(args[place]) for place in plain.places]
     text = _words(sql)
     values: list[Any] = []
 
-    def rows(match: re.Match[str]) -> str:
-        arrays = [args[int(number) - 1] for number in re.findall(r"\d+", match[1])]
-        names = (match[4] or ", ".join(f"c{place}" for place in range(len(arrays)))).split(", ")
-        lines = list(zip(*arrays, strict=True))
-        columns = ", ".join(f"column{place} as {name}" for place, name in enumerate(names, 1))
-        if not lines:
-            empty = ", ".join(f"null as {name}" for name in names)
-            return f"(select {empty} where 0) as {match[3] or 'u'}"
-        values.extend(value for line in lines for value in line)
-        shape = ", ".join("(" + ", ".join("?" * len(names)) + ")" for _ in lines)
-        return f"(select {columns} from (values {shape})) as {match[3] or 'u'}"
-
     def one(match: re.Match[str]) -> str:
-        if match[0].lower().startswith("unnest"):
-            return rows(_matched(_UNNEST, match[0]))
-        array, plain = match["array"], match["plain"]
-        if array:
-            found = list(args[int(array) - 1])
+        if match["plain"]:
+            values.append(_plain(args[int(match["plain"]) - 1]))
+            return "?"
+        if match["array"]:
+            found = list(args[int(match["array"]) - 1])
             values.extend(found)
             return ("in (" if "any" in match[0].lower() else "not in (") + ", ".join("?" * len(found)) + ")"
-        values.append(_plain(args[int(plain) - 1]))
-        return "?"
+        return _rows(match, args, values)
 
     return _VALUES.sub(one, text), values
 
 
-def _matched(pattern: re.Pattern[str], text: str) -> re.Match[str]:
-    found = pattern.match(text)
-    assert found is not None
-    return found
+def _rows(match: re.Match[str], args: Sequence[Any], values: list[Any]) -> str:
+    """Arrays side by side as a table; their values are added to `values`."""
+    arrays = [args[int(number) - 1] for number in re.findall(r"\d+", match[1])]
+    names = (match[4] or ", ".join(f"c{place}" for place in range(len(arrays)))).split(", ")
+    lines = list(zip(*arrays, strict=True))
+    if not lines:
+        empty = ", ".join(f"null as {name}" for name in names)
+        return f"(select {empty} where 0) as {match[3] or 'u'}"
+    values.extend(value for line in lines for value in line)
+    columns = ", ".join(f"column{place} as {name}" for place, name in enumerate(names, 1))
+    shape = ", ".join("(" + ", ".join("?" * len(names)) + ")" for _ in lines)
+    return f"(select {columns} from (values {shape})) as {match[3] or 'u'}"
 
 
 _WRITES = re.compile(r"^\s*(insert|update|delete)|for (share|update)", re.IGNORECASE)

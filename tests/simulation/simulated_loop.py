@@ -5,35 +5,15 @@ timer either, the world hangs, and that is an error.
 """
 
 import asyncio
-from selectors import BaseSelector, SelectorKey
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from heapq import heappop, heappush
 from typing import Any
 
 
 class Hangs(AssertionError):
     """Every task waits for something that cannot come."""
-
-
-class _NoSelector(BaseSelector):
-    """Knows no files; a wait for them moves the time of its loop."""
-
-    def __init__(self) -> None:
-        self.loop: SimulatedLoop | None = None
-
-    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        assert self.loop is not None
-        if timeout is None:
-            raise Hangs("nothing can run and no timer is set")
-        self.loop.passed += timeout
-        return []
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
-        raise AssertionError("a simulated world has no files: something opened a socket")
-
-    def unregister(self, fileobj: Any) -> SelectorKey:
-        raise AssertionError("a simulated world has no files")
-
-    def get_map(self) -> dict[Any, SelectorKey]:
-        return {}
 
 
 class NumberedTask(asyncio.Task[Any]):
@@ -48,25 +28,50 @@ class NumberedTask(asyncio.Task[Any]):
         return self.number
 
 
-class SimulatedLoop(asyncio.SelectorEventLoop):
+class SimulatedLoop(asyncio.BaseEventLoop):
     """`passed` is the simulated time in seconds since the loop was made."""
 
     def __init__(self) -> None:
         self.passed = 0.0
         self.tasks = 0
-        selector = _NoSelector()
-        super().__init__(selector)
-        selector.loop = self
+        self._ready: deque[asyncio.Handle]
+        self._timers = 0
+        self._scheduled: list[tuple[float, int, asyncio.TimerHandle]]
+        """By time, then in the order in which they were set."""
+        super().__init__()
         self.set_task_factory(lambda _, coro, **more: NumberedTask(coro, loop=self, **more))
 
     def time(self) -> float:
         return self.passed
 
-    def _make_self_pipe(self) -> None:
-        """Needed to be woken from other threads; there are none."""
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.passed + delay, callback, *args, context=context)
 
-    def _close_self_pipe(self) -> None:
-        """See above."""
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers += 1
+        heappush(self._scheduled, (when, self._timers, timer))
+        return timer
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are no files to hear from."""
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Nothing to count: it is passed over when its time has come."""
+
+    def _run_once(self) -> None:
+        """One turn: what can run now. Where nothing can, time jumps."""
+        ready, timers = self._ready, self._scheduled
+        while timers and timers[0][2].cancelled():
+            heappop(timers)
+        if not ready:
+            if not timers:
+                raise Hangs("nothing can run and no timer is set")
+            self.passed = max(self.passed, timers[0][0])
+        while timers and timers[0][0] <= self.passed:
+            ready.append(heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from simulated_city import City, simulate
+from simulated_city import FLAWED_EACH, City, simulate
 from simulated_log import STREAMS
 
 
@@ -17,6 +17,11 @@ def test_a_history_full_of_faults_ends_as_the_log_says(seed: int, tmp_path: Path
     assert not city.violations
     assert city.events > 20
     assert city.faults.total() > 3
+
+
+def test_a_case_that_is_stuck_is_mended_by_the_second_revision(tmp_path: Path) -> None:
+    """Among the first histories whose first revision has a flaw there are some in which it shows."""
+    assert any(simulate(seed, tmp_path).mended for seed in range(FLAWED_EACH, 40, FLAWED_EACH))
 
 
 def test_a_seed_repeats_itself(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import Gauge
+from structlog.testing import capture_logs
 
 from services.chassis.health import Health
+from services.chassis.tasks import end
 from services.chassis.watch import STILL_SECONDS, StandsStill, _Stands
 
 SECOND = 1_000_000
@@ -63,6 +65,21 @@ async def test_a_part_whose_task_has_ended_is_red_at_once() -> None:
     task.cancel()
     await asyncio.wait([task])
     assert health.red() == {"ticker": "has ended: start this service again"}
+
+
+async def test_what_ended_a_part_is_in_the_log_unless_it_was_told_to_end() -> None:
+    async def fail() -> None:
+        raise KeyError("010-0000-0001")
+
+    health = Health("test")
+    with capture_logs() as lines:
+        await asyncio.wait([health.part("fold 1").runs(asyncio.create_task(fail()))])
+        told = health.part("ticker").runs(asyncio.create_task(asyncio.sleep(60)))
+        await end([told])
+        await asyncio.sleep(0)
+    assert [(line["event"], line["part"], type(line["exc_info"])) for line in lines] == [
+        ("part_ended", "fold 1", KeyError)
+    ]
 
 
 def test_a_part_that_waits_for_its_turn_is_standby_and_frozen_when_it_stops_waiting() -> None:

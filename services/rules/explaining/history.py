@@ -17,7 +17,7 @@ from services.rules.fold import fold, refold
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Deadline
-from services.rules.world import replans
+from services.rules.world import reaches
 
 
 class _Entry(NamedTuple):
@@ -85,7 +85,7 @@ class _Past:
         else:
             name = self._name(entry.event)
             self.rulebook.enact(entry.event, entry.fact.sequence)
-            if not self.case.facts or not replans(entry.event) or (self.case.closed and self.case.next_at is None):
+            if not self.case.facts or not reaches(entry.event, self.case):
                 return
             self.case, _ = refold(self.case, entry.fact, self.clock, rules_of(self.rulebook, self.case, None))
             cause = msgspec.structs.replace(cause, name=name)
@@ -99,6 +99,8 @@ class _Past:
         if event.type == "calendar.enacted":
             file = self.rulebook.library.calendar(data.sha256 or "")
             return f"{file.id}@{file.version}"
+        if event.type == "rules.enacted":
+            return str(data.revision)
         if event.type == "fact.voided":
             voided = (row for _, row in self.rulebook.enacted if (row.source, row.id) == (data.source, data.id))
             return next((self._name(row) for row in voided), "")

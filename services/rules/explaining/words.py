@@ -77,6 +77,7 @@ EVENTS: Words = {
     "force_majeure.declared": ("불가항력 공고", "force majeure was declared"),
     "force_majeure.revoked": ("불가항력 공고 취소", "the declaration of force majeure was taken back"),
     "charter.enacted": ("헌장 개정", "a charter came into force"),
+    "rules.enacted": ("계산 규칙 개정", "the rules by which this is worked out were mended"),
     "deadline.breached": ("지켜지지 못한 약속", "this promise was broken"),
     "deadline.voided": ("지나간 기간", "this time ran out"),
     "each_year": ("해마다 지는 의무", "the year began: the duty is owed every year"),
