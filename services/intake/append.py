@@ -28,7 +28,7 @@ from services.chassis.health import Health
 from services.chassis.lease import Lease
 from services.chassis.logs import error_code, get_logger
 from services.chassis.settings import Settings
-from services.chassis.vault import Vault
+from services.chassis.vault import Connection, Vault
 from services.intake.judge import Judged, Refusal
 from services.intake.refill import refill
 from services.intake.reserve import (
@@ -186,6 +186,7 @@ class Appender:
         self._unfolded_count: Counter[str] = Counter()
         self.instance = ""
         self._lease = Lease(settings, "intake")
+        self._conn: Connection
         self._number = 0
         self._marker = 0
 
@@ -218,7 +219,10 @@ class Appender:
             self.instance = f"i{secrets.token_hex(8)}"
             self._number = self._marker = 0
             try:
-                async with Lease(self._settings, f"intake/{self.instance}") as self._lease:
+                async with (
+                    Lease(self._settings, f"intake/{self.instance}") as self._lease,
+                    self._pool.acquire() as self._conn,  # one for all batches: the pool would tidy it up after each
+                ):
                     await self.check_log()
                     await refill(self._pool, self._nc, self._part)
                     await self._serve()
@@ -290,7 +294,7 @@ class Appender:
                 await failpoint("intake.after_reserve")
                 sequence = await self._append(self._number, batch.messages)
                 await failpoint("intake.after_append")
-                await self.resolve(self.instance, self._number, sequence, batch.notices)
+                await self._settle(self._conn, self.instance, self._number, sequence, batch.notices)
                 await failpoint("intake.before_answer")
             else:
                 await self._notify(batch.notices)
@@ -319,10 +323,9 @@ class Appender:
 
     async def _reserve(self, events: Sequence[Judged], opened: set[CaseKey]) -> Batch:
         now = await self._clock.now()
-        async with self._pool.acquire() as conn:
-            batch = await reserve(
-                conn, self._vault, self._tenants, events, opened, now, self.instance, self._number + 1
-            )
+        batch = await reserve(
+            self._conn, self._vault, self._tenants, events, opened, now, self.instance, self._number + 1
+        )
         if batch.messages:
             self._number += 1
         return batch
@@ -385,23 +388,25 @@ class Appender:
         await failpoint("intake.after_adopted_append")
         await self.resolve(self.instance, self._number, sequence)
 
-    async def resolve(self, instance: str, number: int, sequence: int, notices: Sequence[Notice] | None = None) -> None:
-        """Writes down where a batch stands in the log, after telling the sources of those in it that waited.
+    async def resolve(self, instance: str, number: int, sequence: int) -> None:
+        """Writes down where a batch stands in the log that somebody reserved in former times."""
+        rows = await self._pool.fetch(
+            "select r.tenant, r.source, r.id, r.case_id, c.receipt from intake.reservations r"
+            " join intake.cases c using (tenant, case_id) where instance = $1 and batch = $2 and waited",
+            instance,
+            number,
+        )
+        notices = [Notice(r["tenant"], accepted(r["source"], r["id"], r["case_id"], r["receipt"])) for r in rows]
+        await self._settle(self._pool, instance, number, sequence, notices)
 
-        `notices` are read from the reservations where they are not known.
-        """
-        if notices is None:
-            rows = await self._pool.fetch(
-                "select r.tenant, r.source, r.id, r.case_id, c.receipt from intake.reservations r"
-                " join intake.cases c using (tenant, case_id) where instance = $1 and batch = $2 and waited",
-                instance,
-                number,
-            )
-            notices = [Notice(r["tenant"], accepted(r["source"], r["id"], r["case_id"], r["receipt"])) for r in rows]
+    async def _settle(
+        self, conn: Connection | asyncpg.Pool, instance: str, number: int, sequence: int, notices: Sequence[Notice]
+    ) -> None:
+        """Writes down where a batch stands in the log, after telling the sources of those in it that waited."""
         if notices:
             await self._notify(notices)
             await failpoint("intake.after_receipts")
-        await self._pool.execute(
+        await conn.execute(
             "update intake.batches set marker_sequence = $3 where instance = $1 and number = $2",
             instance,
             number,
