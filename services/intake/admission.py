@@ -22,7 +22,7 @@ from services.rules.tenants import Tenant
 def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement:
     """What the charter in force at the time says to the event."""
     charter = _charter(tenant, time)
-    if charter is None or type not in charter.listening:
+    if charter is None or not any(clause.kind == "admission" for clause in charter.listening.get(type, ())):
         return Judgement()
     values = data.model_dump(mode="json", by_alias=True, exclude_none=True)
     person = values.pop("applicant", None)
@@ -32,10 +32,16 @@ def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement
 
 
 def _charter(tenant: Tenant, time: Instant) -> Charter | None:
-    versions = _library().charters_of(tenant.id)
+    versions = _versions(tenant.id)
+    if len(versions) < 2:
+        return versions[0] if versions else None
     day = local(time, tenant.zone).date()
-    held = [charter for _, charter in versions if charter.in_force <= day] or [charter for _, charter in versions[:1]]
-    return held[-1] if held else None
+    return ([charter for charter in versions if charter.in_force <= day] or versions[:1])[-1]
+
+
+@cache
+def _versions(tenant: str) -> list[Charter]:
+    return [charter for _, charter in _library().charters_of(tenant)]
 
 
 @cache
