@@ -27,7 +27,7 @@ from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
-from services.chassis.vault import open_vault
+from services.chassis.vault import Vault, open_vault
 from services.chassis.vault.access import set_aside, take_up
 from services.intake import erasure
 from services.rules import instants
@@ -462,9 +462,10 @@ def _done(manifest: Mapping[str, Any]) -> Done:
 
 
 async def _key_marks(settings: Settings, connection: asyncpg.Connection) -> dict[str, str | None]:
-    """A mark of each master key that the vault is wrapped in: tells it from another, and nothing about either."""
-    vault = open_vault(settings)
-    return {epoch: vault.master.mark(epoch) for epoch in sorted(await vault.usage(connection))}
+    """A mark of each master key that the vault is wrapped in: tells it from another, and nothing about either. Whoever
+    makes backups need not have the keys: then there are no marks."""
+    master = None if settings.vault_keys is None else open_vault(settings).master
+    return {epoch: None if master is None else master.mark(epoch) for epoch in sorted(await Vault.usage(connection))}
 
 
 def _sha256(path: Path) -> str:

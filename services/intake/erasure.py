@@ -35,7 +35,9 @@ async def find(conn: Connection, tenant: str, subject_ref: str | None, receipt: 
         )
     row = await conn.fetchrow(
         "select s.person, count(distinct o.subject_ref) as refs, count(distinct o.case_id) as cases,"
-        " (select count(*) from vault.texts t where t.tenant = s.tenant and t.person = s.person) as texts"
+        " (select count(*) from vault.texts t where t.tenant = s.tenant and (t.person = s.person or t.person is null"
+        "  and t.case_id in (select m.case_id from vault.subjects m where m.tenant = s.tenant and m.person = s.person)"
+        " )) as texts"
         " from vault.subjects s join vault.subjects o using (tenant, person)"
         " where s.tenant = $1 and s.subject_ref = $2 group by s.tenant, s.person",
         tenant,
@@ -63,7 +65,8 @@ async def carry_out(conn: Connection, vault: Vault) -> int:
         for one in erasures:
             if one.person is not None:
                 await conn.execute(
-                    "update intake.reservations set content_hash = null where tenant = $1 and person = $2",
+                    "update intake.reservations set content_hash = null where tenant = $1 and (person = $2"
+                    " or case_id in (select case_id from vault.subjects where tenant = $1 and person = $2))",
                     one.tenant,
                     uuid.UUID(one.person),
                 )

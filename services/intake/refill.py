@@ -21,6 +21,8 @@ from services.chassis import broker
 from services.chassis.cursor import Entry, read_up_to
 from services.chassis.health import Part
 from services.chassis.logs import canonical
+from services.chassis.vault import make_confidential
+from services.intake.reserve import CONFIDENTIAL_KINDS
 from services.rules.instants import instant
 
 GROUP_MESSAGES = 5000
@@ -41,6 +43,7 @@ class _Case:
     first_ref: str | None = None
     notify_by: str | None = None
     language: str | None = None
+    confidential: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +117,7 @@ def _learn(case: _Case, event: dict[str, Any]) -> None:
     case.receipt = case.receipt or event.get("receipt")
     case.notify_by = data.get("notify_by") or case.notify_by
     case.language = data.get("language") or case.language
+    case.confidential |= data.get("kind") in CONFIDENTIAL_KINDS
     if ref := data.get("subject_ref"):
         case.first_ref = case.first_ref or ref
         case.ref = ref if event["type"] in _OF_APPLICANT else case.ref
@@ -136,16 +140,22 @@ async def _write(pool: asyncpg.Pool, group: _Group) -> int:
             [row for row in group.reservations if (row[11], row[12]) in new],
         )
         await connection.executemany(
-            "insert into intake.cases as c (tenant, case_id, owner, receipt, subject_ref, notify_by, language)"
-            " values ($1, $2, $3, $4, coalesce($5, $6), $7, $8) on conflict (tenant, case_id) do update"
+            "insert into intake.cases as c (tenant, case_id, owner, receipt, subject_ref, notify_by, language,"
+            " confidential) values ($1, $2, $3, $4, coalesce($5, $6), $7, $8, $9)"
+            " on conflict (tenant, case_id) do update"
             " set owner = coalesce(c.owner, $3), receipt = coalesce(c.receipt, $4),"
             " subject_ref = coalesce($5, c.subject_ref, $6), notify_by = coalesce($7, c.notify_by),"
-            " language = coalesce($8, c.language)",
+            " language = coalesce($8, c.language), confidential = c.confidential or $9",
             [
-                (*key, case.owner, case.receipt, case.ref, case.first_ref, case.notify_by, case.language)
+                (
+                    *(*key, case.owner, case.receipt, case.ref, case.first_ref, case.notify_by, case.language),
+                    case.confidential,
+                )
                 for key, case in group.cases.items()
             ],
         )
+        for tenant, name in sorted(key for key, case in group.cases.items() if case.confidential):
+            await make_confidential(connection, tenant, name)
     return len(new)
 
 

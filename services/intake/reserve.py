@@ -28,7 +28,7 @@ from contracts.events import (
 from contracts.streams import PARTITIONS, cases_subject
 from services.chassis.broker import BATCH_LIMIT
 from services.chassis.failpoints import failpoint
-from services.chassis.vault import Connection, Person, Sealing, TenantKeys, Vault, content_hash
+from services.chassis.vault import Connection, Person, Sealing, TenantKeys, Vault, content_hash, make_confidential
 from services.chassis.vault.keys import columns
 from services.intake.judge import Judged, Refusal
 from services.rules.instants import Instant, text
@@ -437,7 +437,7 @@ class _Reservation:
         for person, ref, base in self._amended:
             await self._vault.complete_person(self._conn, person, ref, base)
         for tenant, name in sorted(self._confided):
-            await self._vault.make_confidential(self._conn, tenant, name)
+            await make_confidential(self._conn, tenant, name)
         await failpoint("reserve.after_vault")
         rows = []
         for entry in entries:
@@ -508,7 +508,7 @@ class _Reservation:
         data = orjson.loads(row["bodies"][0])["data"]
         if data.get("kind") in CONFIDENTIAL_KINDS:
             case.confidential = True
-            await self._vault.make_confidential(self._conn, row["tenant"], row["case_id"])
+            await make_confidential(self._conn, row["tenant"], row["case_id"])
         case.notify_by = data.get("notify_by", case.notify_by)
         case.language = data.get("language", case.language)
         case.changed = True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from fastapi import FastAPI
 from nats.aio.client import Client
@@ -111,6 +112,8 @@ def answered(case: str) -> dict[str, Any]:
 
 async def test_who_is_erased_gets_first_answers_whatever_comes(city: City) -> None:
     """Key, blind index, numbers and hashes are gone; the case, its receipt and its deadlines stand."""
+    early = event("a-1-early", "delay.explained", "a-1", reason="먼저 온 글", expected="2026-04-20")
+    assert [one.status for one in await city.tell(early)] == ["waiting"]  # nobody knows whose words these are
     before = await city.tell(complaint("a-1"), complaint("a-2", title="보도블록"))
     other = await city.tell(complaint("a-3", applicant={**PERSON, "name": "성춘향", "mobile": "010-0000-0002"}))
     assert await city.read("a-1") == PERSON
@@ -122,18 +125,20 @@ async def test_who_is_erased_gets_first_answers_whatever_comes(city: City) -> No
             with pytest.raises(Unknown):
                 await find(conn, TENANT, *wrong)
         found, known = await find(conn, TENANT, None, receipt)
-        assert known[1:] == (2, 2, 4)  # references, cases, texts: title and text of each
+        assert known[1:] == (2, 2, 5)  # references, cases, texts: title and text of each, and the early one
         await erase(conn, city.vault, TENANT, found, known.person, OPERATOR, instant(TUESDAY))
         await erase(conn, city.vault, TENANT, found, known.person, OPERATOR, instant(TUESDAY))
     for case in ("a-1", "a-2"):
         with pytest.raises(Erased):
             await city.read(case)
+        assert await city.texts(case) == []
     assert [one.receipt for one in await city.tell(changed)] == [receipt]
     assert [one.code for one in await city.tell(complaint("a-3", title="다른 제목"))] == ["other_content"]
     assert (await city.read("a-3"))["name"] == "성춘향"
     assert other[0].status == "accepted"
     rows = await city.pool.fetch("select id, content_hash is null as gone from intake.reservations order by id")
     assert {row["id"]: row["gone"] for row in rows} == {
+        "a-1-early": True,
         "a-1-received": True,
         "a-2-received": True,
         "a-3-received": False,
@@ -212,6 +217,26 @@ async def test_intake_rotates_and_erases_every_day_by_the_clock(city: City) -> N
         await city.read("d-1")
 
 
+async def test_a_missing_master_key_is_red_and_heals(city: City) -> None:
+    """What is sealed meanwhile is sealed with the day's before; nothing that is there is lost."""
+    await city.tell(complaint("i-1"))
+    newest = city.vault.master.folder / "2026-04-06.key"
+    await city.eventually(newest.exists, 30)
+    await city.eventually(lambda: _vault_part(city, ""), 30)
+    away = newest.rename(newest.with_suffix(".away"))
+    await city.eventually(lambda: _vault_part(city, "2026-04-06.key is gone from"), 30)
+    away.rename(newest)
+    await city.eventually(lambda: _vault_part(city, ""), 30)
+    assert (await city.read("i-1"))["name"] == "홍길동"
+
+
+async def _vault_part(city: City, trouble: str) -> bool:
+    assert city.intake is not None
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(city.intake), base_url="http://intake") as http:
+        part = (await http.get("/status")).json()["parts"]["vault"]
+    return part["trouble"] is None if not trouble else trouble in (part["trouble"] or "")
+
+
 async def _gone(city: City, case: str) -> bool:
     return await city.texts(case) == []
 
@@ -251,6 +276,27 @@ async def test_who_reports_is_sealed_from_the_office_also_when_it_shows_later(ci
     assert [tuple(row) for row in flags] == [("e-1", True), ("e-2", True), ("e-3", True), ("e-4", False)]
 
 
+async def test_a_report_stays_sealed_when_intake_learns_its_cases_from_the_log(city: City) -> None:
+    await city.tell(complaint("h-1"), event("h-1-class", "complaint.classified", "h-1", kind="corruption_report"))
+    await city.pool.execute(
+        "update vault.subjects set confidential = false; update vault.texts set confidential = false"
+    )
+    await city.pool.execute("truncate intake.cases, intake.reservations, intake.batches")
+    async with city.running():
+        await city.eventually(lambda: _known(city, "h-1"), 30)
+        with pytest.raises(NotAllowed):
+            await city.read("h-1")
+        await city.tell(event("h-1-why", "delay.explained", "h-1", reason="조사 중", expected="2026-04-20"))
+    async with city.pool.acquire() as conn:
+        assert len(await city.texts("h-1")) == 3
+        assert not [text for text in await city.texts("h-1") if await _readable(city.vault, conn, text)]
+
+
+async def _known(city: City, case: str) -> bool:
+    query = "select count(*) from intake.cases where case_id = $1 and subject_ref is not null"
+    return bool(await city.pool.fetchval(query, case))
+
+
 async def _readable(vault: Vault, conn: Any, text: str) -> bool:
     try:
         await vault.read_text(conn, TENANT, text, *CLERK)
@@ -275,8 +321,9 @@ async def test_the_commands(city: City, monkeypatch: pytest.MonkeyPatch, setting
     async def run(*words: str, ends: int = 0, typed: str | None = None) -> str:
         result = await asyncio.to_thread(CliRunner().invoke, command, [*words], input=typed)
         assert result.exit_code == ends, result.output
-        printed.append(result.output)
-        return result.output
+        said = result.output if ends == 2 else result.stdout  # the services of this process log in between
+        printed.append(said)
+        return said
 
     await city.eventually(lambda: city.vault.master.newest == "2026-04-06", 30)
     (answer,) = await city.tell(complaint("f-1"))

@@ -18,6 +18,7 @@ from services.chassis.vault import (
     Sealing,
     Vault,
     VaultError,
+    make_confidential,
     mask_resident_numbers,
 )
 from services.chassis.vault.access import Line, access_report
@@ -211,7 +212,7 @@ async def test_who_reports_corruption_is_sealed_from_clerks(vault: Vault, conn: 
     assert set(await vault.look_up(conn, "seoul", "010-0000-0001", *AUDIT)) == {open_ref, ref}
     assert "mobile" in await vault.read_person(conn, "seoul", ref, "notify:receipt", "notifier")
     assert await vault.read_text(conn, "seoul", later, *CLERK) == "민원이었으나 신고로 분류되다"
-    await vault.make_confidential(conn, "seoul", "c-1")
+    await make_confidential(conn, "seoul", "c-1")
     for reading in (
         vault.read_person(conn, "seoul", open_ref, *CLERK),
         vault.read_text(conn, "seoul", later, *CLERK),

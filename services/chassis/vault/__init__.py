@@ -9,7 +9,7 @@ from services.chassis.settings import Settings, SettingsError
 from services.chassis.vault.erasure import Erasing, Erasure
 from services.chassis.vault.keys import FIRST, Connection, Erased, MasterKeyMissing, TenantKeys, VaultError
 from services.chassis.vault.letters import Letters
-from services.chassis.vault.people import People
+from services.chassis.vault.people import People, make_confidential
 from services.chassis.vault.reading import Head, NotAllowed
 from services.chassis.vault.rotation import Rotating, Rotation
 from services.chassis.vault.sealing import (
@@ -38,6 +38,7 @@ __all__ = [
     "Vault",
     "VaultError",
     "content_hash",
+    "make_confidential",
     "mask_resident_numbers",
     "open_vault",
 ]
@@ -51,4 +52,6 @@ def open_vault(settings: Settings) -> Vault:
     """The vault of this installation. Raises SettingsError, MasterKeyMissing and VaultError."""
     if settings.vault_keys is None:
         raise SettingsError("GIHAN_VAULT_KEYS is not set: it names the folder of the vault's master keys.")
-    return Vault(settings.vault_keys)
+    vault = Vault(settings.vault_keys)
+    _ = vault.master.newest  # without any key nothing could be sealed: say so before anything else
+    return vault

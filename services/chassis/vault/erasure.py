@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.chassis.clock import Instant
-from services.chassis.vault.keys import Connection, Keys, VaultError
+from services.chassis.vault.keys import Connection, Keys, VaultError, sync_folder
 
 NAME = "erased.jsonl"
 
@@ -51,6 +51,7 @@ class Ledger:
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(self.path.parent)
 
     def read(self, after: int, digest: str) -> tuple[list[Erasure], int, str]:
         """(lines behind the first `after`, how many there are, digest of all). Raises VaultError where the first
@@ -97,7 +98,8 @@ class Erasing(Keys):
 
 
 async def _forget_person(conn: Connection, tenant: str, person: uuid.UUID) -> None:
-    """The key first: what follows would be unreadable anyway."""
+    """What is sealed with the person's key, and what came in their cases before anybody knew whose they were."""
+    await conn.execute(_FORGET_UNKNOWN, tenant, person)
     for table in ("people", "blind_index", "numbers", "texts"):
         await conn.execute(f"delete from vault.{table} where tenant = $1 and person = $2", tenant, person)  # noqa: S608
     await conn.execute(f"{_BLANK} where tenant = $1 and person = $2", tenant, person)
@@ -119,6 +121,11 @@ _FORGET_CASE = f"""
     texts as (delete from vault.texts where tenant = $1 and case_id = $2 returning person)
     select person from told union select person from texts where person is not null
 """  # noqa: S608 - of constants
+
+_FORGET_UNKNOWN = """
+    delete from vault.texts where tenant = $1 and person is null
+    and case_id in (select case_id from vault.subjects where tenant = $1 and person = $2)
+"""
 
 _KNOWN_STILL = """
     select exists (select from vault.texts where tenant = $1 and person = $2)

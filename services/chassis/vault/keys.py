@@ -114,7 +114,7 @@ class MasterKeys:
             return False
         finally:
             partial.unlink()
-        self._sync()
+        sync_folder(self.folder)
         return True
 
     def destroy(self, epoch: str) -> None:
@@ -125,7 +125,7 @@ class MasterKeys:
             file.flush()
             os.fsync(file.fileno())
         path.unlink()
-        self._sync()
+        sync_folder(self.folder)
 
     def mark(self, epoch: str) -> str | None:
         """Tells one master key from another of the same date, and nothing about either; None where it is not here."""
@@ -148,12 +148,14 @@ class MasterKeys:
                 f"The vault's master keys in {self.folder} cannot be read ({error.strerror}). Look at GIHAN_VAULT_KEYS."
             ) from None
 
-    def _sync(self) -> None:
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def sync_folder(folder: Path) -> None:
+    """Has the disk keep which files a folder holds."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _key(path: Path) -> bytes:

@@ -132,15 +132,6 @@ class People(Keys):
             *sealed,
         )
 
-    async def make_confidential(self, conn: Connection, tenant: str, case: str) -> None:
-        """What is sealed for a case is from now on for the few purposes that read what is confidential."""
-        for table in ("subjects", "texts"):
-            await conn.execute(
-                f"update vault.{table} set confidential = true where tenant = $1 and case_id = $2",  # noqa: S608
-                tenant,
-                case,
-            )
-
     async def _index_numbers(
         self,
         conn: Connection,
@@ -199,3 +190,13 @@ class People(Keys):
             )
         keys |= fresh
         return [Person(t, p, keys[t, p]) for t, p in people]
+
+
+async def make_confidential(conn: Connection, tenant: str, case: str) -> None:
+    """What is sealed for a case is from now on for the few purposes that read what is confidential."""
+    for table in ("subjects", "texts"):
+        await conn.execute(
+            f"update vault.{table} set confidential = true where tenant = $1 and case_id = $2",  # noqa: S608
+            tenant,
+            case,
+        )

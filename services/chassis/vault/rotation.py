@@ -56,7 +56,8 @@ class Rotation(NamedTuple):
 class Rotating(Keys):
     """Looks after the master keys."""
 
-    async def usage(self, conn: Connection) -> Counter[str]:
+    @staticmethod
+    async def usage(conn: Connection) -> Counter[str]:
         """How many keys of the vault each master key wraps."""
         used: Counter[str] = Counter()
         for c in _COLUMNS:
