@@ -36,6 +36,7 @@ from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch
+from services.intake import admission
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.explain import Explainer
@@ -125,6 +126,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tenants = tenants_file.parse(settings.tenants_file.read_bytes())
+        admission.prepare(tenants)
         vault = Vault(_master_key(settings))
         nc = await broker.connect(settings)
         pool = await postgres.connect_pool(settings)
