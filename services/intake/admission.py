@@ -3,6 +3,7 @@
 The one rule: which details are there is told to the rules as yes or no; no detail itself leaves this module.
 """
 
+from collections.abc import Iterable
 from functools import cache
 
 import msgspec
@@ -29,6 +30,12 @@ def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement
     if person is not None:
         values |= {f"has_{detail}": detail in person for detail in PERSON_DETAILS}
     return admission.judge(charter, type, msgspec.convert(values, Data, strict=False))
+
+
+def prepare(tenants: Iterable[str]) -> None:
+    """Reads the charters of these tenants now: it takes a second, for which the first complaint would wait."""
+    for tenant in tenants:
+        _versions(tenant)
 
 
 def _charter(tenant: Tenant, time: Instant) -> Charter | None:

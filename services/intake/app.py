@@ -36,6 +36,7 @@ from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch
+from services.intake import admission
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.erasure import carry_out
@@ -127,6 +128,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tenants = tenants_file.parse(settings.tenants_file.read_bytes())
+        admission.prepare(tenants)
         vault = open_vault(settings)
         nc = await broker.connect(settings)
         pool = await postgres.connect_pool(settings)

@@ -86,12 +86,15 @@ class Doors:
         judged = [self._judge(value, publisher, now) for value in values]
         answers = iter(await self._appender.submit([event for event in judged if isinstance(event, Judged)]))
         milliseconds = round((time.monotonic() - begun) * 1000)
-        answered = []
+        answered: list[Accepted | Refusal] = []
         for value, event in zip(values, judged, strict=True):
-            answer = next(answers) if isinstance(event, Judged) else event
-            line = {"tenant": publisher.tenant, "source": publisher.source, "id": readable_id(value), "route": route}
-            if isinstance(event, Judged):
-                line |= {"type": event.type, "case": event.case}
+            line: dict[str, Any] = {"tenant": publisher.tenant, "source": publisher.source, "route": route}
+            if isinstance(event, Refusal):
+                answer: Accepted | Refusal = event
+                line["id"] = readable_id(value)
+            else:
+                answer = next(answers)
+                line |= {"id": event.id, "type": event.type, "case": event.case}
             if isinstance(answer, Refusal):
                 answer.id = line["id"]
                 canonical("event_refused", **line, outcome="refused", code=answer.code, pointer=answer.pointer)

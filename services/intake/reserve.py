@@ -293,7 +293,7 @@ class _Reservation:
             return None
         if not waits:
             for name in ("notify_by", "language"):
-                if (value := getattr(event.data, name, None)) is not None:
+                if (value := vars(event.data).get(name)) is not None:
                     setattr(case, name, value)
                     case.changed = True
             if getattr(event.data, "kind", None) in CONFIDENTIAL_KINDS and not case.confidential:
@@ -322,7 +322,7 @@ class _Reservation:
         return False
 
     def _officer(self, event: Judged) -> str | None:
-        officer: str | None = getattr(event.data, "officer", None)
+        officer: str | None = vars(event.data).get("officer")
         if officer is None and isinstance(event.data, FaultConfirmed):
             fault = self._facts.get((event.tenant.id, f"{event.case}|about|{event.data.about}"))
             return fault.officer if fault else None
