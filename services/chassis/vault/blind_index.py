@@ -9,6 +9,8 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+_NO_WORD, _NO_DIGIT = re.compile(r"[\W_]"), re.compile("[^0-9]")
+
 Mark = tuple[str, bytes]
 """An entry: tenant and keyed digest."""
 
@@ -34,9 +36,9 @@ def numbers_of(fields: Mapping[str, str]) -> list[str]:
 
 
 def _normal_text(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())
+    return _NO_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _normal_number(text: str) -> str:
-    digits = "".join(c for c in unicodedata.normalize("NFKC", text) if c.isascii() and c.isdigit())
+    digits = _NO_DIGIT.sub("", unicodedata.normalize("NFKC", text))
     return f"0{digits.removeprefix('0082').removeprefix('82')}" if re.match(r"(00)?82", digits) else digits

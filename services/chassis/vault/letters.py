@@ -6,6 +6,8 @@ read once its key is gone.
 
 import secrets
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from services.chassis.vault.keys import KEY_BYTES, Connection, Erased
 from services.chassis.vault.purposes import may
 from services.chassis.vault.reading import NotAllowed, Reading
@@ -27,7 +29,7 @@ class Letters(Reading):
             self._wrap(key, tenant, f"letter|{letter}"),
             expires,
         )
-        return seal_bytes(key, f"{tenant}|{letter}|letter", content)
+        return seal_bytes(AESGCM(key), f"{tenant}|{letter}|letter", content)
 
     async def read_letter(
         self, conn: Connection, tenant: str, letter: str, sealed: bytes, purpose: str, reader: str
@@ -59,7 +61,7 @@ class Letters(Reading):
             number = 1 + await conn.fetchval(
                 "select count(*) from vault.letter_fixes where tenant = $1 and letter = $2", tenant, letter
             )
-            sealed = seal_bytes(key, f"{tenant}|{letter}|fix|{number}", content)
+            sealed = seal_bytes(AESGCM(key), f"{tenant}|{letter}|fix|{number}", content)
             await conn.execute("insert into vault.letter_fixes values ($1, $2, $3, $4)", tenant, letter, number, sealed)
 
     async def settle_letter(self, conn: Connection, tenant: str, letter: str, purpose: str, reader: str) -> None:

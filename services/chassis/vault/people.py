@@ -8,6 +8,8 @@ import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from services.chassis.failpoints import failpoint
 from services.chassis.vault.blind_index import Mark, marks_of, number_digest, numbers_of
 from services.chassis.vault.keys import KEY_BYTES, Connection, Erased, Keys, TenantKeys, columns
@@ -96,7 +98,7 @@ class People(Keys):
             " where tenant = $1 and subject_ref = $2",
             tenant,
             subject_ref,
-            *sealed_details(person.key, tenant, subject_ref, {f: v for f, v in details.items() if v}),
+            *sealed_details(AESGCM(person.key), tenant, subject_ref, {f: v for f, v in details.items() if v}),
         )
         await self._index_numbers(conn, await self.tenant_keys(conn, [tenant]), [(tenant, person.id, details)])
 
@@ -118,7 +120,8 @@ class People(Keys):
     async def seal_staff(self, conn: Connection, tenant: str, staff: str, fields: Mapping[str, str]) -> None:
         """Seals name, phone and email of a member of staff; what was known before is replaced."""
         key = secrets.token_bytes(KEY_BYTES)
-        sealed = [seal(key, f"{tenant}|{staff}|{f}", fields[f]) if f in fields else None for f in STAFF_FIELDS]
+        cipher = AESGCM(key)
+        sealed = [seal(cipher, f"{tenant}|{staff}|{f}", fields[f]) if f in fields else None for f in STAFF_FIELDS]
         await conn.execute(
             "insert into vault.staff values ($1, $2, $3, $4, $5, $6) on conflict (tenant, staff)"
             " do update set data_key = excluded.data_key, name = excluded.name, phone = excluded.phone,"
@@ -155,11 +158,13 @@ class People(Keys):
         says who our new person really is.
         """
         marks = sorted(made)
-        await conn.execute(
+        written = await conn.fetch(
             "insert into vault.blind_index select * from unnest($1::text[], $2::bytea[], $3::uuid[])"
-            " on conflict do nothing",
+            " on conflict do nothing returning true",
             *columns([(*mark, made[mark]) for mark in marks], 3),
         )
+        if len(written) == len(marks):
+            return {}
         stands = await self._find(conn, marks)
         renamed = {made[mark]: stands[mark] for mark in marks if stands[mark] != made[mark]}
         for ours, theirs in renamed.items():

@@ -5,6 +5,7 @@ must never be kept, a resident registration number, is blanked before.
 """
 
 import hmac
+import os
 import re
 import secrets
 import uuid
@@ -42,13 +43,20 @@ class Sealing:
     def __init__(self) -> None:
         self._subjects: list[tuple[object, ...]] = []
         self._texts: list[tuple[object, ...]] = []
+        self._ciphers: dict[bytes, AESGCM] = {}
+
+    def _cipher(self, key: bytes) -> AESGCM:
+        """The cipher of a key, made once for all that one person says in a transaction."""
+        if key not in self._ciphers:
+            self._ciphers[key] = AESGCM(key)
+        return self._ciphers[key]
 
     def person(
         self, person: Person, fields: Mapping[str, str], case: str | None = None, confidential: bool = False
     ) -> str:
         """Seals the fields of a person under their key; answers a new subject_ref."""
         ref = f"s{secrets.token_hex(12)}"
-        sealed = sealed_details(person.key, person.tenant, ref, fields)
+        sealed = sealed_details(self._cipher(person.key), person.tenant, ref, fields)
         self._subjects.append((person.tenant, ref, person.id, *sealed, case, confidential))
         return ref
 
@@ -58,7 +66,7 @@ class Sealing:
         """Seals free text under its person, or under the tenant's key; answers a new text_ref."""
         ref = f"t{secrets.token_hex(12)}"
         key, person = (owner.key, owner.id) if isinstance(owner, Person) else (owner, None)
-        sealed = seal(key, f"{tenant}|{ref}|text", mask_resident_numbers(text))
+        sealed = seal(self._cipher(key), f"{tenant}|{ref}|text", mask_resident_numbers(text))
         self._texts.append((tenant, ref, person, sealed, case, confidential))
         return ref
 
@@ -90,10 +98,10 @@ def content_hash(key: bytes, content: bytes) -> bytes:
     return hmac.digest(key, b"content|" + content, "sha256")
 
 
-def sealed_details(key: bytes, tenant: str, ref: str, fields: Mapping[str, str]) -> list[bytes | None]:
+def sealed_details(cipher: AESGCM, tenant: str, ref: str, fields: Mapping[str, str]) -> list[bytes | None]:
     """Each of PERSON_FIELDS sealed in its place; None for what is not there."""
     masked = {f: v if f in ("phone", "mobile") else mask_resident_numbers(v) for f, v in fields.items()}
-    return [seal(key, f"{tenant}|{ref}|{f}", masked[f]) if f in masked else None for f in PERSON_FIELDS]
+    return [seal(cipher, f"{tenant}|{ref}|{f}", masked[f]) if f in masked else None for f in PERSON_FIELDS]
 
 
 def opened_details(key: bytes, row: asyncpg.Record) -> dict[str, str]:
@@ -102,10 +110,10 @@ def opened_details(key: bytes, row: asyncpg.Record) -> dict[str, str]:
     return {f: unseal(key, f"{place}|{f}", row[f]) for f in PERSON_FIELDS if row[f] is not None}
 
 
-def seal_bytes(key: bytes, place: str, content: bytes) -> bytes:
+def seal_bytes(cipher: AESGCM, place: str, content: bytes) -> bytes:
     """Content sealed (AES-256-GCM) so that it opens with this key in this place only."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, content, place.encode())
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, content, place.encode())
 
 
 def unseal_bytes(key: bytes, place: str, sealed: bytes) -> bytes:
@@ -116,9 +124,9 @@ def unseal_bytes(key: bytes, place: str, sealed: bytes) -> bytes:
         raise VaultError("sealed data does not open: it was moved or changed in the database") from None
 
 
-def seal(key: bytes, place: str, text: str) -> bytes:
+def seal(cipher: AESGCM, place: str, text: str) -> bytes:
     """Text sealed for its place."""
-    return seal_bytes(key, place, text.encode())
+    return seal_bytes(cipher, place, text.encode())
 
 
 def unseal(key: bytes, place: str, sealed: bytes) -> str:
