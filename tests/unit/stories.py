@@ -65,6 +65,11 @@ def new_world() -> World:
     return World([Rulebook(LIBRARY) for _ in range(PARTITIONS)])
 
 
+def passed(world: World, limit: int) -> list[Decided]:
+    """What time brings before an instant."""
+    return [row for _, decided in world.pass_before(limit) for row in decided]
+
+
 def play(*events: Event, until: str | None = None, world: World | None = None) -> list[Decided]:
     """The decisions that follow, time passing by itself up to each event's recording and then up to `until`."""
     world = world or new_world()
@@ -72,11 +77,11 @@ def play(*events: Event, until: str | None = None, world: World | None = None) -
     last = 0
     for sequence, one in enumerate(events, 1):
         last = max(last, one.recorded)
-        decided += world.pass_before(last)
+        decided += passed(world, last)
         world.stand_at(last)
         decided += world.feed(one, sequence)
     if until is not None:
-        decided += world.pass_before(at(until))
+        decided += passed(world, at(until))
     return decided
 
 

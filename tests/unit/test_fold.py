@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from stories import REPLY, at, event, lines, new_world, play, received, voided
 
-from services.rules import fold as folding
-from services.rules.facts import Event
-from services.rules.governing import work_out
+from services.rules import standing
+from services.rules.facts import Event, Fact
+from services.rules.scan import Scan
 from services.rules.world import World
 
 HALF: dict[str, Any] = {"period": {"amount": 15, "unit": "days"}}
@@ -993,13 +993,14 @@ def test_an_ordinary_receipt_before_the_calendar_begins_leaves_one_case_stuck_an
 def test_an_error_makes_one_case_stuck_keeps_its_facts_and_lets_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    take = standing._take
 
-    def failing(facts: tuple[object, ...], *more: object) -> object:
-        if any(fact.type == "fault.reported" for fact in facts):  # type: ignore[attr-defined]
+    def failing(scan: Scan, fact: Fact) -> None:
+        if fact.type == "fault.reported":
             raise RuntimeError("a personal thing")
-        return work_out(facts, *more)  # type: ignore[arg-type]
+        take(scan, fact)
 
-    monkeypatch.setattr(folding, "work_out", failing)
+    monkeypatch.setattr(standing, "_take", failing)
     world = new_world()
     bad = [received(case="bad"), event("fault.reported", "11-03 10:00", case="bad", ground="late")]
     told = play(*bad, received(case="good", when="11-03 11:00"), until="12-31 00:00", world=world)

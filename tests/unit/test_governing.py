@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from stories import at, event, lines, play, received, voided
+from stories import at, event, lines, passed, play, received, voided
 
 from contracts import files as contracts
 from contracts.streams import PARTITIONS
@@ -239,7 +239,7 @@ def test_a_charter_open_from_today_judges_what_is_still_open() -> None:
         "11-10 11:00 deadline.started plan due 11-19 10:00",
         "11-10 11:00 deadline.voided stroll due 12-07 10:00",
     ]
-    after = of.pass_before(at("11-12 00:00"))
+    after = passed(of, at("11-12 00:00"))
     assert lines(after) == [
         "11-11 10:00 deadline.breached answer due 11-11 10:00",
         "11-11 10:00 remedy.proposed answer voucher due 11-11 10:00 3000",

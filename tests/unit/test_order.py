@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stories import at
+from stories import at, passed
 from test_fold_properties import START, histories, standing_of, told
 from test_governing import (
     MIXED_1,
@@ -58,11 +58,6 @@ EVENTS = st.one_of(
 LOGS = st.lists(EVENTS, min_size=3, max_size=14, unique_by=lambda event: event.id).map(
     lambda events: sorted(events, key=lambda event: event.time)
 )
-
-
-def passed(of: World, limit: int) -> list[Decided]:
-    """What time brings before an instant."""
-    return [row for _, decided in of.pass_before(limit) for row in decided]
 
 
 def fed(of: World, events: Sequence[Event], first: int = 1) -> list[Decided]:
