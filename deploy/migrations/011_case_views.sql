@@ -107,7 +107,7 @@ select distinct on (d.tenant, d."case", d.data ->> 'key')
         where t.tenant = d.tenant and t."case" = d."case" and t.incident = d.data ->> 'incident'
             and t.remedy = d.data ->> 'remedy' and t.task = 'compensation'
     ) as payment,
-    d.data -> 'cause' as cause
+    d.data ->> 'charter' as charter, d.data -> 'cause' as cause
 from read.case_decisions d
 where d.kind in ('remedy.proposed', 'remedy.withdrawn')
 order by d.tenant, d."case", d.data ->> 'key', d.number desc;
