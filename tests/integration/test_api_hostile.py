@@ -107,24 +107,11 @@ async def test_texts_are_kept_as_they_are_and_personal(world: World, caplog: pyt
     assert MARK not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("field", "statuses"),
-    [
-        ("case", (422,)),
-        ("channel", (422,)),
-        ("kind", (422,)),
-        ("time", (422,)),
-        ("about", (422,)),
-        ("notify_by", (422,)),
-        ("period", (422,)),
-        ("applicant", (422,)),
-        ("unknown", (422,)),
-        (MARK, (422,)),
-    ],
-)
-async def test_narrow_fields_let_nothing_through(world: World, field: str, statuses: tuple[int, ...]) -> None:
-    for text in NASTY.values():
-        refused_well(await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, field: text}), *statuses)
+async def test_narrow_fields_let_nothing_through(world: World) -> None:
+    fields = ("case", "channel", "kind", "time", "about", "notify_by", "period", "applicant", "unknown", MARK)
+    for field in fields:
+        for text in NASTY.values():
+            refused_well(await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, field: text}), 422)
     assert await world.pool.fetchval("select count(*) from read.event_fate") == 0
 
 
@@ -154,16 +141,16 @@ async def test_paths_queries_and_headers_are_never_run(world: World) -> None:
     assert await world.pool.fetchval("select count(*) from read.event_fate") == 0
 
 
-@pytest.mark.parametrize("path", ["/v1/events", "/v1/complaints", "/v1/callbacks", "/v1/cases/x/faults"])
-async def test_what_is_no_json_is_refused_before_anything_is_read_of_it(world: World, path: str) -> None:
-    for raw in UNKEEPABLE:
-        refused_well(await world.ask("web", "POST", path, content=raw), 400, 422)
-    for value in (None, True, 1, "x", [], [[]], {}, [None]):
-        answer = await world.ask("web", "POST", path, json=value)
-        if path == "/v1/events" and isinstance(value, list) and value:
-            assert [row["status"] for row in answer.json()] == ["refused"] * len(value)
-        else:
-            refused_well(answer, 400, 422)
+async def test_what_is_no_json_is_refused_before_anything_is_read_of_it(world: World) -> None:
+    for path in ("/v1/events", "/v1/complaints", "/v1/callbacks", "/v1/cases/x/faults"):
+        for raw in UNKEEPABLE:
+            refused_well(await world.ask("web", "POST", path, content=raw), 400, 422)
+        for value in (None, True, 1, "x", [], [[]], {}, [None]):
+            answer = await world.ask("web", "POST", path, json=value)
+            if path == "/v1/events" and isinstance(value, list) and value:
+                assert [row["status"] for row in answer.json()] == ["refused"] * len(value)
+            else:
+                refused_well(answer, 400, 422)
 
 
 async def test_size_has_limits(world: World) -> None:
