@@ -442,8 +442,10 @@ async def test_who_asks_too_much_is_told_how_long_to_wait(
     async with AsyncExitStack() as stack:
         limits = {"http_rate": 1.0, "http_concurrency": 1}
         world = await start(stack, settings, tenants, nc, pool, tmp_path, **limits)
-        answers = await asyncio.gather(*(world.ask("web", "POST", "/v1/complaints", json=COMPLAINT) for _ in range(3)))
-        codes = sorted(answer.json().get("code", "") for answer in answers)
-        assert codes == ["", "too_many_at_once", "too_many_requests"]
-        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
+        answers = await asyncio.gather(*(world.ask("web", "POST", "/v1/complaints", json=COMPLAINT) for _ in range(20)))
+        taken = [answer for answer in answers if answer.status_code == 201]
+        held = [answer for answer in answers if answer.status_code == 429]
+        assert (bool(taken), bool(held), len(taken) + len(held)) == (True, True, 20)
+        assert {answer.json()["code"] for answer in held} <= {"too_many_at_once", "too_many_requests"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in held)
         assert (await world.ask("desk", "GET", "/v1/cases")).status_code == 200
