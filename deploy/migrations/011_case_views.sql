@@ -84,19 +84,27 @@ from (
 comment on view read.case_deadlines is
     'Each run of a promise: due is when it must be done as things stand, first_due what was told first; settled: when it was met, broken or voided.';
 
-create view read.case_desks as
-select
-    tenant, "case", coalesce(data ->> 'department', data ->> 'to_department') as department, data ->> 'officer' as officer,
-    occurred, sequence
-from read.case_facts
-where not voided and (
-    type in ('complaint.assigned', 'complaint.handed_over', 'call.answered')
-    or type = 'complaint.transferred' and data ? 'to_department'
-);
-comment on view read.case_desks is 'Every department and officer that ever had a case; the newest has it.';
-
 create view read.staff as select tenant, staff, department from notifier.staff;
 comment on view read.staff is 'The department of each member of staff who was described.';
+
+create view read.case_desks as
+select
+    f.tenant, f."case",
+    coalesce(
+        f.data ->> 'department',
+        f.data ->> 'to_department',
+        (select s.department from read.staff s where s.tenant = f.tenant and s.staff = f.data ->> 'officer')
+    ) as department,
+    f.data ->> 'officer' as officer, f.type not in ('callback.requested', 'appointment.booked') as assigned,
+    f.occurred, f.sequence
+from read.case_facts f
+where not f.voided and (
+    f.type in ('complaint.assigned', 'complaint.handed_over', 'call.answered')
+    or f.type = 'complaint.transferred' and f.data ? 'to_department'
+    or f.type in ('callback.requested', 'appointment.booked') and f.data ? 'officer'
+);
+comment on view read.case_desks is
+    'Every department and officer that ever had a case: the newest that it was assigned to has it, else the one it was meant for.';
 
 create view read.case_remedies as
 select distinct on (d.tenant, d."case", d.data ->> 'key')
@@ -155,7 +163,7 @@ select
     (
         select jsonb_build_object('department', d.department, 'officer', d.officer) from read.case_desks d
         where d.tenant = c.tenant and d."case" = c.case_id
-        order by d.occurred desc, d.sequence desc limit 1
+        order by d.assigned desc, d.occurred desc, d.sequence desc limit 1
     ) as desk,
     s.closed, s.stuck, s.open_deadlines, s.next_at
 from intake.cases c

@@ -237,12 +237,26 @@ async def test_a_department_reads_its_own_cases(world: World) -> None:
     assert (await world.staff(OTHER, "GET", "/v1/cases/w-1")).status_code == 404
     await said(world, "w-1", "complaint.transferred", to_department="세무과", reason="소관")
     assert (await seen(CLERK), await seen(OTHER)) == (["w-2"], ["w-1"])
+    # What came for an officer is that officer's, and the department's once it is known.
+    callback = {"via": "visit", "officer": "k-7", "memo": {"reply_wanted": True}, "case": "cb-1"}
+    assert (await world.ask("desk", "POST", "/v1/callbacks", json=callback)).status_code == 201
+    assert await seen(CLERK) == ["cb-1", "w-2"]
+    assert await seen({**CLERK, "staff": "k-8"}) == ["w-2"]
+    await world.pool.execute("insert into notifier.staff values ('seoul', 'k-7', '도로과', false)")
+    assert await seen({**CLERK, "staff": "k-8"}) == ["cb-1", "w-2"]
     # A clerk states what happens in the own department's cases, as the system `desk`; a finding is not a clerk's.
     completed = {"specversion": "1.0", "id": "e-1", "source": "desk", "type": "complaint.completed", "time": MONDAY}
     completed |= {"subject": "w-1", "tenant": "seoul", "data": {"outcome": "answered", "by": "k-9"}}
     refused = await world.staff(CLERK, "POST", "/v1/events", json=completed)
     assert (refused.status_code, refused.json()["code"]) == (404, "unknown_case")
     assert (await world.staff(OTHER, "POST", "/v1/events", json=completed)).status_code == 200
+    # Staff share a source, but neither what they published nor their keys.
+    assert (await world.staff(OTHER, "GET", "/v1/events/desk/e-1")).status_code == 200
+    assert (await world.staff(CLERK, "GET", "/v1/events/desk/e-1")).status_code == 404
+    key = {"Idempotency-Key": '"1"'}
+    answers = [await world.staff(who, "POST", "/v1/complaints", json=COMPLAINT, headers=key) for who in (CLERK, OTHER)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["case"] != answers[1].json()["case"]
     finding = {**completed, "id": "e-2", "type": "fault.dismissed", "data": {"ground": "late", "reason": "태풍"}}
     refused = await world.staff(OTHER, "POST", "/v1/events", json=[finding])
     assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
@@ -393,8 +407,8 @@ async def test_earlier_cases_of_a_petitioner_are_found_on_record(
     assert (await world.ask("web", "GET", "/v1/cases/e-4/earlier")).status_code == 403
     records = await world.pool.fetch("select reader, purpose, kind, ref from vault.access order by number")
     assert [tuple(row) for row in records] == [
-        ("seoul/staff/k-7", "repeats", "case", "e-4"),
-        ("seoul/staff/k-20", "repeats", "case", "e-4"),
+        ("clerk/k-7", "handle:repeats", "case", "e-4"),
+        ("audit/k-20", "handle:repeats", "case", "e-4"),
     ]
     key_file = settings("intake").vault_key_file
     assert key_file is not None

@@ -15,6 +15,7 @@ from contracts.envelope import Accepted, Refused
 from services.chassis.http import Problem, said
 from services.intake.api.callers import Asking, entered
 from services.intake.api.filing import check_stating, event_id
+from services.intake.api.reading import is_visible
 from services.intake.api.serving import TAGGED, Given, Parts, problem, problems, tagged
 from services.intake.api.visibility import Caller
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal, parse
@@ -92,7 +93,8 @@ async def fate(source: str, id: str, request: Request, parts: Given, caller: Ask
             caller.source,
             id.lower(),
         )
-    if row is None:
+    # Staff share a source: what one of them published is not for all of them to know.
+    if row is None or (caller.role != "publisher" and not await is_visible(parts, caller, row["case"])):
         raise Problem(HTTPStatus.NOT_FOUND, "unknown_event", "You have published no event of this name.")
     backdated = row["recorded"] - row["occurred"] > AHEAD_MINUTES * MINUTE
     found = Fate(**{**dict(row), "code": row["refusal"], "backdated": backdated})
@@ -104,7 +106,7 @@ async def _completed(parts: Parts, caller: Caller, body: bytes, key: str | None)
     value = parse(body)
     events = value if isinstance(value, list) else [value]
     if key is not None and isinstance(value, dict) and "id" not in value:
-        value["id"] = event_id(key)
+        value["id"] = event_id(caller, key)
         body = orjson.dumps(value)
     for event in events[:MOST]:
         if isinstance(event, dict):

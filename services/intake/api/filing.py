@@ -51,15 +51,19 @@ class Filed(BaseModel):
     marks: list[str] | None = Field(default=None, description="How the charter marks what came in.")
 
 
-def event_id(key: str | None) -> str:
-    """The id of the event that a request becomes: the same for the same Idempotency-Key. Raises Problem 400."""
+def event_id(caller: Caller, key: str | None) -> str:
+    """The id of the event that a request becomes: the same for the same Idempotency-Key. Raises Problem 400.
+
+    A key is its source's; of those who share one, its member of staff's.
+    """
     if key is None:
         return f"r-{secrets.token_hex(16)}"
     found = _KEY.fullmatch(key)
     if found is None:
         detail = "Idempotency-Key must be a text of 1 to 255 characters in double quotes."
         raise Problem(HTTPStatus.BAD_REQUEST, "wrong_key", detail)
-    return f"k-{hashlib.sha256((found[1] or found[2]).encode()).hexdigest()[:40]}"
+    named = f"{caller.staff}|{found[1] or found[2]}" if caller.staff else found[1] or found[2]
+    return f"k-{hashlib.sha256(named.encode()).hexdigest()[:40]}"
 
 
 async def body_of(request: Request) -> dict[str, Any]:
@@ -84,7 +88,7 @@ async def file(
     data = {name: value for name, value in body.items() if name not in ("case", "time")}
     event: dict[str, Any] = {
         "specversion": "1.0",
-        "id": event_id(key),
+        "id": event_id(caller, key),
         "source": caller.source,
         "type": type,
         "tenant": caller.tenant,

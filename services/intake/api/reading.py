@@ -146,6 +146,15 @@ async def visible_case(parts: Parts, caller: Caller, case: str) -> Visible:
         return Visible(rows[0], (await hidden(connection, caller, [name])).get(name, frozenset()))
 
 
+async def is_visible(parts: Parts, caller: Caller, case: str) -> bool:
+    """Whether the caller may read a case."""
+    try:
+        await visible_case(parts, caller, case)
+    except Problem:
+        return False
+    return True
+
+
 async def hidden(connection: Connection, caller: Caller, cases: Sequence[str]) -> dict[str, frozenset[str]]:
     """The facts of each case that the caller may not know of; cases without any are left out."""
     facts: dict[str, list[Row]] = {}

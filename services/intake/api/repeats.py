@@ -16,7 +16,7 @@ from services.intake.api.serving import TAGGED, Given, problems, tagged
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
-PURPOSE = "repeats"
+PURPOSE = "handle:repeats"
 
 
 @router.get(
@@ -33,7 +33,11 @@ async def earlier(case: str, request: Request, parts: Given, caller: Asking) -> 
     found = (await reading.visible_case(parts, caller, case)).row
     async with parts.pool.acquire() as connection:
         await connection.execute(
-            "select vault.record_access($1, $2, $3, 'case', $4)", caller.tenant, caller.name, PURPOSE, found["case"]
+            "select vault.record_access($1, $2, $3, 'case', $4)",
+            caller.tenant,
+            f"{caller.role}/{caller.staff}",
+            PURPOSE,
+            found["case"],
         )
         records = await connection.fetch(
             'select l.* from read.same_person s join read.case_list l on l.tenant = s.tenant and l."case" = s.other'

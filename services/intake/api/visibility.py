@@ -43,6 +43,7 @@ class Case(NamedTuple):
     source: str
     sealed: bool
     department: str | None
+    officer: str | None
     proposed: frozenset[str]
     """Departments that the petition named at its receipt: theirs, while it lies with nobody."""
     named: Named = Named()
@@ -56,7 +57,8 @@ def case_of(row: Mapping[str, Any], named: Named = Named()) -> Case:  # noqa: B0
     sealed = not kinds.isdisjoint(SEALED_KINDS)
     if sealed:
         named = named._replace(departments=named.departments | proposed)
-    return Case(row["source"], sealed, (row["desk"] or {}).get("department"), proposed, named)
+    desk = row["desk"] or {}
+    return Case(row["source"], sealed, desk.get("department"), desk.get("officer"), proposed, named)
 
 
 def complains_of(row: Mapping[str, Any]) -> str | None:
@@ -74,7 +76,8 @@ def may_read(caller: Caller, case: Case) -> bool:
     if caller.role == "audit":
         return True
     if case.department is None:
-        return not case.sealed and caller.department in case.proposed
+        # It lies with nobody yet, or with somebody whose department nobody described.
+        return caller.staff == case.officer or (not case.sealed and caller.department in case.proposed)
     return bool(caller.department) and caller.department == case.department
 
 

@@ -31,6 +31,7 @@ _WINDOWS = 10
 _DAYS = 90
 """Cases of so many days are listed where no date is named."""
 _MOST_FIELDS = 60
+_MOST_NAMED = 50
 _HANGUL = re.compile("[\uac00-\ud7a3]")
 
 _FORMS: Mapping[int | str, dict[str, Any]] = {
@@ -141,7 +142,7 @@ async def list_requests(form: str, request: Request, parts: Given) -> Response:
     tenant = _jurisdiction(parts, query)
     async with _asking(request, query, tenant) as caller:
         if names := query.get("service_request_id"):
-            rows = [row for name in names.split(",")[:MOST] if (row := await _find(parts, caller, name.strip()))]
+            rows = [row for name in names.split(",")[:_MOST_NAMED] if (row := await _find(parts, caller, name.strip()))]
         else:
             rows = await _listed(parts, caller, query)
         items = await _described(parts, caller, rows, _korean(request))
