@@ -4,7 +4,6 @@ The one rule it protects: a publisher is who its key or its NATS subject says, n
 """
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -22,7 +21,6 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from contracts import files
-from contracts.envelope import Accepted, Refused
 from contracts.streams import STREAMS
 from services.chassis import broker, postgres
 from services.chassis.clock import open_clock
@@ -33,13 +31,13 @@ from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch
-from services.intake import open311
+from services.intake import admission, open311
 from services.intake.api import cases, events, korean, reference, repeats, resources
 from services.intake.api.callers import Gate
 from services.intake.api.document import described
 from services.intake.api.serving import Parts
 from services.intake.append import Appender
-from services.intake.doors import HOLD_SECONDS, Doors, Inbox
+from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.explain import Explainer
 from services.intake.judge import Publisher, Refusal
 from services.intake.reserve import refused_answer
@@ -66,6 +64,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tenants = tenants_file.parse(settings.tenants_file.read_bytes())
+        admission.prepare(tenants)
         vault = Vault(_master_key(settings))
         nc = await broker.connect(settings)
         pool = await postgres.connect_pool(settings)
@@ -124,12 +123,6 @@ def _master_key(settings: Settings) -> bytes:
         raise SettingsError(f"The file named by GIHAN_VAULT_KEY_FILE cannot be read ({error.strerror}).") from None
 
 
-def _plain(answer: Accepted | Refused | list[Accepted | Refused]) -> Any:
-    if isinstance(answer, list):
-        return [_plain(one) for one in answer]
-    return answer.model_dump(mode="json", exclude_none=True)
-
-
 class _Doorman(NatsBroker):
     """FastStream on the connection of this process: where that is moved to another server, the doors move with it."""
 
@@ -170,7 +163,7 @@ def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors,
             answer: Any = await doors.receive(letter.data, Publisher(tenant, source), "door")
         except Refusal as refusal:
             answer = refused_answer(refusal, source)
-        return json.dumps(_plain(answer)).encode()
+        return json_of(answer)
 
     @stream.subscriber(
         "inbox.>",

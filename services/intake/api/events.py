@@ -4,11 +4,10 @@ The one rule it protects: a publisher is who its key says, never who its event s
 """
 
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from contracts.envelope import Accepted, Refused
@@ -18,6 +17,7 @@ from services.intake.api.filing import check_stating, event_id
 from services.intake.api.reading import is_visible
 from services.intake.api.serving import TAGGED, Given, Parts, problem, problems, tagged
 from services.intake.api.visibility import Caller
+from services.intake.doors import json_of
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal, parse
 from services.rules.instants import MINUTE
 
@@ -73,7 +73,8 @@ async def publish(request: Request) -> Response:
             answer = await parts.doors.receive(body, Publisher(caller.tenant, caller.source), "http", MOST)
         except Refusal as refusal:
             raise problem(refusal) from None
-    return JSONResponse([_plain(one) for one in answer] if isinstance(answer, list) else _plain(answer))
+    content = [_told(one) for one in answer] if isinstance(answer, list) else answer
+    return Response(json_of(content), media_type="application/json")
 
 
 @router.get(
@@ -114,8 +115,8 @@ async def _completed(parts: Parts, caller: Caller, body: bytes, key: str | None)
     return body
 
 
-def _plain(answer: Accepted | Refused) -> dict[str, Any]:
-    plain = answer.model_dump(mode="json", exclude_none=True)
+def _told(answer: Accepted | Refused) -> Accepted | Refused:
+    """An answer in the language of the reader."""
     if isinstance(answer, Refused):
-        plain["detail"] = said(answer.code, answer.detail)
-    return plain
+        return answer.model_copy(update={"detail": said(answer.code, answer.detail)})
+    return answer
