@@ -5,12 +5,13 @@ The one rule: which details are there is told to the rules as yes or no; no deta
 
 import unicodedata
 from functools import cache
+from typing import Any
 
 import msgspec
 
 from contracts import files
 from contracts.envelope import Contract
-from contracts.events import personal_data, stored_data
+from contracts.events import PII_FIELDS, stored_data
 from services.rules import admission
 from services.rules.admission import Judgement
 from services.rules.charter import Charter
@@ -18,6 +19,12 @@ from services.rules.facts import Data
 from services.rules.instants import Instant, local
 from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
+
+_TEXTS = {type: dict.fromkeys((pii.path for pii in fields), "a-text") for type, fields in PII_FIELDS.items()}
+"""By type, a reference for every text that there may be: which one, no charter asks."""
+_NAMES = {
+    type: pii.path.split(".") for type, fields in PII_FIELDS.items() for pii in fields if pii.mark.detail == "name"
+}
 
 _NOBODY = frozenset(
     "익명 무명 무명씨 가명 아무개 모름 미상 불명 없음 비공개 시민 민원인".split()  # noqa: SIM905 - words are read as words
@@ -31,18 +38,23 @@ def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement
     charter = _charter(tenant, time)
     if charter is None or type not in charter.listening:
         return Judgement()
-    personal = personal_data(type, data)
     # As the log would have it: the same words of a charter are read here and by the fold.
-    values = stored_data(type, data, subject_ref=None, text_refs=dict.fromkeys(personal.texts, "a-text"))
-    if _is_nobody(personal.person.get("name", "")):
+    values = stored_data(type, data, subject_ref=None, text_refs=_TEXTS[type])
+    if values.get("has_name") and _is_nobody(_name(type, data)):
         values["has_name"] = False
     return admission.judge(charter, type, msgspec.convert(values, Data, strict=False))
 
 
+def _name(type: str, data: Contract) -> str:
+    """The name of the petitioner, who gave one."""
+    found: Any = data
+    for step in _NAMES[type]:
+        found = getattr(found, step)
+    return str(found)
+
+
 def _is_nobody(name: str) -> bool:
     """Whether a name names nobody: a word such as those, no letter at all, bare consonants, or one letter thrice."""
-    if not name:
-        return False
     letters = "".join(character for character in unicodedata.normalize("NFKC", name).casefold() if character.isalpha())
     if not letters or letters in _NOBODY or (len(letters) > 2 and len(set(letters)) == 1):
         return True
