@@ -26,7 +26,7 @@ CHECKS = (
     *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
     *("response_schema_conformance", "unsupported_method", "allow_header_conformance", "ignored_auth"),
 )
-LIMIT_SECONDS = 540
+LIMIT_SECONDS = 1_500
 
 
 @asynccontextmanager
