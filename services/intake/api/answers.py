@@ -112,17 +112,19 @@ def summary(row: Row, due: int | None, tenant: Tenant) -> Summary:
         opened_by=opening["type"],
         opened_at=moment(opening["at"], tenant) or "",
         kind=row["kind"],
-        state="pending"
-        if row["closed"] is None
-        else "stuck"
-        if row["stuck"]
-        else "closed"
-        if row["closed"]
-        else "open",
+        state=_state(row),
         department=desk.get("department"),
         officer=desk.get("officer"),
         due=moment(due, tenant),
     )
+
+
+def _state(row: Row) -> State:
+    if row["closed"] is None:
+        return "pending"
+    if row["stuck"]:
+        return "stuck"
+    return "closed" if row["closed"] else "open"
 
 
 def deadline(parts: Parts, run: Row, tenant: Tenant, korean: bool) -> Deadline:
@@ -147,6 +149,8 @@ def deadline(parts: Parts, run: Row, tenant: Tenant, korean: bool) -> Deadline:
 def remedy(parts: Parts, row: Row, tenant: Tenant, korean: bool) -> Remedy:
     """What is owed, as it is answered."""
     charter = parts.charter(tenant.id, row["charter"])
+    # What is withdrawn after it was paid stays with the citizen, and has a state that says so.
+    gone = row["withdrawn"] and row["payment"] in (None, "withdrawn")
     clause = next((one for one in charter.remedies if one.id == row["remedy"]), None) if charter else None
     return Remedy(
         remedy=row["remedy"],
@@ -154,11 +158,7 @@ def remedy(parts: Parts, row: Row, tenant: Tenant, korean: bool) -> Remedy:
         promise=row["promise"],
         amount=row["amount"],
         currency=row["currency"],
-        state=row["payment"]
-        if row["payment"] not in (None, "withdrawn")
-        else "withdrawn"
-        if row["withdrawn"]
-        else "proposed",
+        state="withdrawn" if gone else row["payment"] or "proposed",
         at=moment(row["at"], tenant) or "",
     )
 
