@@ -21,7 +21,8 @@ _MIGRATION_LOCK = 0x676968616E  # "gihan", as a number that no other program is 
 _CONNECTION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 
 LOST = (
-    *(OSError, TimeoutError, asyncpg.InterfaceError),
+    # InternalClientError: the connection broke in the middle of an exchange, and the driver lost its place in it.
+    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
 )
 """What leaves open whether a transaction was committed."""

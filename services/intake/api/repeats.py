@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 
 from services.chassis.http import Problem
 from services.intake.api import reading
+from services.intake.api.answers import Cases, summary
 from services.intake.api.callers import Asking
-from services.intake.api.cases import Cases, summary
 from services.intake.api.serving import TAGGED, Given, problems, tagged
 
 router = APIRouter(prefix="/v1", tags=["cases"])
