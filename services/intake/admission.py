@@ -64,7 +64,7 @@ def _is_nobody(name: str) -> bool:
 
 
 def prepare(tenants: Iterable[str]) -> None:
-    """Reads the charters of these tenants now: it takes a second, for which the first complaint would wait."""
+    """Reads the charters of these tenants now: it takes a third of a second, for which first complaints would wait."""
     for tenant in tenants:
         _versions(tenant)
 
