@@ -11,8 +11,9 @@ BENCH_STAMP := $(BENCH)/.bench-$(shell cat requirements.txt requirements-bench.t
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation servers integration system test-faults faults-random faults-failpoints faults-servers \
-	faults-simulated chaos chaos-full power-cut cluster mutants bench bench-check bench-profile contracts wheel lock clean
+.PHONY: help demo test test-all check unit simulation servers integration api system test-faults faults-random faults-failpoints \
+	faults-servers faults-simulated chaos chaos-full power-cut cluster mutants bench bench-check bench-profile contracts wheel \
+	lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,7 +38,7 @@ servers: $(DEV_STAMP) ## what needs real servers: integration and system
 	$(MAKE) --no-print-directory integration
 	$(MAKE) --no-print-directory system
 
-test-all: test simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
+test-all: test api simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
 
 check: $(DEV_STAMP) ## style, types, layers, drift of generated files
 	$(BIN)/ruff check .
@@ -54,6 +55,9 @@ simulation: $(DEV_STAMP) ## two thousand seeded histories of the shell in a simu
 
 integration: $(DEV_STAMP) ## each service on real servers
 	$(BIN)/pytest tests/integration
+
+api: $(DEV_STAMP) ## the whole HTTP API against its own document: thousands of requests, right and wrong
+	GIHAN_API=whole $(BIN)/pytest -s tests/integration/test_api_schema.py
 
 system: $(DEV_STAMP) ## the three services as processes, one of them killed
 	$(BIN)/pytest tests/system

@@ -20,7 +20,8 @@ _CONNECT_TIMEOUT_SECONDS = 5
 _MIGRATION_LOCK = 0x676968616E  # "gihan", as a number that no other program is likely to lock
 
 LOST = (
-    *(OSError, TimeoutError, asyncpg.InterfaceError),
+    # InternalClientError: the connection broke in the middle of an exchange, and the driver lost its place in it.
+    *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
     asyncpg.InternalClientError,  # of a session that was cut off in the middle of a word
 )

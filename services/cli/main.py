@@ -239,8 +239,9 @@ def simulate(
             copy.flush()
             file = Path(copy.name)
         limit = None if until is None else instants.instant(until)
-        with Progress("{task.completed:,} events", TimeElapsedColumn(), console=Console(stderr=True)) as shown:
-            task = shown.add_task("", visible=sys.stderr.isatty())
+        columns = ("{task.completed:,} events", TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as shown:
+            task = shown.add_task("")
             for line in parallel.simulated(
                 file, limit, contracts, workers or parallel.workers_for(file), lambda n: shown.update(task, completed=n)
             ):

@@ -58,14 +58,16 @@ class Doors:
         self._clock = clock
         self._appender = appender
 
-    async def receive(self, raw: bytes, publisher: Publisher, route: str) -> Accepted | list[Answer]:
-        """One event, or an array of up to 500 that are answered one by one. Raises Refusal for one, or for all."""
+    async def receive(
+        self, raw: bytes, publisher: Publisher, route: str, most: int = MAX_EVENTS
+    ) -> Accepted | list[Answer]:
+        """One event, or an array of up to `most` that are answered one by one. Raises Refusal for one, or for all."""
         value = parse(raw)
         now = await self._clock.now()
         if not isinstance(value, list):
             return await self.take(value, publisher, now, route)
-        if not 1 <= len(value) <= MAX_EVENTS:
-            raise Refusal("wrong_number", f"An array holds 1 to {MAX_EVENTS} events. Split a longer one.", "")
+        if not 1 <= len(value) <= most:
+            raise Refusal("wrong_number", f"An array holds 1 to {most} events. Split a longer one.", "")
         return [
             refused_answer(answer, publisher.source) if isinstance(answer, Refusal) else answer
             for answer in await self._answers(value, publisher, now, route)

@@ -80,7 +80,9 @@ class Workload:
             kind=self._random.choice(("inquiry", "grievance", "suggestion", "inquiry_law", "other")),
             title=f"{_SECRET} 골목 가로등이 꺼져 있습니다",
             text=f"{_SECRET} 어두워서 다니기 어렵습니다. 골목 끝의 가로등이 지난주부터 켜지지 않습니다. "
-            "아이들이 학원에서 돌아오는 길이라 걱정이 됩니다. 살펴보시고 언제 고쳐지는지 알려 주십시오.",
+            "아이들이 학원에서 돌아오는 길이라 걱정이 됩니다. 살펴보시고 언제 고쳐지는지 알려 주십시오. "
+            "지난달에도 같은 등이 꺼져 전화로 말씀드렸는데 그때는 이틀 만에 고쳐 주셨습니다. "
+            "이번에는 등 두 개가 함께 꺼졌고 기둥 아래 덮개도 열려 있어 비가 오면 위험해 보입니다.",
             applicant={
                 "name": name,
                 "address": f"{_SECRET}로 {number}길 {number % 90 + 1}, 301호",
@@ -441,8 +443,29 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--instances", type=int, default=INSTANCES)
     chosen = parser.parse_args()
-    result = uvloop.run(measure(chosen.quick, chosen.instances))
-    print(json.dumps(result, indent=1))
+    print(table(uvloop.run(measure(chosen.quick, chosen.instances))))
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures of `measure` as a table in Markdown."""
+    rows = [
+        "| way in | events/s | bar | p50, p99 ms | CPU us an event: intakes, postgres, nats, generator | cores |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, bar in BARS.items():
+        run = result[name]
+        cpu = run["cpu_us_an_event"]
+        intakes = round(sum(used for process, used in cpu.items() if process.startswith("intake-")), 1)
+        costs = ", ".join(f"{used}" for used in (intakes, cpu["postgres"], cpu["nats"], cpu["generator"]))
+        waits = f"{run['p50_ms']}, {run['p99_ms']}"
+        rows.append(f"| {name} | {run['events_a_second']} | {bar} | {waits} | {costs} | {run['cores_used']} |")
+    checked, door = result["checked"], result["door"]
+    rows.append(
+        f"\n{result['instances']} intakes; {door['bytes_an_event']} bytes an event through the door; "
+        f"{checked['in_the_log_once']} events stand in CASES once, {checked['read_back_from_the_vault']} persons and "
+        f"texts were read back from the vault; refused: {sum(sum(result[name]['refused'].values()) for name in BARS)}."
+    )
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":
