@@ -17,23 +17,30 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
 
-from deploy import permissions
+from contracts.nkeys import Nkey
+from deploy import nats, permissions
 from deploy.processes import Command, Keeper, become
-from services.chassis.logs import OperatorError, error_code
+from deploy.publishers import REGISTER, Register
+from deploy.secret_files import kept_passwords, write_secret
+from services.chassis.clock import RealClock
+from services.chassis.logs import OperatorError
+from services.rules.instants import text
 from services.rules.tenants import Tenant
 
 DATABASE = "gihan"
 """Name of the database and of the role that owns it."""
 
+_UTC = ZoneInfo("UTC")
 _OWNER = "postgres"
 _INITDB_SECONDS = 60
 _SOCKET_PATH_LIMIT = 90
@@ -81,22 +88,37 @@ def environment_of(data: Path, user: str) -> dict[str, str]:
     `user` is the NATS user to be. Raises EmbeddedError where nothing runs there.
     """
     try:
-        configuration = json.loads((data / "nats" / "nats.conf").read_text(encoding="utf-8"))
-        password = next(row["password"] for row in configuration["authorization"]["users"] if row["user"] == user)
+        listen, http = nats.addresses(data / "nats")
+        seed = seed_file(data, user)
         # The fifth line of PostgreSQL's own note is the folder of its socket.
         sockets = (data / "postgres" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4]
         owner = json.loads((data / "secrets" / "postgres.json").read_text(encoding="utf-8"))[DATABASE]
-    except (OSError, ValueError, KeyError, IndexError, StopIteration):
+        if not seed.exists():
+            raise FileNotFoundError(seed)
+    except (OSError, ValueError, KeyError, IndexError):
         raise EmbeddedError(
             f"Nothing runs in {data}. Start it with `gihan up`, name its folder with --data, or set NATS_URL and "
             "DATABASE_URL to reach servers elsewhere."
         ) from None
     return {
         "GIHAN_SERVICE": user,
-        "NATS_URL": f"nats://{user}:{password}@{configuration['listen']}",
-        "NATS_MONITOR_URL": f"http://{configuration['http']}",
+        "NATS_URL": f"nats://{user}@{listen}",
+        "NATS_PASSWORD_FILE": str(seed),
+        "NATS_MONITOR_URL": f"http://{http}",
         "DATABASE_URL": f"postgresql://{DATABASE}:{owner}@/{DATABASE}?host={sockets}",
     }
+
+
+def seed_file(data: Path, user: str) -> Path:
+    """Where the seed of a NATS user is kept, by which it comes in."""
+    return data / "secrets" / "nats" / f"{user}.seed"
+
+
+def nats_keys(data: Path, users: Iterable[str]) -> dict[str, list[str]]:
+    """The public keys of every NATS user: of ours from their seeds, of publishers those that the register lets in."""
+    live = Register(data / REGISTER).by_user()
+    ours = {user: [Nkey.of_seed(seed_file(data, user).read_text()).public] for user in users if user not in live}
+    return {**ours, **live}
 
 
 class Embedded:
@@ -116,7 +138,7 @@ class Embedded:
         """API key of each publishing system, by "<tenant>/<source>"."""
         self._tenants = tenants
         self._nats_address = ""
-        self._nats_passwords: dict[str, str] = {}
+        self._users: tuple[str, ...] = ()
         self._lock: IO[str] | None = None
         self._socket_folder: Path | None = None
 
@@ -136,9 +158,7 @@ class Embedded:
         """
         if self.nats is None:
             return os.environ["NATS_URL"]
-        if user not in self._nats_passwords:
-            raise EmbeddedError(f"There is no NATS user {user}. Known: {', '.join(self._nats_passwords)}.")
-        return f"nats://{user}:{self._nats_passwords[user]}@{self._nats_address}"
+        return f"nats://{user}:{self._seed_file(user).read_text()}@{self._nats_address}"
 
     def environment(self, service: str) -> dict[str, str]:
         """The variables that a process needs to run as `service`: addresses, and the vault's key where it may."""
@@ -148,9 +168,17 @@ class Embedded:
             "NATS_MONITOR_URL": self.monitor_url,
             "DATABASE_URL": self.database_url,
         }
+        if self.nats is not None:  # else the password of somebody else's server is where that one's address is
+            variables["NATS_URL"] = f"nats://{service}@{self._nats_address}"
+            variables["NATS_PASSWORD_FILE"] = str(self._seed_file(service))
         if service != "sla_timer":  # it never sees personal data
             variables["GIHAN_VAULT_KEY_FILE"] = os.environ.get("GIHAN_VAULT_KEY_FILE", str(self.secrets / "vault.key"))
         return variables
+
+    def _seed_file(self, user: str) -> Path:
+        if user not in self._users:
+            raise EmbeddedError(f"There is no NATS user {user}. Known: {', '.join(self._users)}.")
+        return seed_file(self.data, user)
 
     async def __aenter__(self) -> Self:
         for folder in (self.data, self.logs, self.secrets):
@@ -158,7 +186,7 @@ class Embedded:
         self.secrets.chmod(0o700)
         self._lock = _take_lock(self.data)
         try:
-            self._make_secrets()
+            self._make_secrets(text(await RealClock().now(), _UTC))
             async with asyncio.TaskGroup() as together:
                 if "NATS_URL" not in os.environ:
                     together.create_task(self._start_nats())
@@ -180,15 +208,26 @@ class Embedded:
         if self._lock is not None:
             self._lock.close()
 
-    def _make_secrets(self) -> None:
+    def _make_secrets(self, now: str) -> None:
         """Makes what does not exist yet; what exists stays, so that publishers keep their keys."""
-        users = permissions.table(self._tenants)
-        self._nats_passwords = _keep(self.secrets / "nats.json", users)
-        names = [f"{tenant}/{source}" for tenant, source in permissions.publishers(self._tenants)]
-        self.publisher_keys = _keep(self.secrets / "publishers.json", names)
+        (self.secrets / "nats").mkdir(mode=0o700, exist_ok=True)
+        register = Register(self.data / REGISTER)
+        publishers = permissions.publishers(self._tenants)
+        for tenant, source in publishers:
+            if not register.keys(tenant, source):
+                user = permissions.publisher(tenant, source)
+                write_secret(seed_file(self.data, user), register.add(tenant, source, now).seed.encode())
+        register.save()
+        self._users = tuple(permissions.table(self._tenants))
+        for user in self._users:
+            if user not in register.by_user() and not seed_file(self.data, user).exists():
+                write_secret(seed_file(self.data, user), Nkey.new().seed.encode())
+        self.publisher_keys = kept_passwords(
+            self.secrets / "publishers.json", [f"{tenant}/{source}" for tenant, source in publishers]
+        )
         key = self.secrets / "vault.key"
         if not key.exists():
-            _write_secret(key, secrets.token_bytes(32))
+            write_secret(key, secrets.token_bytes(32))
 
     # NATS
 
@@ -197,10 +236,12 @@ class Embedded:
         port, monitor_port = free_ports(2)
         folder = self.data / "nats"
         folder.mkdir(exist_ok=True)
-        configuration = folder / "nats.conf"
-        _write_secret(configuration, self._nats_configuration(folder, port, monitor_port))
-        self._nats_address = f"127.0.0.1:{port}"
-        self.monitor_url = f"http://127.0.0.1:{monitor_port}"
+        configuration = folder / nats.MAIN
+        self._nats_address, monitor = f"127.0.0.1:{port}", f"127.0.0.1:{monitor_port}"
+        table = permissions.table(self._tenants)
+        write_secret(configuration, nats.server_conf(folder, self._nats_address, monitor))
+        write_secret(folder / nats.USERS, nats.users_conf(table, nats_keys(self.data, table)))
+        self.monitor_url = f"http://{monitor}"
         marker = f"--config={configuration}"
         self.nats = Keeper(
             Command("nats-server", [binary, marker], self.logs / "nats.log", _plain_environment()),
@@ -208,35 +249,6 @@ class Embedded:
             before=lambda: _end_leftovers(marker, None, signal.SIGTERM),
         )
         await self.nats.start()
-
-    def _nats_configuration(self, folder: Path, port: int, monitor_port: int) -> bytes:
-        """nats-server's configuration, in JSON, which its own format includes."""
-        users = [
-            {
-                "user": name,
-                "password": self._nats_passwords[name],
-                "permissions": {
-                    "publish": {"allow": list(may.publish)},
-                    "subscribe": {"allow": list(may.subscribe)},
-                    **({"allow_responses": {"max": 1, "expires": "2m"}} if may.answers else {}),
-                },
-            }
-            for name, may in permissions.table(self._tenants).items()
-        ]
-        return json.dumps(
-            {
-                "server_name": "gihan",
-                "listen": f"127.0.0.1:{port}",
-                "http": f"127.0.0.1:{monitor_port}",
-                # The disk is the limit. At one of its own (else three quarters of the disk) the server would take no
-                # more messages and still call itself well, so that nobody restarts it when there is room again.
-                "jetstream": {"store_dir": str(folder), "sync_interval": "always", "max_file_store": 1 << 50},
-                "max_payload": 1 << 20,
-                # Two seconds, the default, are too few for a client on a machine that is starting everything at once.
-                "authorization": {"users": users, "timeout": 10},
-            },
-            indent=1,
-        ).encode()
 
     async def _look_at_nats(self) -> None:
         async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
@@ -248,7 +260,7 @@ class Embedded:
         binaries = _postgres_binaries()
         folder = self.data / "postgres"
         account = _unprivileged() if os.geteuid() == 0 else None
-        passwords = _keep(self.secrets / "postgres.json", (_OWNER, DATABASE))
+        passwords = kept_passwords(self.secrets / "postgres.json", (_OWNER, DATABASE))
         if not folder.exists():
             await self._initialise(binaries, folder, account, passwords[_OWNER])
         self._socket_folder = None if len(str(folder)) <= _SOCKET_PATH_LIMIT else _short_folder(account)
@@ -281,7 +293,7 @@ class Embedded:
         new, password_file = folder.with_suffix(".new"), folder.with_suffix(".password")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
-        _write_secret(password_file, password.encode())
+        write_secret(password_file, password.encode())
         if account is not None:
             os.chown(new, account.pw_uid, account.pw_gid)
             os.chown(password_file, account.pw_uid, account.pw_gid)
@@ -460,31 +472,3 @@ def _plain_environment() -> dict[str, str]:
     """What a server gets of our environment; secrets and addresses of others stay out."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
     return {name: value for name in kept if (value := os.environ.get(name)) is not None}
-
-
-def _keep(path: Path, names: Any) -> dict[str, str]:
-    """Passwords by name, kept in a file; names that are new get new ones."""
-    try:
-        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise EmbeddedError(f"{path} cannot be read ({error_code(error)}). Restore it from a backup.") from None
-    for name in names:
-        kept.setdefault(name, secrets.token_urlsafe(32))
-    _write_secret(path, json.dumps(kept, indent=1).encode())
-    return kept
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else a power cut could take the name away from what is sealed with it
-    finally:
-        os.close(folder)

@@ -68,12 +68,14 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
         ),
         # Dead letters: read, and given in again at the door of the source that sent them.
         "dead": _user("dead", (*_read("DEAD"), "door.*.*", "receipts.*.*")),
+        # Open cases at go-live. What comes by this way is marked, so nobody else has it.
+        "import": _user("import", ("import.*.*",)),
         "replay": _user("replay", _read("CASES", "SLA", "NOTICES", "RECEIPTS", "DEAD")),
         "intake": _user(
             "intake",
             # Four tokens after `cases`: every fact, and never a tick.
             ("cases.*.*.*.*", "mark.intake.*", "receipts.*.*", "dead.*.*", *_read("CASES"), *_consume("INBOX")),
-            ("door.*.*",),
+            ("door.*.*", "import.*.*"),
             answers=True,
         ),
         "sla_timer": _user("sla_timer", ("cases.*.clock", "sla.*.*.*.*", "mark.sla.*", *_read("CASES", "SLA"))),

@@ -28,7 +28,7 @@ class Settings:
     database_url: str = field(repr=False)
     """[DATABASE_URL] postgresql://user:password@host/database."""
     nats_password: str | None = field(default=None, repr=False)
-    """Content of [NATS_PASSWORD_FILE]; goes before a password in the address."""
+    """Content of [NATS_PASSWORD_FILE], the seed of an nkey or a password; goes before a password in the address."""
     database_password: str | None = field(default=None, repr=False)
     """Content of [DATABASE_PASSWORD_FILE]; goes before a password in the address."""
     nats_monitor_url: str | None = None

@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
-import nats as nats_client
 import pytest
+from nats.js.api import ConsumerConfig
 
+from contracts.nkeys import Nkey
 from deploy import processes
 from deploy.embedded import Embedded, EmbeddedError
 from deploy.processes import become
-from services.chassis.settings import ROOT
+from services.chassis import broker
+from services.chassis.settings import ROOT, Settings
 
 # A program that uses the embedded servers: says which processes it has, then waits to be killed or told to end.
 PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
+from contracts.nkeys import Nkey
 from deploy import processes
 from deploy.embedded import Embedded
 from services.rules.tenants import parse
@@ -103,7 +107,11 @@ async def test_a_user_reaches_its_own_subjects_only(nats, connect, eventually):
         denied.append(str(error))
 
     async def client(user: str):
-        return await nats_client.connect(nats.nats_url(user), error_cb=note, inbox_prefix=f"_INBOX_{user}")
+        nkey = Nkey.of_seed(urlsplit(nats.nats_url(user)).password)
+        nc = broker.Connection(nkey)
+        address = nats.nats_url(user).rpartition("@")[2]
+        await nc.connect(address, user=user, signature_cb=nkey.signature, error_cb=note, inbox_prefix=f"_INBOX_{user}")
+        return nc
 
     forbidden = {
         "seoul.kiosk": ["cases.0.seoul.complaint.received", "door.seoul.web", "inbox.mapo.kiosk.call.answered"],
@@ -145,9 +153,7 @@ async def test_a_publisher_reads_its_own_receipts_from_the_stream(connect, nc):
     await nc.jetstream().publish("receipts.seoul.kiosk", b"mine")
     await nc.jetstream().publish("receipts.seoul.web", b"another's")
     kiosk = (await connect("seoul.kiosk")).jetstream()
-    config = nats_client.js.api.ConsumerConfig(
-        name="seoul_kiosk", durable_name="seoul_kiosk", filter_subject="receipts.seoul.kiosk"
-    )
+    config = ConsumerConfig(name="seoul_kiosk", durable_name="seoul_kiosk", filter_subject="receipts.seoul.kiosk")
     await kiosk.add_consumer("RECEIPTS", config)
     reader = await kiosk.pull_subscribe_bind("seoul_kiosk", "RECEIPTS")
     [message] = await reader.fetch(5, timeout=1)
@@ -158,7 +164,7 @@ async def test_a_publisher_reads_its_own_receipts_from_the_stream(connect, nc):
 async def test_killed_servers_come_back_at_the_same_address(servers, eventually):
     await query(servers.database_url, "create table survives (n int)")
     await query(servers.database_url, "insert into survives values (7)")
-    nc = await nats_client.connect(servers.nats_url("operator"), inbox_prefix="_INBOX_operator")
+    nc = await broker.connect(Settings(nats_url=servers.nats_url("operator"), database_url="", service="operator"))
     before = servers.nats.pid, servers.postgres.pid
 
     os.kill(servers.nats.pid, signal.SIGKILL)
@@ -205,7 +211,7 @@ async def test_stopping_leaves_no_process_and_keeps_data_and_passwords(tmp_path,
         assert (second.secrets / "vault.key").read_bytes() == key
         assert len(key) == 32
         assert second.database_url.partition("@")[0] == password
-        modes = {path.name: path.stat().st_mode & 0o077 for path in second.secrets.iterdir()}
+        modes = {path.name: path.stat().st_mode & 0o077 for path in second.secrets.rglob("*")}
         assert not any(modes.values()), modes
 
 
