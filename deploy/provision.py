@@ -4,7 +4,6 @@ The one rule it protects: what exists is compared and never silently changed. A 
 table is reported and left as it is.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -17,7 +16,10 @@ from contracts.streams import STREAMS
 from deploy import permissions
 from deploy.bootstrap import enact_files
 from services.chassis import broker, postgres
+from services.chassis.clock import RealClock
 from services.chassis.settings import Settings
+from services.intake import keys
+from services.intake.judge import Publisher
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
@@ -58,7 +60,8 @@ async def provision(
         enacted = await enact_files(nc, tenants.values(), now)
         connection = await postgres.connect(settings)
         try:
-            publishers = await _admit_publishers(connection, tenants, publisher_keys)
+            moment = await RealClock().now() if now is None else now
+            publishers = await _admit_publishers(connection, tenants, publisher_keys, moment)
         finally:
             await connection.close()
     finally:
@@ -87,21 +90,12 @@ async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
 
 
 async def _admit_publishers(
-    connection: asyncpg.Connection, tenants: Mapping[str, Tenant], keys: Mapping[str, str]
+    connection: asyncpg.Connection, tenants: Mapping[str, Tenant], made: Mapping[str, str], now: Instant
 ) -> list[str]:
-    """Enters the keys that are not known yet. A key that was entered before stays: two may live at a time."""
+    """Enters the keys that are not known yet. A key that was entered before stays, alive or revoked."""
     admitted = []
-    for tenant, source in permissions.publishers(tenants):
-        name = f"{tenant}/{source}"
-        if name not in keys:
-            continue
-        entered = await connection.fetchval(
-            "insert into intake.publishers (tenant, source, key_sha256) values ($1, $2, $3) "
-            "on conflict do nothing returning true",
-            tenant,
-            source,
-            hashlib.sha256(keys[name].encode()).digest(),
-        )
-        if entered:
+    for publisher in permissions.publishers(tenants):
+        name = "/".join(publisher)
+        if name in made and await keys.admit(connection, Publisher(*publisher), made[name], now):
             admitted.append(name)
     return admitted
