@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +27,10 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import httpx
 
-from contracts.nkeys import Nkey
 from deploy import nats, permissions
 from deploy.processes import Command, Keeper, become
-from deploy.publishers import REGISTER, Register
 from deploy.secret_files import kept_passwords, write_secret
+from deploy.seeds import make_seeds, seed_file, write_users
 from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError
 from services.rules.instants import text
@@ -107,18 +106,6 @@ def environment_of(data: Path, user: str) -> dict[str, str]:
         "NATS_MONITOR_URL": f"http://{http}",
         "DATABASE_URL": f"postgresql://{DATABASE}:{owner}@/{DATABASE}?host={sockets}",
     }
-
-
-def seed_file(data: Path, user: str) -> Path:
-    """Where the seed of a NATS user is kept, by which it comes in."""
-    return data / "secrets" / "nats" / f"{user}.seed"
-
-
-def nats_keys(data: Path, users: Iterable[str]) -> dict[str, list[str]]:
-    """The public keys of every NATS user: of ours from their seeds, of publishers those that the register lets in."""
-    live = Register(data / REGISTER).by_user()
-    ours = {user: [Nkey.of_seed(seed_file(data, user).read_text()).public] for user in users if user not in live}
-    return {**ours, **live}
 
 
 class Embedded:
@@ -210,21 +197,15 @@ class Embedded:
 
     def _make_secrets(self, now: str) -> None:
         """Makes what does not exist yet; what exists stays, so that publishers keep their keys."""
-        (self.secrets / "nats").mkdir(mode=0o700, exist_ok=True)
-        register = Register(self.data / REGISTER)
-        publishers = permissions.publishers(self._tenants)
-        for tenant, source in publishers:
-            if not register.keys(tenant, source):
-                user = permissions.publisher(tenant, source)
-                write_secret(seed_file(self.data, user), register.add(tenant, source, now).seed.encode())
-        register.save()
+        make_seeds(self.data, self._tenants, now)
         self._users = tuple(permissions.table(self._tenants))
-        for user in self._users:
-            if user not in register.by_user() and not seed_file(self.data, user).exists():
-                write_secret(seed_file(self.data, user), Nkey.new().seed.encode())
-        self.publisher_keys = kept_passwords(
-            self.secrets / "publishers.json", [f"{tenant}/{source}" for tenant, source in publishers]
-        )
+        names = [
+            "/".join(names)
+            for names in permissions.publishers(self._tenants)
+            # Who was given a key by hand needs no other.
+            if seed_file(self.data, permissions.publisher(*names)).exists()
+        ]
+        self.publisher_keys = kept_passwords(self.secrets / "publishers.json", names)
         key = self.secrets / "vault.key"
         if not key.exists():
             write_secret(key, secrets.token_bytes(32))
@@ -238,9 +219,8 @@ class Embedded:
         folder.mkdir(exist_ok=True)
         configuration = folder / nats.MAIN
         self._nats_address, monitor = f"127.0.0.1:{port}", f"127.0.0.1:{monitor_port}"
-        table = permissions.table(self._tenants)
         write_secret(configuration, nats.server_conf(folder, self._nats_address, monitor))
-        write_secret(folder / nats.USERS, nats.users_conf(table, nats_keys(self.data, table)))
+        write_users(self.data, self._tenants)
         self.monitor_url = f"http://{monitor}"
         marker = f"--config={configuration}"
         self.nats = Keeper(
@@ -396,6 +376,14 @@ async def _end_leftovers(argument: str, title: str | None, gentle: signal.Signal
         if loop.time() > insist + 10:
             raise EmbeddedError(f"Processes {sorted(left)} of an earlier run cannot be ended. End them by hand.")
         await asyncio.sleep(0.05)
+
+
+def reload_nats(data: Path) -> bool:
+    """Has the nats-server of a data folder read its configuration again, without a restart; False where none runs."""
+    servers = _processes(f"--config={data.absolute() / 'nats' / nats.MAIN}", None)
+    for pid in servers:
+        os.kill(pid, signal.SIGHUP)
+    return bool(servers)
 
 
 def _processes(argument: str, title: str | None) -> list[int]:

@@ -17,7 +17,7 @@ from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, reappend, running
+from services.cli import calculate, charters, dead, demo, publisher, reappend, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
@@ -34,6 +34,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 charter_app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")
 app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
+app.add_typer(publisher.app, name="publisher")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
