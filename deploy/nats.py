@@ -1,10 +1,13 @@
 """nats-server's configuration: where it listens and what it keeps, and who may come in by which key.
 
-The one rule it protects: no secret stands in it. A user is known by the public half of its key, and `users.conf`, which
-may be copied to every server of a cluster, lets nobody in who reads it.
+The rules it protects: no secret stands in it. A user is known by the public half of its key, and `users.conf`, which
+may be copied to every server of a cluster, lets nobody in who reads it. And each publisher lives in an account of its
+own: a server does not ask whether somebody may write where he wants the answer to his request to go, so beside the
+streams a publisher could have an answer written into the log of facts.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ from typing import Any
 from deploy.permissions import Permissions
 
 ACCOUNT = "GIHAN"
-"""The account in which all users and streams are; the server's own SYS has no user at all."""
+"""The account of our own users and of the streams; the server's own SYS has no user at all."""
 MAIN, USERS = "nats.conf", "users.conf"
+
+_INBOX = re.compile(r"(inbox\.[^.]+\.[^.]+)\..+")
 
 
 def server_conf(folder: Path, listen: str, http: str) -> bytes:
@@ -36,9 +41,35 @@ def server_conf(folder: Path, listen: str, http: str) -> bytes:
 
 def users_conf(users: Mapping[str, Permissions], keys: Mapping[str, Sequence[str]]) -> bytes:
     """users.conf: an entry for each public key of a user. One without a key cannot come in."""
-    entries = [_entry(key, may) for user, may in users.items() for key in keys.get(user, ())]
-    accounts = {ACCOUNT: {"jetstream": "enabled", "users": entries}, "SYS": {"users": []}}
+    publishers = {user: may for user, may in users.items() if may.publisher}
+    accounts: dict[str, Any] = {
+        ACCOUNT: {
+            "jetstream": "enabled",
+            "users": _entries({user: may for user, may in users.items() if not may.publisher}, keys),
+            "exports": [_export(user, *way) for user, may in publishers.items() for way in _ways(may)],
+        },
+        "SYS": {"users": []},
+    }
+    for user, may in publishers.items():
+        imports = [{kind: {"account": ACCOUNT, "subject": subject}} for kind, subject in _ways(may)]
+        accounts[user] = {"users": _entries({user: may}, keys), "imports": imports}
     return _lines({"accounts": accounts, "system_account": "SYS"})
+
+
+def _ways(may: Permissions) -> list[tuple[str, str]]:
+    """What a publisher reaches in our account: services that it asks, streams of messages that it hears."""
+    services = dict.fromkeys(_INBOX.sub(r"\1.*.*", subject) for subject in may.publish)
+    heard = [subject for subject in may.subscribe if not subject.startswith("_INBOX_")]
+    return [*(("service", subject) for subject in services), *(("stream", subject) for subject in heard)]
+
+
+def _export(user: str, kind: str, subject: str) -> dict[str, Any]:
+    many = {"response_type": "stream"} if ".MSG.NEXT." in subject else {}
+    return {kind: subject, "accounts": [user], **many}
+
+
+def _entries(users: Mapping[str, Permissions], keys: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    return [_entry(key, may) for user, may in users.items() for key in keys.get(user, ())]
 
 
 def addresses(folder: Path) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import asyncpg
 from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
 from nats.js.errors import APIError, NotFoundError
 
 from contracts.streams import STREAMS
@@ -57,6 +58,7 @@ async def provision(
     try:
         streams = await create_streams(nc, replicas)
         await broker.check(nc, monitor_url, STREAMS, replicas)
+        await create_readers(nc, tenants)
         enacted = await enact_files(nc, tenants.values(), now)
         connection = await postgres.connect(settings)
         try:
@@ -87,6 +89,20 @@ async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
                 ) from None
             created.append(stream.name)
     return created
+
+
+async def create_readers(nc: Client, tenants: Mapping[str, Tenant]) -> None:
+    """Makes the consumers of RECEIPTS by which publishers read what they are told, as far as there are none.
+
+    One that is not asked for stays where it is: what it was told is there for thirty days.
+    """
+    jetstream = nc.jetstream()
+    for tenant, source in permissions.publishers(tenants):
+        name = permissions.consumer(tenant, source)
+        config = ConsumerConfig(
+            name=name, durable_name=name, filter_subjects=list(permissions.heard(tenant, source)), ack_wait=30
+        )
+        await jetstream.add_consumer("RECEIPTS", config)
 
 
 async def _admit_publishers(

@@ -18,6 +18,7 @@ import typer
 from contracts.nkeys import Nkey
 from deploy import permissions
 from deploy.embedded import data_folder, environment_of, reload_nats
+from deploy.provision import create_readers
 from deploy.publishers import REGISTER, PublisherError, Register
 from deploy.secret_files import write_secret
 from deploy.seeds import make_seeds, write_users
@@ -110,7 +111,10 @@ class _Desk:
                 "nats-server --signal reload",
                 err=True,
             )
-        elif nkey is not None:
+        nc = await broker.connect(self._settings)
+        await create_readers(nc, self.tenants)
+        await nc.close()
+        if self._embedded and nkey is not None:
             address = self._settings.nats_url.rpartition("@")[2]
             url = f"nats://{user}:{nkey.seed}@{address}"
             await (await broker.connect(Settings(nats_url=url, database_url="", service=user))).close()

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from nats.js.api import ConsumerConfig
 
 from contracts.nkeys import Nkey
 from deploy import processes
@@ -153,8 +152,6 @@ async def test_a_publisher_reads_its_own_receipts_from_the_stream(connect, nc):
     await nc.jetstream().publish("receipts.seoul.kiosk", b"mine")
     await nc.jetstream().publish("receipts.seoul.web", b"another's")
     kiosk = (await connect("seoul.kiosk")).jetstream()
-    config = ConsumerConfig(name="seoul_kiosk", durable_name="seoul_kiosk", filter_subject="receipts.seoul.kiosk")
-    await kiosk.add_consumer("RECEIPTS", config)
     reader = await kiosk.pull_subscribe_bind("seoul_kiosk", "RECEIPTS")
     [message] = await reader.fetch(5, timeout=1)
     await message.ack_sync()
