@@ -8,12 +8,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from contracts.nkeys import Nkey
 from deploy import processes
 from deploy.embedded import Embedded, EmbeddedError
 from deploy.processes import become
@@ -24,7 +22,6 @@ from services.chassis.settings import ROOT, Settings
 PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
-from contracts.nkeys import Nkey
 from deploy import processes
 from deploy.embedded import Embedded
 from services.rules.tenants import parse
@@ -97,44 +94,6 @@ async def test_nats_asks_everybody_for_a_password(servers, login):
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
-
-
-async def test_a_user_reaches_its_own_subjects_only(nats, connect, eventually):
-    denied: list[str] = []
-
-    async def note(error: Exception) -> None:
-        denied.append(str(error))
-
-    async def client(user: str):
-        nkey = Nkey.of_seed(urlsplit(nats.nats_url(user)).password)
-        nc = broker.Connection(nkey)
-        address = nats.nats_url(user).rpartition("@")[2]
-        await nc.connect(address, user=user, signature_cb=nkey.signature, error_cb=note, inbox_prefix=f"_INBOX_{user}")
-        return nc
-
-    forbidden = {
-        "seoul.kiosk": ["cases.0.seoul.complaint.received", "door.seoul.web", "inbox.mapo.kiosk.call.answered"],
-        "sla_timer": ["cases.0.seoul.complaint.received", "$JS.API.STREAM.PURGE.CASES"],
-        "intake": ["cases.0.clock", "sla.0.seoul.deadline.breached", "$JS.API.STREAM.DELETE.CASES"],
-        "notifier": ["sla.0.seoul.deadline.breached", "mark.sla.0"],
-        "replay": ["cases.0.seoul.complaint.received", "cases.0.clock", "notices.0.seoul.notice.sent"],
-    }
-    for user, subjects in forbidden.items():
-        denied.clear()
-        other = await client(user)
-        for subject in subjects:
-            await other.publish(subject, b"{}")
-        await other.flush()
-        await eventually(lambda subjects=subjects: len(denied) == len(subjects))
-        await other.close()
-    denied.clear()
-    publisher = await client("seoul.kiosk")
-    await publisher.subscribe("sla.>")
-    await publisher.subscribe("receipts.seoul.web")
-    await publisher.subscribe("receipts.seoul.kiosk")
-    await publisher.flush()
-    await eventually(lambda: len(denied) == 2)
-    await publisher.close()
 
 
 async def test_the_door_answers_the_publisher_alone(connect, settings):
