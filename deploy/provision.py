@@ -4,6 +4,7 @@ The one rule it protects: what exists is compared and never silently changed. A 
 table is reported and left as it is.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -20,7 +21,6 @@ from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
 from services.chassis.settings import Settings
 from services.intake import keys
-from services.intake.judge import Publisher
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
@@ -96,13 +96,15 @@ async def create_readers(nc: Client, tenants: Mapping[str, Tenant]) -> None:
 
     One that is not asked for stays where it is: what it was told is there for thirty days.
     """
-    jetstream = nc.jetstream()
-    for tenant, source in permissions.publishers(tenants):
-        name = permissions.consumer(tenant, source)
-        config = ConsumerConfig(
-            name=name, durable_name=name, filter_subjects=list(permissions.heard(tenant, source)), ack_wait=30
+    names = [(permissions.consumer(*who), list(permissions.heard(*who))) for who in permissions.publishers(tenants)]
+    await asyncio.gather(
+        *(
+            nc.jetstream().add_consumer(
+                "RECEIPTS", ConsumerConfig(name=name, durable_name=name, filter_subjects=subjects, ack_wait=30)
+            )
+            for name, subjects in names
         )
-        await jetstream.add_consumer("RECEIPTS", config)
+    )
 
 
 async def _admit_publishers(
@@ -112,6 +114,6 @@ async def _admit_publishers(
     admitted = []
     for publisher in permissions.publishers(tenants):
         name = "/".join(publisher)
-        if name in made and await keys.admit(connection, Publisher(*publisher), made[name], now):
+        if name in made and await keys.admit(connection, *publisher, made[name], now):
             admitted.append(name)
     return admitted

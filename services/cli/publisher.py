@@ -28,7 +28,7 @@ from services.chassis.settings import Settings
 from services.cli.errors import plain_errors
 from services.cli.running import read_tenants
 from services.intake import keys
-from services.intake.judge import Publisher, Refusal
+from services.intake.judge import Publisher
 from services.rules.instants import Instant, text
 from services.rules.tenants import Tenant
 
@@ -84,10 +84,7 @@ class _Desk:
                 f"first start made is in {self._data / 'secrets' / 'nats'}, the API key in its publishers.json."
             )
         nkey = register.add(*publisher, text(now, _UTC))
-        try:
-            api_key = await keys.make(self._conn, publisher, now)
-        except Refusal as refusal:
-            raise PublisherError(f"{'/'.join(publisher)}: {refusal.detail}") from None
+        api_key = await keys.issue(self._conn, *publisher, now)
         register.save()
         await self.apply(permissions.publisher(*publisher), nkey)
         return Made(nkey, api_key)
@@ -97,12 +94,18 @@ class _Desk:
         register, now = self.register, await RealClock().now()
         gone = register.revoke(*publisher, text(now, _UTC), everything=everything)
         register.save()
-        revoked = await keys.revoke(self._conn, publisher, now, everything=everything)
+        live = [key.name for key in await keys.listed(self._conn, *publisher) if key.revoked is None]
+        ended = live if everything else live[:-1]
+        for name in ended:
+            await keys.revoke(self._conn, *publisher, name, now)
         await self.apply()
-        return {"nkeys": gone, "api_keys": revoked}
+        return {"nkeys": gone, "api_keys": ended}
 
     async def apply(self, user: str = "", nkey: Nkey | None = None) -> None:
         """Writes users.conf and has the embedded server read it; with a key, returns once that is let in."""
+        nc = await broker.connect(self._settings)
+        await create_readers(nc, self.tenants)  # before the server reads anew: for a moment it then does not answer
+        await nc.close()
         make_seeds(self._data, self.tenants, text(await RealClock().now(), _UTC))
         path = write_users(self._data, self.tenants)
         if not (self._embedded and reload_nats(self._data)):
@@ -111,9 +114,6 @@ class _Desk:
                 "nats-server --signal reload",
                 err=True,
             )
-        nc = await broker.connect(self._settings)
-        await create_readers(nc, self.tenants)
-        await nc.close()
         if self._embedded and nkey is not None:
             address = self._settings.nats_url.rpartition("@")[2]
             url = f"nats://{user}:{nkey.seed}@{address}"
@@ -127,7 +127,7 @@ class _Desk:
             rows += [_row(names, "nats", key.nkey, key.created, key.revoked) for key in register.keys(*names)]
             rows += [
                 _row(names, "http", key.name, _text(key.created), _text(key.revoked))
-                for key in await keys.listed(self._conn, Publisher(*names))
+                for key in await keys.listed(self._conn, *names)
             ]
         return rows
 

@@ -1,6 +1,7 @@
 """`gihan publisher` on running servers: two keys at a time, and one that is revoked lets nobody in any more."""
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -50,49 +51,38 @@ async def gihan(city: Embedded, *arguments: str, **environment: str) -> tuple[in
     return process.returncode or 0, out.decode(), error.decode()
 
 
-def as_kiosk(city: Embedded, seed: str) -> Settings:
-    address = city.nats_url("operator").rpartition("@")[2]
-    return Settings(nats_url=f"nats://kiosk:{seed}@{address}", database_url="", service="seoul.kiosk")
-
-
-# The library forgets a connection whose log-in was refused, and leaves it to the collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_key_is_replaced_without_a_gap_and_the_old_one_ends_for_good(city, eventually, monkeypatch):
-    monkeypatch.setattr(broker, "_CONNECT_PATIENCE_SECONDS", 3)
+async def test_a_key_is_replaced_without_a_gap_and_the_old_one_ends_for_good(city):
     operator = await broker.connect(Settings(nats_url=city.nats_url("operator"), database_url="", service="operator"))
     old_seed = (city.secrets / "nats" / "seoul.kiosk.seed").read_text()
     old_key = city.publisher_keys["seoul/kiosk"]
-    old = await broker.connect(as_kiosk(city, old_seed))
+    old = await Session.open(city, old_seed)
 
     code, out, error = await gihan(city, "rotate", *KIOSK, "--json")
-    assert (code, error) == (0, "")
-    new = json.loads(out)
-    assert Nkey.of_seed(new["seed"]).public == new["nkey"]
-    both = [await broker.connect(as_kiosk(city, seed)) for seed in (old_seed, new["seed"])]
-    assert all(client.is_connected for client in (*both, old))
+    assert (code, error) == (0, ""), error
+    made = json.loads(out)
+    assert Nkey.of_seed(made["seed"]).public == made["nkey"]
+    old_again, new = await Session.open(city, old_seed), await Session.open(city, made["seed"])
+    assert [await session.says() for session in (old, old_again, new)] == [b"PONG\r\n"] * 3
     code, _, error = await gihan(city, "rotate", *KIOSK)
     assert code == 2
     assert "two live keys" in error
-    assert await owners(city, old_key, new["api_key"]) == [KIOSK, KIOSK]
+    assert await owners(city, old_key, made["api_key"]) == [KIOSK, KIOSK]
 
     code, out, error = await gihan(city, "revoke", *KIOSK, "--json")
-    assert (code, error) == (0, "")
+    assert (code, error) == (0, ""), error
     assert json.loads(out) == {
         "nkeys": [Nkey.of_seed(old_seed).public],
-        "api_keys": [keys.digest(old_key).hex()[: keys.SHOWN]],
+        "api_keys": [keys.digest(old_key).hex()[:12]],
     }
-    assert await owners(city, old_key, new["api_key"]) == [None, KIOSK]
-    await eventually(lambda: not old.is_connected and not both[0].is_connected)
-    for client in (old, both[0]):
-        await client.close()
-    with pytest.raises(broker.BrokerError, match="does not let user kiosk in"):
-        await broker.connect(as_kiosk(city, old_seed))
-    assert both[1].is_connected
+    assert await owners(city, old_key, made["api_key"]) == [None, KIOSK]
+    assert await old.end() == await old_again.end() == b""
+    assert await (await Session.open(city, old_seed)).says() == b"-ERR 'Authorization Violation'\r\n"
+    assert await new.says() == b"PONG\r\n"
     # The server read its list again, and nobody else noticed.
     assert operator.is_connected
     assert operator.stats["reconnects"] == 0
-    for client in (operator, both[1]):
-        await client.close()
+    await operator.close()
+    await new.close()
 
     _, out, _ = await gihan(city, "list", "--json")
     rows = [row for row in json.loads(out) if (row["tenant"], row["source"]) == KIOSK]
@@ -103,7 +93,7 @@ async def test_a_key_is_replaced_without_a_gap_and_the_old_one_ends_for_good(cit
         ("http", True),
     ]
     assert old_key not in out
-    assert new["seed"] not in out
+    assert made["seed"] not in out
     # Provisioning enters what the data folder holds; a revoked key is not among what it makes alive.
     await provision(
         city.nats_url("operator"),
@@ -115,10 +105,54 @@ async def test_a_key_is_replaced_without_a_gap_and_the_old_one_ends_for_good(cit
     assert await owners(city, old_key) == [None]
 
 
+class Session:
+    """A bare connection to NATS with a seed, which does not come back by itself as the library's would."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, city: Embedded, seed: str) -> "Session":
+        host, port = city.nats_url("operator").rpartition("@")[2].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        nonce = json.loads((await reader.readline()).removeprefix(b"INFO "))["nonce"]
+        nkey = Nkey.of_seed(seed)
+        login = {"verbose": False, "protocol": 1, "nkey": nkey.public, "sig": nkey.signature(nonce).decode()}
+        writer.write(b"CONNECT " + json.dumps(login).encode() + b"\r\n")
+        return cls(reader, writer)
+
+    async def says(self) -> bytes:
+        """The server's answer to a ping."""
+        async with asyncio.timeout(30):
+            self._writer.write(b"PING\r\n")
+            while (line := await self._reader.readline()).startswith((b"INFO ", b"PING")):
+                pass
+        if line != b"PONG\r\n":
+            await self.close()
+        return line
+
+    async def end(self) -> bytes:
+        """What is left to read once the server has hung up."""
+        async with asyncio.timeout(30):
+            while (line := await self._reader.readline()) and not line.startswith(b"-ERR"):
+                pass
+            left = await self._reader.read()
+        await self.close()
+        return left
+
+    async def close(self) -> None:
+        self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
 async def owners(city: Embedded, *api_keys: str) -> list[tuple[str, str] | None]:
+    """Whom each key lets in."""
     connection = await asyncpg.connect(city.database_url, timeout=5)
     try:
-        return [await keys.publisher_of(connection, keys.digest(key)) for key in api_keys]
+        rows = await connection.fetch("select * from intake.publishers where revoked is null")
+        alive = {row["key_sha256"]: (row["tenant"], row["source"]) for row in rows}
+        return [alive.get(keys.digest(key)) for key in api_keys]
     finally:
         await connection.close()
 
@@ -133,12 +167,12 @@ async def test_a_system_of_the_tenants_file_gets_its_first_keys_while_everything
     assert (code, "names no system seoul/bot" in error) == (2, True)
     out = tmp_path / "bot"
     code, said, error = await gihan(city, "add", "seoul", "bot", "--out", str(out), GIHAN_TENANTS_FILE=str(more))
-    assert (code, error) == (0, "")
+    assert (code, error) == (0, ""), error
     assert said.split() == [str(out / "seoul.bot.seed"), str(out / "seoul.bot.key")]
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o600}
-    settings = as_kiosk(city, (out / "seoul.bot.seed").read_text())
-    client = await broker.connect(settings)
-    await client.close()
+    session = await Session.open(city, (out / "seoul.bot.seed").read_text())
+    assert await session.says() == b"PONG\r\n"
+    await session.close()
     assert await owners(city, (out / "seoul.bot.key").read_text()) == [("seoul", "bot")]
     code, _, error = await gihan(city, "add", "seoul", "bot", GIHAN_TENANTS_FILE=str(more))
     assert (code, "gihan publisher rotate" in error) == (2, True)
