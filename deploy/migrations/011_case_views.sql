@@ -3,6 +3,7 @@
 -- since 1970-01-01T00:00:00Z.
 
 create index reservations_case on intake.reservations (tenant, case_id);
+create index cases_subject on intake.cases (tenant, subject_ref);
 create index cases_receipt on intake.cases (tenant, receipt) where receipt is not null;
 comment on index intake.cases_receipt is 'Receipt numbers are given in the order of opening: cases are listed by it.';
 
@@ -126,6 +127,15 @@ select
 from read.case_decisions;
 comment on view read.case_history is
     'Facts and decisions of each case. Ordered by sequence and number, a fact stands before what it brought.';
+
+create view read.same_person as
+select c.tenant, c.case_id as "case", o.case_id as other
+from intake.cases c
+join vault.subjects s on s.tenant = c.tenant and s.subject_ref = c.subject_ref
+join vault.subjects t on t.tenant = s.tenant and t.person = s.person
+join intake.cases o on o.tenant = t.tenant and o.subject_ref = t.subject_ref and o.case_id <> c.case_id;
+comment on view read.same_person is
+    'Cases of one petitioner. To be read with an access record: that two cases are one person''s is the vault''s to know.';
 
 create view read.case_list as
 select

@@ -172,7 +172,7 @@ async def listed(
     page = await reading.listed(parts, caller, filters, limit, before)
     tenant = parts.tenants[caller.tenant]
     due = await _next_dues(parts, caller, page.rows)
-    items = [_summary(row, due.get(row["case"]), tenant) for row in page.rows]
+    items = [summary(row, due.get(row["case"]), tenant) for row in page.rows]
     found = Cases(items=items, next=None if page.next is None else cursors.cursor(page.next))
     return tagged(request, found.model_dump_json(exclude_none=True).encode())
 
@@ -196,7 +196,7 @@ async def read(case: str, request: Request, parts: Given, caller: Asking) -> Res
     korean = reads_korean(request.headers.get("accept-language", "ko"))
     open_dues = [run["due"] for run in runs if run["state"] == "open"]
     detail = Detail(
-        **_summary(found.row, min(open_dues, default=None), tenant).model_dump(),
+        **summary(found.row, min(open_dues, default=None), tenant).model_dump(),
         language=found.row["language"],
         notify_by=found.row["notify_by"],
         deadlines=[_deadline(parts, run, tenant, korean) for run in runs],
@@ -304,7 +304,8 @@ async def _next_dues(parts: Parts, caller: Caller, rows: list[Row]) -> dict[str,
     return due
 
 
-def _summary(row: Row, due: int | None, tenant: Tenant) -> Summary:
+def summary(row: Row, due: int | None, tenant: Tenant) -> Summary:
+    """A row of read.case_list as it is answered."""
     desk, opening = row["desk"] or {}, row["opening"]
     return Summary(
         case=row["case"],
