@@ -41,7 +41,7 @@ from services.intake.api.serving import Parts
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox
 from services.intake.explain import Explainer
-from services.intake.judge import Publisher, Refusal
+from services.intake.judge import Import, Publisher, Refusal
 from services.intake.reserve import refused_answer
 from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
@@ -130,6 +130,14 @@ def _plain(answer: Accepted | Refused | list[Accepted | Refused]) -> Any:
     return answer.model_dump(mode="json", exclude_none=True)
 
 
+async def _answered(doors: Doors, raw: bytes, publisher: Publisher, route: str) -> bytes:
+    try:
+        answer: Any = await doors.receive(raw, publisher, route)
+    except Refusal as refusal:
+        answer = refused_answer(refusal, publisher.source)
+    return json.dumps(_plain(answer)).encode()
+
+
 class _Doorman(NatsBroker):
     """FastStream on the connection of this process: where that is moved to another server, the doors move with it."""
 
@@ -166,11 +174,14 @@ def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors,
         letter = message.raw_message
         assert not isinstance(letter, list)
         _, tenant, source = letter.subject.split(".")
-        try:
-            answer: Any = await doors.receive(letter.data, Publisher(tenant, source), "door")
-        except Refusal as refusal:
-            answer = refused_answer(refusal, source)
-        return json.dumps(_plain(answer)).encode()
+        return await _answered(doors, letter.data, Publisher(tenant, source), "door")
+
+    @stream.subscriber("import.*.*", queue="intake", max_workers=1, decoder=_raw, ack_policy=AckPolicy.MANUAL)
+    async def go_live(message: NatsMessage) -> bytes:
+        letter = message.raw_message
+        assert not isinstance(letter, list)
+        _, tenant, source = letter.subject.split(".")
+        return await _answered(doors, letter.data, Import(tenant, source), "import")
 
     @stream.subscriber(
         "inbox.>",
