@@ -34,7 +34,7 @@ from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch
 from services.intake import open311
-from services.intake.api import cases, events, korean, reference, repeats, resources
+from services.intake.api import cases, check, events, korean, reference, repeats, resources
 from services.intake.api.callers import Gate
 from services.intake.api.document import described
 from services.intake.api.serving import Parts
@@ -105,7 +105,7 @@ def build_app(settings: Settings) -> FastAPI:
             await nc.close()
 
     app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
-    for router in (events.router, resources.router, cases.router, repeats.router, reference.router, open311.router):
+    for router in (events.router, check.router, resources.router, cases.router, repeats.router, reference.router, open311.router):
         app.include_router(router)
     app.openapi = partial(described, app)  # type: ignore[method-assign]
     return app

@@ -54,7 +54,11 @@ def check_event(
             detail = "The tenant has no publishing system of this name. Ask its operator for the right one."
             raise Refusal("unknown_source", detail, "/source")
     except Refusal as refusal:
-        wrong = [Wrong(pointer=one.pointer, code=one.code, detail=one.detail) for one in (refusal, *refusal.others)]
+        rest = f" ({len(refusal.others)} more fields are wrong.)"  # they follow here
+        wrong = [
+            Wrong(pointer=one.pointer, code=one.code, detail=one.detail.removesuffix(rest))
+            for one in (refusal, *refusal.others)
+        ]
         return Checked(id=readable_id(value), right=False, wrong=wrong), None
     return Checked(id=event.id, type=event.type, case=event.case, right=True), event
 
