@@ -105,7 +105,15 @@ def build_app(settings: Settings) -> FastAPI:
             await nc.close()
 
     app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
-    for router in (events.router, check.router, resources.router, cases.router, repeats.router, reference.router, open311.router):
+    for router in (
+        events.router,
+        check.router,
+        resources.router,
+        cases.router,
+        repeats.router,
+        reference.router,
+        open311.router,
+    ):
         app.include_router(router)
     app.openapi = partial(described, app)  # type: ignore[method-assign]
     return app
