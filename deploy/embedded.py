@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import pwd
 import secrets
@@ -27,9 +26,10 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import httpx
 
-from deploy import nats, permissions
+from deploy import nats, permissions, roles
 from deploy.processes import Command, Keeper, become
-from deploy.secret_files import kept_passwords, write_secret
+from deploy.roles import role_of
+from deploy.secret_files import kept_password, kept_passwords, write_secret
 from deploy.seeds import make_seeds, seed_file, write_users
 from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError
@@ -91,7 +91,6 @@ def environment_of(data: Path, user: str) -> dict[str, str]:
         seed = seed_file(data, user)
         # The fifth line of PostgreSQL's own note is the folder of its socket.
         sockets = (data / "postgres" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4]
-        owner = json.loads((data / "secrets" / "postgres.json").read_text(encoding="utf-8"))[DATABASE]
         if not seed.exists():
             raise FileNotFoundError(seed)
     except (OSError, ValueError, KeyError, IndexError):
@@ -104,8 +103,19 @@ def environment_of(data: Path, user: str) -> dict[str, str]:
         "NATS_URL": f"nats://{user}@{listen}",
         "NATS_PASSWORD_FILE": str(seed),
         "NATS_MONITOR_URL": f"http://{http}",
-        "DATABASE_URL": f"postgresql://{DATABASE}:{owner}@/{DATABASE}?host={sockets}",
+        **_database(data, role_of(user) or DATABASE, sockets),
     }
+
+
+def _database(data: Path, role: str, sockets: Path | str) -> dict[str, str]:
+    return {
+        "DATABASE_URL": f"postgresql://{role}@/{DATABASE}?host={sockets}",
+        "DATABASE_PASSWORD_FILE": str(_password_file(data, role)),
+    }
+
+
+def _password_file(data: Path, role: str) -> Path:
+    return data / "secrets" / "postgres" / f"{role}.password"
 
 
 class Embedded:
@@ -158,6 +168,9 @@ class Embedded:
         if self.nats is not None:  # else the password of somebody else's server is where that one's address is
             variables["NATS_URL"] = f"nats://{service}@{self._nats_address}"
             variables["NATS_PASSWORD_FILE"] = str(self._seed_file(service))
+        if self.postgres is not None:
+            sockets = self._socket_folder or self.data / "postgres"
+            variables |= _database(self.data, role_of(service) or DATABASE, sockets)
         if service != "sla_timer":  # it never sees personal data
             variables["GIHAN_VAULT_KEY_FILE"] = os.environ.get("GIHAN_VAULT_KEY_FILE", str(self.secrets / "vault.key"))
         return variables
@@ -240,7 +253,7 @@ class Embedded:
         binaries = _postgres_binaries()
         folder = self.data / "postgres"
         account = _unprivileged() if os.geteuid() == 0 else None
-        passwords = kept_passwords(self.secrets / "postgres.json", (_OWNER, DATABASE))
+        passwords = {role: kept_password(_password_file(self.data, role)) for role in (_OWNER, DATABASE, *roles.RIGHTS)}
         if not folder.exists():
             await self._initialise(binaries, folder, account, passwords[_OWNER])
         self._socket_folder = None if len(str(folder)) <= _SOCKET_PATH_LIMIT else _short_folder(account)
@@ -266,7 +279,7 @@ class Embedded:
             before=lambda: self._clear(folder, sockets, name),
         )
         await self.postgres.start()
-        await _create_database(owner_url, passwords[DATABASE])
+        await _create_database(owner_url, passwords)
 
     async def _initialise(self, binaries: Path, folder: Path, account: pwd.struct_passwd | None, password: str) -> None:
         """Makes the cluster beside its place and moves it there: a folder that stands is complete."""
@@ -322,13 +335,17 @@ async def _ask(url: str, query: str) -> Any:
         connection.terminate()
 
 
-async def _create_database(owner_url: str, password: str) -> None:
-    """The role that the services use: owner of the database, may make others (for tests), no superuser."""
+async def _create_database(owner_url: str, passwords: Mapping[str, str]) -> None:
+    """The owner of the database, who may make others (for tests) and is no superuser, and a role for each service."""
     connection = await asyncpg.connect(owner_url, timeout=5, command_timeout=30)
     try:
-        if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", DATABASE):
-            # Utility statements take no parameters; the password is of our own making and holds no quote.
-            await connection.execute(f"create role {DATABASE} login createdb password '{password}'")
+        for role in (DATABASE, *roles.RIGHTS):
+            if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", role):
+                may = "login createdb" if role == DATABASE else "login"
+                # Utility statements take no parameters; the password is of our own making and holds no quote.
+                await connection.execute(f"create role {role} {may} password '{passwords[role]}'")
+        for role, member in roles.MEMBERS.items():
+            await connection.execute(f"grant {member} to {role}")
         await connection.execute(f"grant pg_checkpoint to {DATABASE}")
         if not await connection.fetchval("select exists (select from pg_database where datname = $1)", DATABASE):
             await connection.execute(f"create database {DATABASE} owner {DATABASE}")

@@ -15,7 +15,7 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import APIError, NotFoundError
 
 from contracts.streams import STREAMS
-from deploy import permissions
+from deploy import permissions, roles
 from deploy.bootstrap import enact_files
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
@@ -63,6 +63,7 @@ async def provision(
         connection = await postgres.connect(settings)
         try:
             moment = await RealClock().now() if now is None else now
+            await roles.grant(connection)
             publishers = await _admit_publishers(connection, tenants, publisher_keys, moment)
         finally:
             await connection.close()

@@ -29,6 +29,17 @@ def kept_passwords(path: Path, names: Iterable[str]) -> dict[str, str]:
     return kept
 
 
+def kept_password(path: Path) -> str:
+    """The password in a file of its own, made when there is none. Raises SecretError."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_secret(path, secrets.token_urlsafe(32).encode())
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SecretError(f"{path} cannot be read ({error_code(error)}). Restore it from a backup.") from None
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """Writes a file that only its owner can read, whole or not at all."""
     new = path.with_name(path.name + ".new")
