@@ -19,7 +19,7 @@ from deploy import permissions, roles
 from deploy.bootstrap import enact_files
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
-from services.chassis.settings import Settings
+from services.chassis.settings import Settings, of_others
 from services.intake import keys
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
@@ -51,9 +51,9 @@ async def provision(
     database gets the hash alone. `now` dates what is enacted (default: the present). Raises BrokerError where the
     server is lazy or a stream differs, and DatabaseError.
     """
-    settings = Settings(nats_url=nats_url, database_url=database_url, service="operator")
+    settings = Settings(nats_url=nats_url, database_url=database_url, service="operator", **of_others())
     await broker.check_sync(monitor_url)
-    migrations = await postgres.migrate(database_url)
+    migrations = await postgres.migrate(database_url, settings.database_password, tls=settings.database_tls)
     nc = await broker.connect(settings)
     try:
         streams = await create_streams(nc, replicas)

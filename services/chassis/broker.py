@@ -161,6 +161,8 @@ async def connect(settings: Settings) -> Connection:
                 user=user or (nkey.public if nkey else None),
                 password=None if nkey else password,
                 signature_cb=nkey.signature if nkey else None,
+                tls=settings.nats_tls.client() if settings.nats_tls else None,
+                tls_handshake_first=settings.nats_tls is not None,
                 name=f"gihan/{settings.service}",
                 connect_timeout=2,
                 reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # a fraction is meant, and works

@@ -7,6 +7,7 @@ no value.
 import os
 import re
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -325,6 +326,18 @@ def _end_at_once() -> None:
     os._exit(STOP_TIMED_OUT)
 
 
+def _tls(settings: Settings) -> dict[str, Any]:
+    served = settings.http_tls
+    if served is None:
+        return {}
+    return {
+        "ssl_certfile": served.certificate,
+        "ssl_keyfile": served.key,
+        "ssl_ca_certs": served.client_ca,
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if served.client_ca else ssl.CERT_NONE,
+    }
+
+
 def serve(app: FastAPI, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is under way; after STOP_SECONDS it ends all the same."""
     server = _Server(
@@ -339,6 +352,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
             date_header=False,
             timeout_graceful_shutdown=8,
             timeout_keep_alive=30,
+            **_tls(settings),
         )
     )
     server.run()

@@ -324,7 +324,7 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
     try:
         for schema in _OURS:
             await connection.execute(f"drop schema if exists {schema} cascade")
-        await postgres.migrate(settings.database_url, settings.database_password)
+        await postgres.migrate(settings.database_url, settings.database_password, tls=settings.database_tls)
         await roles.grant(connection)
         async with connection.transaction():
             for table, said in manifest["tables"].items():
