@@ -33,11 +33,7 @@ class Authority:
         self._folder, self._name = folder, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         constraints = x509.BasicConstraints(ca=True, path_length=0)
-        self._own = (
-            self._built(self._name, self._key)
-            .add_extension(constraints, critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
+        own = self._built(self._name, self._key).add_extension(constraints, critical=True)
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
