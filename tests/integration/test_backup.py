@@ -108,7 +108,7 @@ class System:
     async def receive(self, *events: dict[str, Any]) -> None:
         """Events of Anseong's call centre through the door of intake, all of them accepted."""
         assert self.intake is not None
-        answers = await self.intake.state.doors.receive(
+        answers = await self.intake.state.parts.doors.receive(
             json.dumps(list(events)).encode(), Publisher("anseong", "call-centre"), "http"
         )
         assert all(answer.status == "accepted" for answer in answers), answers
@@ -456,7 +456,7 @@ async def test_an_older_log_that_answers_after_a_reconnect_is_refused(
         assert system.intake is not None
         await system.eventually(lambda: _says(system.intake, "before the position"), 60)
         with pytest.raises(Refusal, match="unavailable"):
-            await system.intake.state.doors.receive(
+            await system.intake.state.parts.doors.receive(
                 json.dumps(complaint("e3")).encode(), Publisher("anseong", "call-centre"), "http"
             )
 
