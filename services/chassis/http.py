@@ -33,7 +33,7 @@ from services.chassis import postgres
 from services.chassis.failpoints import arm
 from services.chassis.health import Health
 from services.chassis.logs import OperatorError, configure, get_logger
-from services.chassis.settings import Settings
+from services.chassis.settings import Settings, passwords_in
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -314,6 +314,8 @@ def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
         settings = Settings.from_env(service)
         configure(service, settings.log_level)
         arm(settings)
+        for name in passwords_in(os.environ):
+            get_logger().warning("password_in_environment", name=name)
     except OperatorError as error:
         sys.stderr.write(f"{service}: {error}\n")
         sys.exit(2)

@@ -136,6 +136,12 @@ class Settings:
         return servers, user, password
 
 
+def passwords_in(env: Mapping[str, str]) -> list[str]:
+    """The variables whose address holds a password, where every process of this user can read it."""
+    named = ("NATS_URL", "DATABASE_URL", "SMTP_URL")
+    return [name for name in named if any(urlsplit(one).password for one in env.get(name, "").split(","))]
+
+
 def of_others(env: Mapping[str, str] | None = None) -> dict[str, Any]:
     """How to come in at servers that are not ours, for Settings made by hand: nothing where the environment names none.
 

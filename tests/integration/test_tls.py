@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from deploy.embedded import Embedded, free_ports
 from deploy.processes import Command, Keeper
 from services.chassis import broker, postgres
-from services.chassis.settings import ROOT, Settings, SettingsError
+from services.chassis.settings import ROOT, Settings, SettingsError, passwords_in
 from services.chassis.tls import Served, Tls, TlsError
 
 
@@ -262,6 +262,11 @@ async def test_http_over_tls(papers, eventually, mutual):
     finally:
         process.terminate()
         await process.wait()
+
+
+def test_a_password_in_the_environment_is_named():
+    assert passwords_in({"NATS_URL": "nats://u@h,nats://u:p@h", "DATABASE_URL": "postgresql://u@/d"}) == ["NATS_URL"]
+    assert passwords_in({"DATABASE_URL": "postgresql://u:p@/d", "SMTP_URL": "smtp://h"}) == ["DATABASE_URL"]
 
 
 def test_settings_name_what_is_missing(papers, tmp_path):
