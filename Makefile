@@ -79,6 +79,7 @@ cluster: $(DEV_STAMP) ## three nats-servers: leader killed, frozen, cut off, quo
 
 contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m contracts.generate
+	$(BIN)/python -m deploy.matrix
 
 lock: ## resolve requirements*.in again (needs uv on the PATH)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements.in -o requirements.txt
