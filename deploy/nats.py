@@ -17,6 +17,8 @@ from deploy.permissions import Permissions
 ACCOUNT = "GIHAN"
 """The account of our own users and of the streams; the server's own SYS has no user at all."""
 MAIN, USERS = "nats.conf", "users.conf"
+LIMITS = {"max_connections": 100, "max_subscriptions": 1000}
+"""What one publishing system may hold open, so that a leak in it is not everybody's."""
 
 _INBOX = re.compile(r"(inbox\.[^.]+\.[^.]+)\..+")
 
@@ -52,7 +54,7 @@ def users_conf(users: Mapping[str, Permissions], keys: Mapping[str, Sequence[str
     }
     for user, may in publishers.items():
         imports = [{kind: {"account": ACCOUNT, "subject": subject}} for kind, subject in _ways(may)]
-        accounts[user] = {"users": _entries({user: may}, keys), "imports": imports}
+        accounts[user] = {"users": _entries({user: may}, keys), "imports": imports, "limits": LIMITS}
     return _lines({"accounts": accounts, "system_account": "SYS"})
 
 

@@ -12,12 +12,15 @@ import pytest
 
 from contracts.nkeys import Nkey
 from deploy import matrix, permissions
+from deploy import nats as nats_conf
 from deploy.embedded import Embedded, free_ports
 from deploy.nats import users_conf
 from deploy.processes import Command, Keeper
 from services.chassis.broker import Connection
 from services.rules.tenants import Tenant
 
+_PUBLISHER = permissions.publisher(*matrix.PUBLISHER)
+_HOPELESS = "nobody.may.hear.this"
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.IGNORECASE)
 
 
@@ -82,10 +85,13 @@ async def test_the_server_says_yes_and_no_as_the_table_does(address: str, tenant
 async def denied(address: str, user: str, key: Nkey, subjects: list[str]) -> set[tuple[str, str]]:
     """What the server refuses to a user: (publish or subscription, subject in small letters, as the library tells)."""
     said: set[tuple[str, str]] = set()
+    last = asyncio.Event()
 
     async def note(error: Exception) -> None:
         if found := _DENIED.search(str(error)):
             said.add((found[1], found[2]))
+            if found[2] == _HOPELESS:
+                last.set()
 
     nc = Connection(key)
     await nc.connect(address, user=user, signature_cb=key.signature, error_cb=note)
@@ -96,10 +102,16 @@ async def denied(address: str, user: str, key: Nkey, subjects: list[str]) -> set
         await nc.flush()
         for subject in subjects:
             await nc.subscribe(subject)
-            await nc.flush()  # one at a time: of hundreds at once not every refusal comes before the answer to this
+            await nc.flush()
+        # A refusal may come after the answer to a later ping: that of a last, hopeless try is waited for.
+        async with asyncio.timeout(30):
+            await nc.subscribe(_HOPELESS)
+            await last.wait()
+        for _ in range(3):
+            await nc.flush()
     finally:
         await nc.close()
-    return said
+    return said - {("subscription", _HOPELESS)}
 
 
 async def test_the_table_is_not_all_yes_or_no(tenants) -> None:
@@ -148,6 +160,28 @@ async def test_a_publisher_cannot_make_a_consumer_that_writes(nats: Embedded, co
     address = nats.nats_url("operator").rpartition("@")[2]
     request = "$JS.API.CONSUMER.CREATE.RECEIPTS.seoul_kiosk.receipts.seoul.kiosk"
     assert ("publish", request.lower()) in await denied(address, "seoul.kiosk", key, [request])
+
+
+async def test_what_one_system_holds_open_has_a_limit(address: str, keys: dict[str, Nkey]) -> None:
+    """One that leaks connections is told no, and nobody else is."""
+    open_ones = []
+    try:
+        for user, expected in ((_PUBLISHER, b"PONG\r\n"),) * nats_conf.LIMITS["max_connections"] + (
+            (_PUBLISHER, b"-ERR 'maximum account active connections exceeded'\r\n"),
+            ("intake", b"PONG\r\n"),
+        ):
+            reader, writer = await asyncio.open_connection(*address.split(":"))
+            open_ones.append(writer)
+            nonce = json.loads((await reader.readline()).removeprefix(b"INFO "))["nonce"]
+            login = {"protocol": 1, "verbose": False, "nkey": keys[user].public}
+            writer.write(b"CONNECT " + json.dumps({**login, "sig": keys[user].signature(nonce).decode()}).encode())
+            writer.write(b"\r\nPING\r\n")
+            while (answer := await reader.readline()).startswith((b"INFO ", b"PING")):
+                pass
+            assert answer == expected
+    finally:
+        for writer in open_ones:
+            writer.close()
 
 
 def test_nothing_of_a_publisher_is_in_our_account(nats: Embedded, tenants) -> None:
