@@ -111,6 +111,7 @@ bench-profile: $(BENCH_STAMP) ## where the time of fold, relay and intake goes, 
 
 contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m contracts.generate
+	$(BIN)/python -m deploy.matrix
 
 wheel: $(DEV_STAMP) ## dist/*.whl with the core compiled (needs a C compiler); decides the same, about twice as fast
 	GIHAN_COMPILE=1 $(BIN)/python -m build --wheel --no-isolation

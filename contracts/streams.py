@@ -58,6 +58,11 @@ def door_subject(tenant: str, source: str) -> str:
     return f"door.{tenant}.{source}"
 
 
+def import_subject(tenant: str, source: str) -> str:
+    """Where open cases of a source are brought over at go-live, by the user who alone may."""
+    return f"import.{tenant}.{source}"
+
+
 def inbox_subject(tenant: str, source: str, type: str) -> str:
     """Where a publisher leaves an event of one of INBOX_TYPES without waiting."""
     return f"inbox.{tenant}.{source}.{type}"

@@ -73,9 +73,10 @@ def _enacting(library: Library, tenant: Tenant) -> list[tuple[str, dict[str, Any
                     "sha256": sha256,
                     "in_force": charter.in_force.isoformat(),
                     "applies": "new_cases",
+                    **({"go_live": tenant.go_live} if tenant.go_live and not number else {}),
                 },
             )
-            for sha256, charter in charters
+            for number, (sha256, charter) in enumerate(charters)
         ),
     ]
 

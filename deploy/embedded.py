@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import pwd
 import secrets
@@ -22,19 +21,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import httpx
 
-from deploy import permissions
+from deploy import nats, permissions, roles
 from deploy.processes import Command, Keeper, become
-from services.chassis.logs import OperatorError, error_code
+from deploy.roles import role_of
+from deploy.secret_files import kept_password, kept_passwords, write_secret
+from deploy.seeds import make_seeds, seed_file, write_users
+from services.chassis.clock import RealClock
+from services.chassis.logs import OperatorError
 from services.chassis.vault.keys import FIRST, MasterKeys
+from services.rules.instants import text
 from services.rules.tenants import Tenant
 
 DATABASE = "gihan"
 """Name of the database and of the role that owns it."""
 
+_UTC = ZoneInfo("UTC")
 _OWNER = "postgres"
 _INITDB_SECONDS = 60
 _SOCKET_PATH_LIMIT = 90
@@ -83,22 +89,35 @@ def environment_of(data: Path, user: str) -> dict[str, str]:
     `user` is the NATS user to be. Raises EmbeddedError where nothing runs there.
     """
     try:
-        configuration = json.loads((data / "nats" / "nats.conf").read_text(encoding="utf-8"))
-        password = next(row["password"] for row in configuration["authorization"]["users"] if row["user"] == user)
+        listen, http = nats.addresses(data / "nats")
+        seed = seed_file(data, user)
         # The fifth line of PostgreSQL's own note is the folder of its socket.
         sockets = (data / "postgres" / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4]
-        owner = json.loads((data / "secrets" / "postgres.json").read_text(encoding="utf-8"))[DATABASE]
-    except (OSError, ValueError, KeyError, IndexError, StopIteration):
+        if not seed.exists():
+            raise FileNotFoundError(seed)
+    except (OSError, ValueError, KeyError, IndexError):
         raise EmbeddedError(
             f"Nothing runs in {data}. Start it with `gihan up`, name its folder with --data, or set NATS_URL and "
             "DATABASE_URL to reach servers elsewhere."
         ) from None
     return {
         "GIHAN_SERVICE": user,
-        "NATS_URL": f"nats://{user}:{password}@{configuration['listen']}",
-        "NATS_MONITOR_URL": f"http://{configuration['http']}",
-        "DATABASE_URL": f"postgresql://{DATABASE}:{owner}@/{DATABASE}?host={sockets}",
+        "NATS_URL": f"nats://{user}@{listen}",
+        "NATS_PASSWORD_FILE": str(seed),
+        "NATS_MONITOR_URL": f"http://{http}",
+        **_database(data, role_of(user) or DATABASE, sockets),
     }
+
+
+def _database(data: Path, role: str, sockets: Path | str) -> dict[str, str]:
+    return {
+        "DATABASE_URL": f"postgresql://{role}@/{DATABASE}?host={sockets}",
+        "DATABASE_PASSWORD_FILE": str(_password_file(data, role)),
+    }
+
+
+def _password_file(data: Path, role: str) -> Path:
+    return data / "secrets" / "postgres" / f"{role}.password"
 
 
 class Embedded:
@@ -118,7 +137,7 @@ class Embedded:
         """API key of each publishing system, by "<tenant>/<source>"."""
         self._tenants = tenants
         self._nats_address = ""
-        self._nats_passwords: dict[str, str] = {}
+        self._users: tuple[str, ...] = ()
         self._lock: IO[str] | None = None
         self._socket_folder: Path | None = None
 
@@ -138,9 +157,7 @@ class Embedded:
         """
         if self.nats is None:
             return os.environ["NATS_URL"]
-        if user not in self._nats_passwords:
-            raise EmbeddedError(f"There is no NATS user {user}. Known: {', '.join(self._nats_passwords)}.")
-        return f"nats://{user}:{self._nats_passwords[user]}@{self._nats_address}"
+        return f"nats://{user}:{self._seed_file(user).read_text()}@{self._nats_address}"
 
     def environment(self, service: str) -> dict[str, str]:
         """The variables that a process needs to run as `service`: addresses, and the vault's key where it may."""
@@ -150,9 +167,20 @@ class Embedded:
             "NATS_MONITOR_URL": self.monitor_url,
             "DATABASE_URL": self.database_url,
         }
+        if self.nats is not None:  # else the password of somebody else's server is where that one's address is
+            variables["NATS_URL"] = f"nats://{service}@{self._nats_address}"
+            variables["NATS_PASSWORD_FILE"] = str(self._seed_file(service))
+        if self.postgres is not None:
+            sockets = self._socket_folder or self.data / "postgres"
+            variables |= _database(self.data, role_of(service) or DATABASE, sockets)
         if service != "sla_timer":  # it never sees personal data
             variables["GIHAN_VAULT_KEYS"] = os.environ.get("GIHAN_VAULT_KEYS", str(self.secrets / "vault"))
         return variables
+
+    def _seed_file(self, user: str) -> Path:
+        if user not in self._users:
+            raise EmbeddedError(f"There is no NATS user {user}. Known: {', '.join(self._users)}.")
+        return seed_file(self.data, user)
 
     async def __aenter__(self) -> Self:
         for folder in (self.data, self.logs, self.secrets):
@@ -160,7 +188,7 @@ class Embedded:
         self.secrets.chmod(0o700)
         self._lock = _take_lock(self.data)
         try:
-            self._make_secrets()
+            self._make_secrets(text(await RealClock().now(), _UTC))
             async with asyncio.TaskGroup() as together:
                 if "NATS_URL" not in os.environ:
                     together.create_task(self._start_nats())
@@ -182,12 +210,17 @@ class Embedded:
         if self._lock is not None:
             self._lock.close()
 
-    def _make_secrets(self) -> None:
+    def _make_secrets(self, now: str) -> None:
         """Makes what does not exist yet; what exists stays, so that publishers keep their keys."""
-        users = permissions.table(self._tenants)
-        self._nats_passwords = _keep(self.secrets / "nats.json", users)
-        names = [f"{tenant}/{source}" for tenant, source in permissions.publishers(self._tenants)]
-        self.publisher_keys = _keep(self.secrets / "publishers.json", names)
+        make_seeds(self.data, self._tenants, now)
+        self._users = tuple(permissions.table(self._tenants))
+        names = [
+            "/".join(names)
+            for names in permissions.publishers(self._tenants)
+            # Who was given a key by hand needs no other.
+            if seed_file(self.data, permissions.publisher(*names)).exists()
+        ]
+        self.publisher_keys = kept_passwords(self.secrets / "publishers.json", names)
         keys = self.secrets / "vault"
         if not keys.exists():
             # Complete before it has its name: a folder without keys must never be taken for one whose keys are lost.
@@ -208,10 +241,11 @@ class Embedded:
         port, monitor_port = free_ports(2)
         folder = self.data / "nats"
         folder.mkdir(exist_ok=True)
-        configuration = folder / "nats.conf"
-        _write_secret(configuration, self._nats_configuration(folder, port, monitor_port))
-        self._nats_address = f"127.0.0.1:{port}"
-        self.monitor_url = f"http://127.0.0.1:{monitor_port}"
+        configuration = folder / nats.MAIN
+        self._nats_address, monitor = f"127.0.0.1:{port}", f"127.0.0.1:{monitor_port}"
+        write_secret(configuration, nats.server_conf(folder, self._nats_address, monitor))
+        write_users(self.data, self._tenants)
+        self.monitor_url = f"http://{monitor}"
         marker = f"--config={configuration}"
         self.nats = Keeper(
             Command("nats-server", [binary, marker], self.logs / "nats.log", _plain_environment()),
@@ -219,35 +253,6 @@ class Embedded:
             before=lambda: _end_leftovers(marker, None, signal.SIGTERM),
         )
         await self.nats.start()
-
-    def _nats_configuration(self, folder: Path, port: int, monitor_port: int) -> bytes:
-        """nats-server's configuration, in JSON, which its own format includes."""
-        users = [
-            {
-                "user": name,
-                "password": self._nats_passwords[name],
-                "permissions": {
-                    "publish": {"allow": list(may.publish)},
-                    "subscribe": {"allow": list(may.subscribe)},
-                    **({"allow_responses": {"max": 1, "expires": "2m"}} if may.answers else {}),
-                },
-            }
-            for name, may in permissions.table(self._tenants).items()
-        ]
-        return json.dumps(
-            {
-                "server_name": "gihan",
-                "listen": f"127.0.0.1:{port}",
-                "http": f"127.0.0.1:{monitor_port}",
-                # The disk is the limit. At one of its own (else three quarters of the disk) the server would take no
-                # more messages and still call itself well, so that nobody restarts it when there is room again.
-                "jetstream": {"store_dir": str(folder), "sync_interval": "always", "max_file_store": 1 << 50},
-                "max_payload": 1 << 20,
-                # Two seconds, the default, are too few for a client on a machine that is starting everything at once.
-                "authorization": {"users": users, "timeout": 10},
-            },
-            indent=1,
-        ).encode()
 
     async def _look_at_nats(self) -> None:
         async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
@@ -259,7 +264,7 @@ class Embedded:
         binaries = _postgres_binaries()
         folder = self.data / "postgres"
         account = _unprivileged() if os.geteuid() == 0 else None
-        passwords = _keep(self.secrets / "postgres.json", (_OWNER, DATABASE))
+        passwords = {role: kept_password(_password_file(self.data, role)) for role in (_OWNER, DATABASE, *roles.RIGHTS)}
         if not folder.exists():
             await self._initialise(binaries, folder, account, passwords[_OWNER])
         self._socket_folder = None if len(str(folder)) <= _SOCKET_PATH_LIMIT else _short_folder(account)
@@ -285,14 +290,14 @@ class Embedded:
             before=lambda: self._clear(folder, sockets, name),
         )
         await self.postgres.start()
-        await _create_database(owner_url, passwords[DATABASE])
+        await _create_database(owner_url, passwords)
 
     async def _initialise(self, binaries: Path, folder: Path, account: pwd.struct_passwd | None, password: str) -> None:
         """Makes the cluster beside its place and moves it there: a folder that stands is complete."""
         new, password_file = folder.with_suffix(".new"), folder.with_suffix(".password")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
-        _write_secret(password_file, password.encode())
+        write_secret(password_file, password.encode())
         if account is not None:
             os.chown(new, account.pw_uid, account.pw_gid)
             os.chown(password_file, account.pw_uid, account.pw_gid)
@@ -341,13 +346,17 @@ async def _ask(url: str, query: str) -> Any:
         connection.terminate()
 
 
-async def _create_database(owner_url: str, password: str) -> None:
-    """The role that the services use: owner of the database, may make others (for tests), no superuser."""
+async def _create_database(owner_url: str, passwords: Mapping[str, str]) -> None:
+    """The owner of the database, who may make others (for tests) and is no superuser, and a role for each service."""
     connection = await asyncpg.connect(owner_url, timeout=5, command_timeout=30)
     try:
-        if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", DATABASE):
-            # Utility statements take no parameters; the password is of our own making and holds no quote.
-            await connection.execute(f"create role {DATABASE} login createdb password '{password}'")
+        for role in (DATABASE, *roles.RIGHTS):
+            if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", role):
+                may = "login createdb" if role == DATABASE else "login"
+                # Utility statements take no parameters; the password is of our own making and holds no quote.
+                await connection.execute(f"create role {role} {may} password '{passwords[role]}'")
+        for role, member in roles.MEMBERS.items():
+            await connection.execute(f"grant {member} to {role}")
         await connection.execute(f"grant pg_checkpoint to {DATABASE}")
         if not await connection.fetchval("select exists (select from pg_database where datname = $1)", DATABASE):
             await connection.execute(f"create database {DATABASE} owner {DATABASE}")
@@ -395,6 +404,14 @@ async def _end_leftovers(argument: str, title: str | None, gentle: signal.Signal
         if loop.time() > insist + 10:
             raise EmbeddedError(f"Processes {sorted(left)} of an earlier run cannot be ended. End them by hand.")
         await asyncio.sleep(0.05)
+
+
+def reload_nats(data: Path) -> bool:
+    """Has the nats-server of a data folder read its configuration again, without a restart; False where none runs."""
+    servers = _processes(f"--config={data.absolute() / 'nats' / nats.MAIN}", None)
+    for pid in servers:
+        os.kill(pid, signal.SIGHUP)
+    return bool(servers)
 
 
 def _processes(argument: str, title: str | None) -> list[int]:
@@ -476,31 +493,3 @@ def _plain_environment() -> dict[str, str]:
     """What a server gets of our environment; secrets and addresses of others stay out."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
     return {name: value for name in kept if (value := os.environ.get(name)) is not None}
-
-
-def _keep(path: Path, names: Any) -> dict[str, str]:
-    """Passwords by name, kept in a file; names that are new get new ones."""
-    try:
-        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise EmbeddedError(f"{path} cannot be read ({error_code(error)}). Restore it from a backup.") from None
-    for name in names:
-        kept.setdefault(name, secrets.token_urlsafe(32))
-    _write_secret(path, json.dumps(kept, indent=1).encode())
-    return kept
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else a power cut could take the name away from what is sealed with it
-    finally:
-        os.close(folder)

@@ -5,7 +5,7 @@ alone (but for what provisioning enacts), decisions from sla_timer alone, and a 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.events import INBOX_TYPES
 from contracts.streams import door_subject, feed_subject, inbox_subject, intake_mark, receipts_subject
@@ -22,16 +22,30 @@ _ASK = ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*")
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a user may publish and subscribe to; `answers` lets it reply, once, to a request that reached it."""
+    """What a user may publish and subscribe to; `answers` lets it reply, once, to a request that reached it.
+
+    A `publisher` is not ours: it is kept in an account of its own.
+    """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
     answers: bool = False
+    publisher: bool = False
 
 
 def publisher(tenant: str, source: str) -> str:
     """The NATS user of a publishing system."""
     return f"{tenant}.{source}"
+
+
+def consumer(tenant: str, source: str) -> str:
+    """The consumer of RECEIPTS by which a publishing system reads what became of its events."""
+    return publisher(tenant, source).replace(".", "_")
+
+
+def heard(tenant: str, source: str) -> tuple[str, str]:
+    """What is told to a publishing system: receipts, and the decisions on its own cases."""
+    return receipts_subject(tenant, source), feed_subject(tenant, source)
 
 
 def inbox_prefix(user: str) -> str:
@@ -68,12 +82,14 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
         ),
         # Dead letters: read, and given in again at the door of the source that sent them.
         "dead": _user("dead", (*_read("DEAD"), "door.*.*", "receipts.*.*")),
+        # Open cases at go-live. What comes by this way is marked, so nobody else has it.
+        "import": _user("import", ("import.*.*",)),
         "replay": _user("replay", _read("CASES", "SLA", "NOTICES", "RECEIPTS", "DEAD")),
         "intake": _user(
             "intake",
             # Four tokens after `cases`: every fact, and never a tick.
             ("cases.*.*.*.*", "mark.intake.*", "receipts.*.*", "dead.*.*", *_read("CASES"), *_consume("INBOX")),
-            ("door.*.*",),
+            ("door.*.*", "import.*.*"),
             answers=True,
         ),
         "sla_timer": _user("sla_timer", ("cases.*.clock", "sla.*.*.*.*", "mark.sla.*", *_read("CASES", "SLA"))),
@@ -101,21 +117,17 @@ def _user(name: str, publish: Iterable[str], subscribe: Iterable[str] = (), answ
 def _publisher(tenant: str, source: str) -> Permissions:
     """Its door, its inbox for the types without personal data, and what came of it: live, or from RECEIPTS.
 
-    The one durable consumer it may have is named like its inbox, and the filter is part of the subject, so
-    the server checks it.
+    The one consumer that it reads by is made for it: who makes consumers can have the server write anywhere.
     """
     name = publisher(tenant, source)
-    consumer = name.replace(".", "_")
-    own = (receipts_subject(tenant, source), feed_subject(tenant, source))
+    reader = consumer(tenant, source)
     publish = (
         door_subject(tenant, source),
         *(inbox_subject(tenant, source, type) for type in INBOX_TYPES),
-        *(f"$JS.API.CONSUMER.CREATE.RECEIPTS.{consumer}.{subject}" for subject in own),
-        f"$JS.API.CONSUMER.INFO.RECEIPTS.{consumer}",
-        f"$JS.API.CONSUMER.MSG.NEXT.RECEIPTS.{consumer}",
-        f"$JS.ACK.RECEIPTS.{consumer}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.RECEIPTS.{reader}",
+        f"$JS.ACK.RECEIPTS.{reader}.>",
     )
-    return _user(name, publish, own)
+    return replace(_user(name, publish, heard(tenant, source)), publisher=True)
 
 
 def _read(*streams: str) -> tuple[str, ...]:

@@ -4,20 +4,23 @@ The one rule it protects: what exists is compared and never silently changed. A 
 table is reported and left as it is.
 """
 
-import hashlib
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import asyncpg
 from nats.aio.client import Client
+from nats.js.api import ConsumerConfig
 from nats.js.errors import APIError, NotFoundError
 
 from contracts.streams import STREAMS
-from deploy import permissions
+from deploy import permissions, roles
 from deploy.bootstrap import enact_files
 from services.chassis import broker, postgres
-from services.chassis.settings import Settings
+from services.chassis.clock import RealClock
+from services.chassis.settings import Settings, of_others
+from services.intake import keys
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
@@ -48,17 +51,20 @@ async def provision(
     database gets the hash alone. `now` dates what is enacted (default: the present). Raises BrokerError where the
     server is lazy or a stream differs, and DatabaseError.
     """
-    settings = Settings(nats_url=nats_url, database_url=database_url, service="operator")
+    settings = Settings(nats_url=nats_url, database_url=database_url, service="operator", **of_others())
     await broker.check_sync(monitor_url)
-    migrations = await postgres.migrate(database_url)
+    migrations = await postgres.migrate(database_url, settings.database_password, tls=settings.database_tls)
     nc = await broker.connect(settings)
     try:
         streams = await create_streams(nc, replicas)
         await broker.check(nc, monitor_url, STREAMS, replicas)
+        await create_readers(nc, tenants)
         enacted = await enact_files(nc, tenants.values(), now)
         connection = await postgres.connect(settings)
         try:
-            publishers = await _admit_publishers(connection, tenants, publisher_keys)
+            moment = await RealClock().now() if now is None else now
+            await roles.grant(connection)
+            publishers = await _admit_publishers(connection, tenants, publisher_keys, moment)
         finally:
             await connection.close()
     finally:
@@ -86,22 +92,29 @@ async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
     return created
 
 
-async def _admit_publishers(
-    connection: asyncpg.Connection, tenants: Mapping[str, Tenant], keys: Mapping[str, str]
-) -> list[str]:
-    """Enters the keys that are not known yet. A key that was entered before stays: two may live at a time."""
-    admitted = []
-    for tenant, source in permissions.publishers(tenants):
-        name = f"{tenant}/{source}"
-        if name not in keys:
-            continue
-        entered = await connection.fetchval(
-            "insert into intake.publishers (tenant, source, key_sha256) values ($1, $2, $3) "
-            "on conflict do nothing returning true",
-            tenant,
-            source,
-            hashlib.sha256(keys[name].encode()).digest(),
+async def create_readers(nc: Client, tenants: Mapping[str, Tenant]) -> None:
+    """Makes the consumers of RECEIPTS by which publishers read what they are told, as far as there are none.
+
+    One that is not asked for stays where it is: what it was told is there for thirty days.
+    """
+    names = [(permissions.consumer(*who), list(permissions.heard(*who))) for who in permissions.publishers(tenants)]
+    await asyncio.gather(
+        *(
+            nc.jetstream().add_consumer(
+                "RECEIPTS", ConsumerConfig(name=name, durable_name=name, filter_subjects=subjects, ack_wait=30)
+            )
+            for name, subjects in names
         )
-        if entered:
+    )
+
+
+async def _admit_publishers(
+    connection: asyncpg.Connection, tenants: Mapping[str, Tenant], made: Mapping[str, str], now: Instant
+) -> list[str]:
+    """Enters the keys that are not known yet. A key that was entered before stays, alive or revoked."""
+    admitted = []
+    for publisher in permissions.publishers(tenants):
+        name = "/".join(publisher)
+        if name in made and await keys.admit(connection, *publisher, made[name], now):
             admitted.append(name)
     return admitted

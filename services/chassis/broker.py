@@ -22,6 +22,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompression, StreamConfig
 from nats.js.errors import NotFoundError
 
+from contracts.nkeys import Nkey, is_seed
 from contracts.streams import Stream
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError, error_code, get_logger
@@ -66,8 +67,10 @@ class Connection(Wire):
     ours they would stay with it until the network is mended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, nkey: Nkey | None = None) -> None:
         super().__init__()
+        if nkey is not None:
+            self._public_nkey = nkey.public  # the library would set it itself, with a package that has no wheel
         self._failures: deque[float] = deque()
         self._moved_at = float("-inf")
 
@@ -123,7 +126,8 @@ async def connect(settings: Settings) -> Connection:
     Raises BrokerError when the first connection does not come about within 30 seconds.
     """
     servers, user, password = settings.nats_login()
-    nc = Connection()
+    nkey = Nkey.of_seed(password) if password and is_seed(password) else None
+    nc = Connection(nkey)
     log = get_logger(to=",".join(servers))
     last_error = "no answer"
 
@@ -154,8 +158,11 @@ async def connect(settings: Settings) -> Connection:
         async with asyncio.timeout(_CONNECT_PATIENCE_SECONDS):
             await nc.connect(
                 servers,
-                user=user,
-                password=password,
+                user=user or (nkey.public if nkey else None),
+                password=None if nkey else password,
+                signature_cb=nkey.signature if nkey else None,
+                tls=settings.nats_tls.client() if settings.nats_tls else None,
+                tls_handshake_first=settings.nats_tls is not None,
                 name=f"gihan/{settings.service}",
                 connect_timeout=2,
                 reconnect_time_wait=_RECONNECT_SECONDS,  # type: ignore[arg-type]  # a fraction is meant, and works
@@ -176,7 +183,7 @@ async def connect(settings: Settings) -> Connection:
         raise BrokerError(
             f"NATS at {', '.join(servers)} cannot be reached or does not let user {user or '(none)'} in "
             f"({cause}). "
-            "Look at NATS_URL, at the password, and at whether the server runs."
+            "Look at NATS_URL, at the key or password, and at whether the server runs."
         ) from None
 
 

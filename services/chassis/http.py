@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -34,7 +35,7 @@ from services.chassis import postgres
 from services.chassis.failpoints import arm
 from services.chassis.health import Health
 from services.chassis.logs import OperatorError, configure, get_logger
-from services.chassis.settings import Settings
+from services.chassis.settings import Settings, passwords_in
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -318,6 +319,8 @@ def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
         settings = Settings.from_env(service)
         configure(service, settings.log_level)
         arm(settings)
+        for name in passwords_in(os.environ):
+            get_logger().warning("password_in_environment", name=name)
     except OperatorError as error:
         sys.stderr.write(f"{service}: {error}\n")
         sys.exit(2)
@@ -356,6 +359,18 @@ def _end_at_once(*_: object) -> None:
     os._exit(STOP_TIMED_OUT)
 
 
+def _tls(settings: Settings) -> dict[str, Any]:
+    served = settings.http_tls
+    if served is None:
+        return {}
+    return {
+        "ssl_certfile": served.certificate,
+        "ssl_keyfile": served.key,
+        "ssl_ca_certs": served.client_ca,
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if served.client_ca else ssl.CERT_NONE,
+    }
+
+
 def serve(app: FastAPI, settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is under way; STOP_SECONDS after the signal it ends all the
     same, in whatever phase it is."""
@@ -371,6 +386,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
             date_header=False,
             timeout_graceful_shutdown=8,
             timeout_keep_alive=30,
+            **_tls(settings),
         )
     )
     server.run()

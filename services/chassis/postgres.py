@@ -12,6 +12,7 @@ import asyncpg
 
 from services.chassis.logs import OperatorError, error_code
 from services.chassis.settings import ROOT, Settings
+from services.chassis.tls import Tls
 
 MIGRATIONS = ROOT / "deploy" / "migrations"
 
@@ -44,6 +45,7 @@ async def connect_pool(settings: Settings, max_size: int = 8, schema: str | None
         return await asyncpg.create_pool(
             settings.database_url,
             password=settings.database_password,
+            ssl=settings.database_tls.client() if settings.database_tls else None,
             min_size=1,
             max_size=max_size,
             timeout=_CONNECT_TIMEOUT_SECONDS,
@@ -70,6 +72,7 @@ async def connect(settings: Settings, read_only: bool = False) -> asyncpg.Connec
         return await asyncpg.connect(
             settings.database_url,
             password=settings.database_password,
+            ssl=settings.database_tls.client() if settings.database_tls else None,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             server_settings=_server_settings(settings.service)
@@ -98,7 +101,9 @@ def _unreachable(error: Exception) -> DatabaseError:
     )
 
 
-async def migrate(database_url: str, password: str | None = None, folder: Path = MIGRATIONS) -> list[str]:
+async def migrate(
+    database_url: str, password: str | None = None, folder: Path = MIGRATIONS, tls: Tls | None = None
+) -> list[str]:
     """Applies the files NNN_name.sql of `folder` in order, each once and in one transaction; returns the
     new ones.
 
@@ -109,7 +114,11 @@ async def migrate(database_url: str, password: str | None = None, folder: Path =
     connection: asyncpg.Connection | None = None
     try:
         connection = await asyncpg.connect(
-            database_url, password=password, timeout=_CONNECT_TIMEOUT_SECONDS, command_timeout=600
+            database_url,
+            password=password,
+            ssl=tls.client() if tls else None,
+            timeout=_CONNECT_TIMEOUT_SECONDS,
+            command_timeout=600,
         )
         return await _apply(connection, files)
     except _CONNECTION_ERRORS as error:

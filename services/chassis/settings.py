@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from services.chassis.logs import OperatorError
+from services.chassis.tls import Served, Tls
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ class Settings:
     database_url: str = field(repr=False)
     """[DATABASE_URL] postgresql://user:password@host/database."""
     nats_password: str | None = field(default=None, repr=False)
-    """Content of [NATS_PASSWORD_FILE]; goes before a password in the address."""
+    """Content of [NATS_PASSWORD_FILE], the seed of an nkey or a password; goes before a password in the address."""
     database_password: str | None = field(default=None, repr=False)
     """Content of [DATABASE_PASSWORD_FILE]; goes before a password in the address."""
     nats_monitor_url: str | None = None
@@ -36,6 +37,14 @@ class Settings:
     addresses of all, parted by commas."""
     replicas: int = 1
     """[GIHAN_REPLICAS] on how many nats-servers each stream is kept: 1, 3 or 5."""
+    nats_tls: Tls | None = None
+    """[NATS_CA_FILE], and for mutual TLS [NATS_CERT_FILE] and [NATS_KEY_FILE]. The server must have
+    `handshake_first: true` in its tls block: so it cannot be talked out of TLS."""
+    database_tls: Tls | None = None
+    """[DATABASE_CA_FILE], and for mutual TLS [DATABASE_CERT_FILE] and [DATABASE_KEY_FILE]."""
+    http_tls: Served | None = None
+    """[GIHAN_CERT_FILE] and [GIHAN_KEY_FILE] to serve HTTP by; with [GIHAN_CLIENT_CA_FILE] to those alone who have a
+    certificate of that authority."""
     service: str = "gihan"
     """[GIHAN_SERVICE] name of the process; also of its NATS inbox and its PostgreSQL application_name."""
     host: str = "127.0.0.1"
@@ -94,6 +103,9 @@ class Settings:
             nats_password=_secret(env, "NATS_PASSWORD_FILE"),
             database_password=_secret(env, "DATABASE_PASSWORD_FILE"),
             nats_monitor_url=env.get("NATS_MONITOR_URL"),
+            nats_tls=_tls(env, "NATS"),
+            database_tls=_tls(env, "DATABASE"),
+            http_tls=_serving(env),
             replicas=replicas(env),
             service=service or env.get("GIHAN_SERVICE", "gihan"),
             host=env.get("GIHAN_HOST", "127.0.0.1"),
@@ -128,6 +140,26 @@ class Settings:
         return servers, user, password
 
 
+def passwords_in(env: Mapping[str, str]) -> list[str]:
+    """The variables whose address holds a password, where every process of this user can read it."""
+    named = ("NATS_URL", "DATABASE_URL", "SMTP_URL")
+    return [name for name in named if any(urlsplit(one).password for one in env.get(name, "").split(","))]
+
+
+def of_others(env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """How to come in at servers that are not ours, for Settings made by hand: nothing where the environment names none.
+
+    Raises SettingsError.
+    """
+    env = os.environ if env is None else env
+    found: dict[str, Any] = {}
+    if env.get("NATS_URL"):
+        found |= {"nats_password": _secret(env, "NATS_PASSWORD_FILE"), "nats_tls": _tls(env, "NATS")}
+    if env.get("DATABASE_URL"):
+        found |= {"database_password": _secret(env, "DATABASE_PASSWORD_FILE"), "database_tls": _tls(env, "DATABASE")}
+    return found
+
+
 def replicas(env: Mapping[str, str]) -> int:
     """On how many nats-servers each stream is kept. Raises SettingsError."""
     value = env.get("GIHAN_REPLICAS", "1")
@@ -154,6 +186,20 @@ def _number(env: Mapping[str, str], name: str, default: str) -> float:
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:
     return Path(env[name]) if env.get(name) else None
+
+
+def _tls(env: Mapping[str, str], server: str) -> Tls | None:
+    ca, certificate, key = (_path(env, f"{server}_{name}_FILE") for name in ("CA", "CERT", "KEY"))
+    if (certificate is None) != (key is None) or (certificate is not None and ca is None):
+        raise SettingsError(f"{server}_CERT_FILE wants {server}_KEY_FILE and {server}_CA_FILE beside it.")
+    return None if ca is None else Tls(ca, certificate, key)
+
+
+def _serving(env: Mapping[str, str]) -> Served | None:
+    certificate, key, ca = (_path(env, f"GIHAN_{name}_FILE") for name in ("CERT", "KEY", "CLIENT_CA"))
+    if (certificate is None) != (key is None) or (certificate is None and ca is not None):
+        raise SettingsError("GIHAN_CERT_FILE and GIHAN_KEY_FILE go together, and GIHAN_CLIENT_CA_FILE with both.")
+    return None if certificate is None or key is None else Served(certificate, key, ca)
 
 
 def _secret(env: Mapping[str, str], name: str) -> str | None:

@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from deploy import roles
 from deploy.permissions import BACKED_UP, SERVICES
 from deploy.provision import create_streams
 from services.chassis import broker, postgres
@@ -337,7 +338,8 @@ async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str,
         await set_aside(connection)
         for schema in _OURS:
             await connection.execute(f"drop schema if exists {schema} cascade")
-        await postgres.migrate(settings.database_url, settings.database_password)
+        await postgres.migrate(settings.database_url, settings.database_password, tls=settings.database_tls)
+        await roles.grant(connection)
         async with connection.transaction():
             for table, said in manifest["tables"].items():
                 schema, _, name = table.partition(".")

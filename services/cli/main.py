@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,11 +18,13 @@ from contracts import files
 from contracts.streams import PARTITIONS
 from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
 from services.chassis import logs
+from services.chassis.clock import RealClock
 from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, parallel, reappend, running
+from services.cli import calculate, charters, dead, demo, golive, parallel, publisher, reappend, running
+from services.cli import check as checking
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
@@ -30,6 +33,7 @@ from services.cli import vault as vaults
 from services.cli.auditing import audit as auditing
 from services.cli.auditing import evidence
 from services.cli.errors import plain_errors as _plain_errors
+from services.intake.judge import Publisher
 from services.rules import instants
 from services.rules.calendar import Calendar
 from services.rules.charter import parse_charter
@@ -41,6 +45,7 @@ app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
 app.add_typer(vaults.app, name="vault")
 app.command()(vaults.erase)
+app.add_typer(publisher.app, name="publisher")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
@@ -246,6 +251,85 @@ def simulate(
                 file, limit, contracts, workers or parallel.workers_for(file), lambda n: shown.update(task, completed=n)
             ):
                 sys.stdout.write(f"{line}\n")
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="CloudEvents as published, one a line; - for standard input.")],
+    tenant: Annotated[str | None, typer.Option(help="Whose system sends them; default what each event says.")] = None,
+    source: Annotated[str | None, typer.Option(help="The system that sends them, with --tenant.")] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as if sent at that time; default now.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What intake would say to a file of events, without any server; ends with 1 where a line is wrong."""
+    with _plain_errors():
+        if (tenant is None) != (source is None):
+            raise ValueError("give --tenant and --source together, or neither")
+        sender = None if tenant is None or source is None else Publisher(tenant, source)
+        now = asyncio.run(RealClock().now()) if at is None else instants.instant(at)
+        lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+        total = wrong = 0
+        with lines:
+            for row in checking.check_lines(lines, sender, running.read_tenants(), now):
+                total, wrong = total + 1, wrong + (not row["right"])
+                for line in [json.dumps(row, ensure_ascii=False)] if as_json else checking.in_words(row):
+                    typer.echo(line)
+    if not as_json:
+        typer.echo(f"{total} events, {wrong} wrong")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="CloudEvents of open cases, as published, one a line.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Brings over the open cases of a municipality that goes live: events of any age, marked as imported."""
+    with _plain_errors(), file.open("rb") as lines:
+        _bring(data, golive.read_lines(lines), as_json)
+
+
+@app.command()
+def staff(
+    file: Annotated[Path, typer.Argument(help="The city's directory: CSV with a head line, or a JSON array.")],
+    tenant: Annotated[str, typer.Option(help="Whose directory.")],
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as of when; the same again changes nothing.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describes the people behind staff ids; their names and numbers go into the vault."""
+    with _plain_errors():
+        city = running.read_tenants().get(tenant)
+        if city is None:
+            raise ValueError(f"the tenants' file knows no {tenant}")
+        moment = at or instants.text(asyncio.run(RealClock().now()), city.zone)
+        instants.instant(moment)
+        form = "json" if file.suffix == ".json" else "csv"
+        _bring(data, golive.staff_events(file.read_text(encoding="utf-8-sig"), form, city, moment), as_json)
+
+
+def _bring(data: Path | None, lines: Iterable[golive.Line], as_json: bool) -> None:
+    logs.configure("import", "critical")
+    environment = os.environ if "NATS_URL" in os.environ else environment_of(data or data_folder(), "import")
+    settings = Settings.from_env("import", environment)
+
+    async def run() -> tuple[int, int]:
+        total = refused = 0
+        async for row in golive.bring(settings, lines):
+            total, refused = total + 1, refused + (row["status"] == "refused")
+            if as_json:
+                typer.echo(json.dumps(row, ensure_ascii=False))
+            elif row["status"] == "refused":
+                typer.echo(golive.in_words(row))
+        return total, refused
+
+    total, refused = asyncio.run(run())
+    if not as_json:
+        typer.echo(f"{total} events, {refused} refused")
+    if refused:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -32,7 +32,7 @@ from services.chassis.tasks import end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch
 from services.intake import admission, open311
-from services.intake.api import cases, events, korean, reference, repeats, resources
+from services.intake.api import cases, check, events, korean, reference, repeats, resources
 from services.intake.api.callers import Gate
 from services.intake.api.document import described
 from services.intake.api.serving import Parts
@@ -40,7 +40,7 @@ from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.erasure import carry_out
 from services.intake.explain import Explainer
-from services.intake.judge import Publisher, Refusal
+from services.intake.judge import Import, Publisher, Refusal
 from services.intake.reserve import refused_answer
 from services.intake.retention import keep
 from services.intake.sweep import sweep
@@ -110,7 +110,15 @@ def build_app(settings: Settings) -> FastAPI:
             await nc.close()
 
     app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
-    for router in (events.router, resources.router, cases.router, repeats.router, reference.router, open311.router):
+    for router in (
+        events.router,
+        check.router,
+        resources.router,
+        cases.router,
+        repeats.router,
+        reference.router,
+        open311.router,
+    ):
         app.include_router(router)
     app.openapi = partial(described, app)  # type: ignore[method-assign]
     return app
@@ -120,6 +128,12 @@ async def _count_letters(pool: asyncpg.Pool, letters: Gauge) -> None:
     letters.set(await pool.fetchval("select count(*) from vault.letters"))
 
 
+async def _answered(doors: Doors, raw: bytes, publisher: Publisher, route: str) -> bytes:
+    try:
+        answer: Any = await doors.receive(raw, publisher, route)
+    except Refusal as refusal:
+        answer = refused_answer(refusal, publisher.source)
+    return json_of(answer)
 
 
 class _Doorman(NatsBroker):
@@ -158,11 +172,14 @@ def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors,
         letter = message.raw_message
         assert not isinstance(letter, list)
         _, tenant, source = letter.subject.split(".")
-        try:
-            answer: Any = await doors.receive(letter.data, Publisher(tenant, source), "door")
-        except Refusal as refusal:
-            answer = refused_answer(refusal, source)
-        return json_of(answer)
+        return await _answered(doors, letter.data, Publisher(tenant, source), "door")
+
+    @stream.subscriber("import.*.*", queue="intake", max_workers=1, decoder=_raw, ack_policy=AckPolicy.MANUAL)
+    async def go_live(message: NatsMessage) -> bytes:
+        letter = message.raw_message
+        assert not isinstance(letter, list)
+        _, tenant, source = letter.subject.split(".")
+        return await _answered(doors, letter.data, Import(tenant, source), "import")
 
     @stream.subscriber(
         "inbox.>",

@@ -46,6 +46,12 @@ class Publisher(NamedTuple):
     source: str
 
 
+class Import(Publisher):
+    """A source whose open cases are brought over at go-live: of any age, and marked in the log."""
+
+    __slots__ = ()
+
+
 class Refusal(Exception):
     """An event that is not let in: a code for machines, a JSON pointer, and advice; never a value."""
 
@@ -65,6 +71,8 @@ class Refusal(Exception):
         self.retry_after = retry_after
         self.id: str | None = None
         """Id of the event, once it could be read."""
+        self.others: tuple[Refusal, ...] = ()
+        """Where several fields are wrong: what is wrong with the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class Judged:
     envelope: Envelope = field(repr=False)
     data: Contract = field(repr=False)
     content: bytes = field(repr=False)
+    imported: bool = False
+    """Brought over at go-live."""
 
     @property
     def opens(self) -> bool:
@@ -174,7 +184,8 @@ def judge(value: Any, publisher: Publisher, tenants: Mapping[str, Tenant], now: 
     tenant = _tenant(envelope, publisher, tenants)
     data = _data(envelope)
     time = of_datetime(envelope.time)
-    _check_time(time, tenant, now)
+    imported = isinstance(publisher, Import)
+    _check_time(time, tenant, now, of_any_age=imported)
     _check_admission(envelope.type, data, time, tenant)
     return Judged(
         key=(tenant.id, envelope.source, envelope.id),
@@ -187,6 +198,7 @@ def judge(value: Any, publisher: Publisher, tenants: Mapping[str, Tenant], now: 
         envelope=envelope,
         data=data,
         content=content,
+        imported=imported,
     )
 
 
@@ -222,14 +234,14 @@ def _data(envelope: Envelope) -> Contract:
         raise _invalid(error, ("data",)) from None
 
 
-def _check_time(time: Instant, tenant: Tenant, now: Instant) -> None:
+def _check_time(time: Instant, tenant: Tenant, now: Instant, of_any_age: bool) -> None:
     if time > now + AHEAD_MINUTES * MINUTE:
         raise Refusal(
             "time_in_future",
             f"The time lies more than {AHEAD_MINUTES} minutes ahead. Set the clock of the sending system.",
             "/time",
         )
-    if time < now - tenant.backdate_days * DAY:
+    if time < now - tenant.backdate_days * DAY and not of_any_age:
         raise Refusal(
             "too_old",
             f"The time lies more than {tenant.backdate_days} days back, which is this tenant's limit.",
@@ -271,13 +283,21 @@ def _case(envelope: Envelope, tenant: Tenant) -> str:
 
 
 def _invalid(error: ValidationError, before: tuple[str, ...]) -> Refusal:
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    place = errors[0]["loc"]
+    first, *others = (
+        _wrong(entry, before) for entry in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+    first.others = tuple(others)
+    if others:
+        first.detail += f" ({len(others)} more fields are wrong.)"
+    return first
+
+
+def _wrong(entry: Mapping[str, Any], before: tuple[str, ...]) -> Refusal:
+    place = entry["loc"]
     # An unknown field is described by the object that holds it; its own name is cut off there.
-    known = (*_known(place[:-1]), "") if errors[0]["type"] == "extra_forbidden" else _known(place)
-    first = describe_invalid({**errors[0], "loc": before + known})
-    others = f" ({len(errors) - 1} more fields are wrong.)" if len(errors) > 1 else ""
-    return Refusal(first["code"], first["detail"].removeprefix("Value error, ") + others, first["pointer"])
+    known = (*_known(place[:-1]), "") if entry["type"] == "extra_forbidden" else _known(place)
+    told = describe_invalid({**entry, "loc": before + known})
+    return Refusal(told["code"], told["detail"].removeprefix("Value error, "), told["pointer"])
 
 
 def _too_large() -> Refusal:

@@ -62,6 +62,19 @@ async def issue(connection: Connection, tenant: str, source: str, now: Instant) 
     return key
 
 
+async def admit(connection: Connection, tenant: str, source: str, key: str, now: Instant) -> bool:
+    """Enters a key that was made elsewhere; False where it is known already, be it alive or revoked."""
+    done = await connection.execute(
+        "insert into intake.publishers (tenant, source, key_sha256, created) values ($1, $2, $3, $4)"
+        " on conflict do nothing",
+        tenant,
+        source,
+        digest(key),
+        now,
+    )
+    return bool(done == "INSERT 0 1")
+
+
 async def revoke(connection: Connection, tenant: str, source: str, name: str, now: Instant) -> None:
     """Ends a key; whoever still sends it is refused within ten seconds. Raises WrongKey where there is none."""
     done = await connection.execute(

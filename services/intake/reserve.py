@@ -419,6 +419,7 @@ class _Reservation:
             **({"dataschema": schema_name(event.type, version)} if version > 1 else {}),
             "recordedtime": self._recorded(tenant.zone),
             **({"routes": entry.routes} if entry.routes is not None else {}),
+            **({"imported": True} if event.imported else {}),
             # The citizen holds this number: it must outlive the database.
             **({"receipt": case.receipt} if entry.opening else {}),
             "data": data,

@@ -107,6 +107,8 @@ class Fold:
     async def _fold_fact(self, work: Work, fact: Event, views: dict[CaseKey, CaseView]) -> None:
         if fact.type == "staff.described":
             await work.describe_staff(fact)
+        elif fact.type == "charter.enacted":
+            await work.goes_live(fact)
         if fact.case == ALL:
             return
         view = views[_case(fact)] = notices.evolve(views[_case(fact)], fact)
@@ -122,9 +124,10 @@ class Fold:
         async with self._ledger.writing(await self._clock.now()) as work:
             work.folds("SLA", old)
             views = await work.views({_case(decision) for decision, _ in decisions})
+            live = await work.live_since()
             for decision, body in decisions:
-                view = views[_case(decision)]
-                for consequence in notices.of_decision(decision, body, view, self._tenants[decision.tenant]):
+                view, tenant = views[_case(decision)], self._tenants[decision.tenant]
+                for consequence in notices.of_decision(decision, body, view, tenant, live.get(tenant.id, 0)):
                     await _apply(work, consequence, decision, view)
             await work.move("SLA", old, new)
         await failpoint("notifier.after_sla")

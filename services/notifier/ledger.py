@@ -264,6 +264,20 @@ class Work:
             [msgspec.json.encode(view).decode() for view in views.values()],
         )
 
+    async def goes_live(self, fact: Event) -> None:
+        """Keeps since when a tenant is live: the first charter that its log enacts says so."""
+        live = instants.instant(fact.data.get("go_live") or fact.time)
+        await self.connection.execute(
+            "INSERT INTO notifier.tenants (tenant, live_since) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            fact.tenant,
+            live,
+        )
+
+    async def live_since(self) -> dict[str, Instant]:
+        """Since when each tenant is live."""
+        rows = await self.connection.fetch("SELECT tenant, live_since FROM notifier.tenants")
+        return {row["tenant"]: row["live_since"] for row in rows}
+
     async def describe_staff(self, fact: Event) -> None:
         """Keeps of a member of staff what is not personal."""
         await self.connection.execute(

@@ -169,7 +169,7 @@ def evolve(view: CaseView, fact: Event) -> CaseView:
         changes["officer"] = data.get("officer", view.officer)
     elif fact.type == "complaint.transferred":
         changes |= {"department": data.get("to_department"), "officer": None}
-    elif fact.type == "complaint.extended":
+    elif fact.type == "complaint.extended" and not fact.imported:
         extension = Extension(data["ground"], data["amount"], data["unit"])
         changes["extensions"] = {**view.extensions, _fact_topic(fact.source, fact.id): extension}
     return msgspec.structs.replace(view, **changes) if changes else view
@@ -201,13 +201,17 @@ def of_fact(fact: Event, view: CaseView, tenant: Tenant) -> list[Consequence]:
     return []
 
 
-def of_decision(decision: Event, body: bytes, view: CaseView, tenant: Tenant) -> list[Consequence]:
+def of_decision(
+    decision: Event, body: bytes, view: CaseView, tenant: Tenant, live_since: Instant = 0
+) -> list[Consequence]:
     """What a decision brings; `body` is the decision as it stands in the log, for the feed of the case's
-    owner.
+    owner. What was over before the municipality was live (`live_since`) is told to that owner alone.
     """
     found: list[Consequence] = []
     if view.owner:
         found.append(Telling(decision.id, feed_subject(decision.tenant, view.owner), body))
+    if _over_at(decision) < live_since and decision.type not in ("event.refused", "event.accepted"):
+        return found
     match decision.type:
         case "deadline.moved":
             found += _extension(decision, view)
@@ -228,6 +232,11 @@ def of_decision(decision: Event, body: bytes, view: CaseView, tenant: Tenant) ->
         case "event.refused" | "event.accepted":
             found.append(_later_receipt(decision))
     return [one for one in found if view.subject_ref is not None or not _for_citizen(one)]
+
+
+def _over_at(decision: Event) -> Instant:
+    """When what is decided was over: at its due instant, or where it has none when it happened."""
+    return instants.instant(decision.data.get("due") or decision.time)
 
 
 def _for_citizen(consequence: Consequence) -> bool:

@@ -30,6 +30,9 @@ class Tenant(msgspec.Struct, frozen=True):
     backdate_days: int = 30
     sources: Mapping[str, Source] = {}
     partners: frozenset[str] = frozenset()
+    go_live: str | None = None
+    """RFC 3339: deadlines that were past before are shown, never messaged and never paid. Default: when the first
+    charter enters the log."""
     sms_sender: str = ""
     email_sender: str = ""
 

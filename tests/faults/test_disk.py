@@ -157,6 +157,6 @@ def written(world: World, server: str) -> list[Path]:
     """The files that a server writes what it is told to: the last block of CASES, or the segments of the WAL."""
     data = world.servers.data
     if server == "nats":
-        blocks = data.glob("nats/jetstream/$G/streams/CASES/msgs/*.blk")
+        blocks = data.glob("nats/jetstream/*/streams/CASES/msgs/*.blk")
         return [max(blocks, key=lambda path: int(path.stem))]
     return [path for path in data.glob("postgres/pg_wal/*") if path.is_file()]

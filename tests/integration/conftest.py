@@ -75,6 +75,7 @@ async def nats(
                 Settings(nats_url=embedded.nats_url("operator"), database_url="", service="operator")
             )
             await provision.create_streams(nc)
+            await provision.create_readers(nc, tenants)
             await broker.check(nc, embedded.monitor_url, STREAMS)
             await nc.close()
             yield embedded

@@ -227,8 +227,9 @@ async def test_resident_registration_numbers_are_never_kept(world: World, settin
     refs = json.loads(await world.pool.fetchval('select data from read.case_facts where "case" = $1', "r-1"))
     async with world.pool.acquire() as connection:
         texts = [
-            await vault.read_text(connection, "seoul", refs[name], "test", "test") for name in ("title_ref", "text_ref")
+            await vault.read_text(connection, "seoul", refs[name], "handle", "clerk/t")
+            for name in ("title_ref", "text_ref")
         ]
-        person: dict[str, Any] = await vault.read_person(connection, "seoul", refs["subject_ref"], "test", "test")
+        person: dict[str, Any] = await vault.read_person(connection, "seoul", refs["subject_ref"], "handle", "clerk/t")
     assert texts == ["제 번호는 ******-*******", "다시 ******-*******"]
     assert person["name"] == "홍길동 ******-*******"

@@ -109,7 +109,7 @@ class System:
     async def receive(self, *events: dict[str, Any]) -> None:
         """Events of Anseong's call centre through the door of intake, all of them accepted."""
         assert self.intake is not None
-        answers = await self.intake.state.doors.receive(
+        answers = await self.intake.state.parts.doors.receive(
             json.dumps(list(events)).encode(), Publisher("anseong", "call-centre"), "http"
         )
         assert all(answer.status == "accepted" for answer in answers), answers
@@ -265,12 +265,11 @@ async def _all_stand(pool: asyncpg.Pool) -> bool:
 
 
 async def test_with_both_old_what_came_later_is_lost_and_may_come_again(
-    system: System, settings: Make, tmp_path: Path, connect: Any
+    system: System, settings: Make, tmp_path: Path
 ) -> None:
     """The system works on from the moment of the copy, and a publisher's place in RECEIPTS is kept."""
-    publisher = await connect("anseong.call-centre")
     consumer = ConsumerConfig(name=READER, durable_name=READER, filter_subject="receipts.anseong.call-centre")
-    await publisher.jetstream().add_consumer("RECEIPTS", consumer)
+    await system.nc.jetstream().add_consumer("RECEIPTS", consumer)
     async with system.running():
         await system.state(complaint("k1"))
         await backup(settings("backup"), tmp_path / "copy")
@@ -286,7 +285,7 @@ async def test_with_both_old_what_came_later_is_lost_and_may_come_again(
         json.loads(body)["subject"] for _, subject, body in await entries(system.nc, "CASES") if "compl" in subject
     ]
     assert opened == ["k1", "k2"]
-    assert (await publisher.jetstream().consumer_info("RECEIPTS", READER)).name == READER
+    assert (await system.nc.jetstream().consumer_info("RECEIPTS", READER)).name == READER
 
 
 async def test_what_is_damaged_full_or_in_use_is_left_alone(
@@ -526,7 +525,7 @@ async def test_an_older_log_that_answers_after_a_reconnect_is_refused(
         assert system.intake is not None
         await system.eventually(lambda: _says(system.intake, "before the position"), 60)
         with pytest.raises(Refusal, match="unavailable"):
-            await system.intake.state.doors.receive(
+            await system.intake.state.parts.doors.receive(
                 json.dumps(complaint("e3")).encode(), Publisher("anseong", "call-centre"), "http"
             )
 

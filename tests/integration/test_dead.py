@@ -62,7 +62,7 @@ async def opened(intake: FastAPI, case: str) -> None:
     received = event(
         f"{case}-received", "complaint.received", case, channel="web", kind="inquiry", title="등", applicant=person
     )
-    await intake.state.doors.receive(json.dumps(received).encode(), WEB, "http")
+    await intake.state.parts.doors.receive(json.dumps(received).encode(), WEB, "http")
 
 
 def answered(case: str, **data: Any) -> dict[str, Any]:

@@ -157,6 +157,9 @@ async def test_problems_carry_code_retry_and_safe_headers(served):
     assert (busy.status_code, busy.headers["retry-after"], busy.json()["code"]) == (429, "7", "held_back")
     assert busy.headers["x-request-id"] == "r-1"
     assert busy.headers["x-content-type-options"] == "nosniff"
+    page = {"origin": "https://page.example", "access-control-request-method": "GET"}
+    for answer in (busy, await client.get("/busy", headers=page), await client.options("/busy", headers=page)):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
     assert (await client.get("/nothing")).json()["code"] == "not_found"
     assert (await client.delete("/busy")).json()["code"] == "method_not_allowed"
     assert (await client.get("/docs")).status_code == 404

@@ -1,7 +1,6 @@
 """Provisioning, and the checks that keep a service off a log or a database that is not as it must be."""
 
 import hashlib
-import json
 import signal
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from nats.js.api import DiscardPolicy
 
 from contracts.streams import STREAMS
 from deploy.embedded import free_ports
+from deploy.nats import server_conf
 from deploy.processes import Command, Keeper
 from deploy.provision import create_streams, provision
 from services.chassis import broker, postgres
@@ -86,14 +86,10 @@ async def test_a_changed_stream_is_refused_and_left_as_it_is(nats, nc, database,
 
 
 async def test_a_lazy_server_is_refused(nats, database, tenants, tmp_path):
-    configuration = json.loads((nats.data / "nats" / "nats.conf").read_text())
     port, monitor_port = free_ports(2)
-    configuration |= {
-        "listen": f"127.0.0.1:{port}",
-        "http": f"127.0.0.1:{monitor_port}",
-        "jetstream": {"store_dir": str(tmp_path)},
-    }
-    (tmp_path / "lazy.conf").write_text(json.dumps(configuration))
+    strict = server_conf(tmp_path, f"127.0.0.1:{port}", f"127.0.0.1:{monitor_port}").decode()
+    (tmp_path / "lazy.conf").write_text(strict.replace('"sync_interval": "always", ', ""))
+    (tmp_path / "users.conf").write_bytes((nats.data / "nats" / "users.conf").read_bytes())
     lazy = Keeper(
         Command(
             "lazy nats-server",

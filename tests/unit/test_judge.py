@@ -14,7 +14,7 @@ from contracts.events import FACTS
 from services.chassis.settings import Settings
 from services.intake.api.document import document
 from services.intake.app import build_app
-from services.intake.judge import Judged, Publisher, Refusal, _carefully, _quickly, judge, parse
+from services.intake.judge import Import, Judged, Publisher, Refusal, _carefully, _quickly, judge, parse
 from services.intake.reserve import receipt_number
 from services.rules.instants import instant
 from services.rules.tenants import Source, Tenant
@@ -246,6 +246,17 @@ def test_the_content_does_not_depend_on_how_it_was_written() -> None:
     spaced = json.dumps(dict(reversed(COMPLAINT.items())), indent=4, ensure_ascii=False).encode()
     assert look(spaced).content == look(json.dumps(COMPLAINT).encode()).content
     assert look(changed(COMPLAINT, data__urgent=True)).content != look(spaced).content
+
+
+def test_a_case_that_is_brought_over_may_be_of_any_age_and_is_marked() -> None:
+    old = json.dumps({**COMPLAINT, "time": "2019-01-02T09:00:00+09:00"}).encode()
+    assert refused(old) == ("too_old", "/time")
+    assert look(old, Import("seoul", "web")).imported
+    assert not look(json.dumps(COMPLAINT).encode()).imported
+    # It is the source that brings it over: another one's cases are not its to bring, nor is what has not happened yet.
+    assert refused(old, Import("seoul", "kiosk")) == ("wrong_source", "/source")
+    ahead = json.dumps({**COMPLAINT, "time": "2036-01-02T09:00:00+09:00"}).encode()
+    assert refused(ahead, Import("seoul", "web")) == ("time_in_future", "/time")
 
 
 @pytest.mark.parametrize(("number", "receipt"), [(1, "000000001-3"), (572, "000000572-4"), (123456789, "123456789-4")])

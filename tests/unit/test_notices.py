@@ -235,3 +235,31 @@ def test_a_voided_fact_takes_its_messages_back() -> None:
     retraction = only(notices.of_fact(voided, KNOWN, CITY))
     assert retraction.topic == only(notices.of_fact(fact("complaint.received"), KNOWN, CITY)).topic
     assert retraction.correction.template == "fact_voided"
+
+
+LIVE = instant(DUE)
+"""The city goes live at the very instant at which the decision of these tests was due."""
+
+
+@pytest.mark.parametrize(
+    ("type", "data"),
+    [
+        ("deadline.breached", RUN),
+        ("remedy.proposed", REMEDY | RUN | {"amount": 10_000, "currency": "KRW"}),
+        ("task.created", RUN | {"task": "apology"}),
+        ("deadline.warned", RUN),
+    ],
+)
+def test_what_was_over_before_the_city_was_live_is_shown_and_brings_nothing(type: str, data: dict[str, Any]) -> None:
+    event = decision(type, **data)
+    before = notices.of_decision(event, b"{}", KNOWN, CITY, LIVE + 1)
+    assert [one.subject for one in before if isinstance(one, Telling)] == ["feed.anseong.web"]
+    assert len(before) == 1
+    assert len(notices.of_decision(event, b"{}", KNOWN, CITY, LIVE)) > 1
+
+
+def test_an_extension_from_before_is_not_told_with_the_date_that_moves_later() -> None:
+    extended = {"ground": "fact_check", "amount": 3, "unit": "days"}
+    for imported, known in ((True, {}), (False, {"fact|web|e1"})):
+        view = notices.evolve(KNOWN, fact("complaint.extended", extended, imported=imported))
+        assert set(view.extensions) == set(known)

@@ -11,6 +11,8 @@ import msgspec
 
 from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.notifier import notices
+from services.rules import instants
+from services.rules.instants import Instant
 from services.rules.routing import ALL
 
 
@@ -85,6 +87,11 @@ class _Expected:
         decisions = [one for one in evidence.sla if one.subject.startswith("sla.") and one.sequence <= sla]
         self._decisions = sorted(decisions, key=lambda one: int(one.event["cause_sequence"]))
         self._facts = [one for one in evidence.facts() if one.sequence <= cases]
+        self._live: dict[str, Instant] = {}
+        for told in self._facts:
+            if told.event["type"] == "charter.enacted":
+                since = instants.instant(told.event["data"].get("go_live") or told.event["time"])
+                self._live.setdefault(told.event["tenant"], since)
         ends = self._fold(lambda at, view: None)
         self._fold(lambda at, view: self._decide(at, view, ends))
 
@@ -106,7 +113,8 @@ class _Expected:
     def _decide(self, told: Told, then: notices.CaseView, ends: Mapping[tuple[str, str], notices.CaseView]) -> None:
         event, tenant = _as_read(told), self._evidence.tenants[told.event["tenant"]]
         at_end = ends.get(_case(told), then)
-        known = [notices.of_decision(event, told.data, view, tenant) for view in (then, at_end)]
+        live = self._live.get(tenant.id, 0)
+        known = [notices.of_decision(event, told.data, view, tenant, live) for view in (then, at_end)]
         both = {one.key for one in known[0] if isinstance(one, notices.Notice)}
         both &= {one.key for one in known[1] if isinstance(one, notices.Notice)}
         for found in known:

@@ -50,7 +50,8 @@ def document(app: FastAPI) -> Json:
     for operation in (operation for path in paths.values() for operation in path.values()):
         if "HTTPValidationError" in json.dumps(operation["responses"].get("422", "")):
             del operation["responses"]["422"]  # this one has a form of its own for what is wrong
-    paths["/v1/events"]["post"]["requestBody"] = _events_body()
+    for path in ("/v1/events", "/v1/check"):
+        paths[path]["post"]["requestBody"] = _events_body()
     for path, type in BODIES.items():
         paths[f"/v1/{path}"]["post"]["requestBody"] = _resource_body(schemas, path, type, names[type])
     plain: Json = _plain(content)

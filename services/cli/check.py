@@ -1,0 +1,76 @@
+"""`gihan check`: a file of events against the contract, without any server.
+
+The one rule: a line is judged as intake would judge it, and what only the lines before it can tell is told beside.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from services.intake.check import Checked, Wrong, check_event
+from services.intake.judge import Judged, Publisher, Refusal, parse
+from services.rules.instants import Instant
+from services.rules.tenants import Tenant
+
+
+def check_lines(
+    lines: Iterable[bytes], publisher: Publisher | None, tenants: Mapping[str, Tenant], now: Instant
+) -> Iterator[dict[str, Any]]:
+    """For each line that is not blank: its number, whether it is right, what is wrong, and what is only remarkable."""
+    book = _Book(tenants)
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            found, notes = _check(line, publisher, tenants, now, book)
+            told = found.model_dump(exclude_none=True)
+            yield {"line": number, **told, **({"notes": notes} if notes else {})}
+
+
+def _check(
+    line: bytes, publisher: Publisher | None, tenants: Mapping[str, Tenant], now: Instant, book: "_Book"
+) -> tuple[Checked, list[str]]:
+    try:
+        value = parse(line)
+    except Refusal as refusal:
+        wrong = Wrong(pointer=refusal.pointer, code=refusal.code, detail=refusal.detail)
+        return Checked(right=False, wrong=[wrong]), []
+    found, event = check_event(value, publisher, tenants, now)
+    if event is None:
+        return found, []
+    wrong_beside, notes = book.enter(event)
+    return found.model_copy(update={"right": not wrong_beside, "wrong": wrong_beside}), notes
+
+
+class _Book:
+    """What the lines so far have said: which ids were used for what, and who opened which case."""
+
+    def __init__(self, tenants: Mapping[str, Tenant]) -> None:
+        self._tenants = tenants
+        self._content: dict[tuple[str, str, str], bytes] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+
+    def enter(self, event: Judged) -> tuple[list[Wrong], list[str]]:
+        """What is wrong or remarkable with an event after those before it."""
+        content = hashlib.sha256(event.content).digest()
+        known = self._content.setdefault(event.key, content)
+        if known != content:
+            detail = "This id was used on an earlier line, with other content. Give a new event a new id."
+            return [Wrong(pointer="/id", code="other_content", detail=detail)], []
+        case = (event.tenant.id, event.case)
+        if event.opens and not event.municipal:
+            self._owners.setdefault(case, event.source)
+        owner = self._owners.get(case)
+        if owner is None:
+            return [], [] if event.municipal else ["no line before it opens its case: it would wait for the opening"]
+        if event.source not in (owner, *event.tenant.partners):
+            detail = "Another source opened this case: only its owner and the tenant's partners may report on it."
+            return [Wrong(pointer="/subject", code="other_source", detail=detail)], []
+        return [], []
+
+
+def in_words(row: Mapping[str, Any]) -> Iterator[str]:
+    """A line's result for people: nothing where all is well."""
+    where = f"line {row['line']}" + (f" ({row['id']})" if row.get("id") else "")
+    for wrong in row["wrong"]:
+        yield f"{where}: {wrong.get('pointer') or '/'}: {wrong['detail']} [{wrong['code']}]"
+    for note in row.get("notes", ()):
+        yield f"{where}: note: {note}"
