@@ -150,6 +150,8 @@ class Embedded:
         }
         if service != "sla_timer":  # it never sees personal data
             variables["GIHAN_VAULT_KEY_FILE"] = os.environ.get("GIHAN_VAULT_KEY_FILE", str(self.secrets / "vault.key"))
+        if service == "intake":
+            variables["GIHAN_PAGES_KEY_FILE"] = os.environ.get("GIHAN_PAGES_KEY_FILE", str(self.secrets / "pages.key"))
         return variables
 
     async def __aenter__(self) -> Self:
@@ -186,9 +188,9 @@ class Embedded:
         self._nats_passwords = _keep(self.secrets / "nats.json", users)
         names = [f"{tenant}/{source}" for tenant, source in permissions.publishers(self._tenants)]
         self.publisher_keys = _keep(self.secrets / "publishers.json", names)
-        key = self.secrets / "vault.key"
-        if not key.exists():
-            _write_secret(key, secrets.token_bytes(32))
+        for key in (self.secrets / "vault.key", self.secrets / "pages.key"):
+            if not key.exists():
+                _write_secret(key, secrets.token_bytes(32))
 
     # NATS
 

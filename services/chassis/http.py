@@ -240,7 +240,9 @@ class _Shell:
             nonlocal answering
             if message["type"] == "http.response.start":
                 answering = True
-                message["headers"] = [*message["headers"], *_HEADERS, (b"x-request-id", request_id)]
+                own = {name for name, _ in message["headers"]}
+                safe = [header for header in _HEADERS if header[0] not in own]
+                message["headers"] = [*message["headers"], *safe, (b"x-request-id", request_id)]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(id=request_id.decode()):

@@ -44,6 +44,8 @@ class Settings:
     """[GIHAN_PORT] port to serve HTTP on."""
     vault_key_file: Path | None = None
     """[GIHAN_VAULT_KEY_FILE] file of 32 bytes: the master key of the vault."""
+    pages_key_file: Path | None = None
+    """[GIHAN_PAGES_KEY_FILE] file of 32 bytes that signs links to cases; without it there are no pages for citizens."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
     smtp_url: str | None = field(default=None, repr=False)
@@ -84,6 +86,7 @@ class Settings:
             host=env.get("GIHAN_HOST", "127.0.0.1"),
             port=int(_number(env, "GIHAN_PORT", "8000")),
             vault_key_file=_path(env, "GIHAN_VAULT_KEY_FILE"),
+            pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),

@@ -21,7 +21,7 @@ from services.rules.tenants import Tenant
 
 def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement:
     """What the charter in force at the time says to the event."""
-    charter = _charter(tenant, time)
+    charter = charter_of(tenant, time)
     if charter is None or type not in charter.listening:
         return Judgement()
     values = data.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -31,7 +31,8 @@ def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement
     return admission.judge(charter, type, msgspec.convert(values, Data, strict=False))
 
 
-def _charter(tenant: Tenant, time: Instant) -> Charter | None:
+def charter_of(tenant: Tenant, time: Instant) -> Charter | None:
+    """The charter in force at an instant; before the first one came into force, the first."""
     versions = _library().charters_of(tenant.id)
     day = local(time, tenant.zone).date()
     held = [charter for _, charter in versions if charter.in_force <= day] or [charter for _, charter in versions[:1]]

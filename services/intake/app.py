@@ -41,6 +41,11 @@ from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox
 from services.intake.explain import Explainer
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
+from services.intake.pages.app import Pages
+from services.intake.pages.counter import Counter
+from services.intake.pages.links import Signer
+from services.intake.pages.site import Site
+from services.intake.pages.throttle import Throttle
 from services.intake.reserve import refused_answer
 from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
@@ -122,6 +127,7 @@ def build_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application; everything starts and stops with its lifespan."""
     health = Health("intake")
     publishers = Publishers()
+    pages = Pages() if settings.pages_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -150,6 +156,11 @@ def build_app(settings: Settings) -> FastAPI:
             app.state.pool = pool
             app.state.explainer = Explainer(pool)
             app.state.doors = doors = Doors(tenants, clock, appender)
+            if pages is not None and settings.pages_key_file is not None:
+                signer = Signer.of_file(settings.pages_key_file)
+                explainer, throttle = app.state.explainer, Throttle(pool, signer)
+                counter = Counter(pool, explainer)
+                pages.open(Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter))
             inbox = Inbox(doors, clock, pool, nc, vault)
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
             stream = _stream_broker(settings, nc, health, doors, inbox)
@@ -167,6 +178,8 @@ def build_app(settings: Settings) -> FastAPI:
 
     app = create_app("Gihan intake", VERSION, lifespan, health)
     _add_routes(app, publishers)
+    if pages is not None:
+        pages.mount(app)
     return app
 
 
