@@ -136,7 +136,7 @@ _DECISIONS = (
 )
 _NOTICES = (
     'select template, means, settled_at from read.notices where tenant = $1 and "case" = $2'
-    " and audience = 'citizen' and state = 'sent' order by settled_at"
+    " and audience = 'citizen' and state = 'sent' order by settled_at, template <> 'receipt', template"
 )
 _OWED = (
     "select r.remedy, r.amount, r.currency, r.payment, t.needs, r.at from read.case_remedies r left join read.tasks t"
@@ -180,7 +180,7 @@ class _Telling:
             owed=tuple(self.owed(row) for row in owed if self.now >= row["at"] + self.grace),
             running=self.promises(one for one in office if one.state in ("open", "suspended")),
             settled=self.promises(one for one in office if one.state not in ("open", "suspended")),
-            yours=self.promises(one for one in runs if one.owed_by == "citizen"),
+            yours=self.promises(one for one in runs if one.owed_by == "citizen" and one.state != "met"),
             measured=tuple(self.measured(one) for one in self.answers if isinstance(one, Measured)),
             history=self.history(facts, decisions, notices),
             stuck=bool(self.case.stuck),

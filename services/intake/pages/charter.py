@@ -3,7 +3,7 @@
 The one rule: few cases are called few, and no share stands without the number it is of.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,12 +17,14 @@ from services.rules.explaining import words
 
 
 class Entry(NamedTuple):
-    """A promise and, in words, how well it was kept. `meter`: kept and total where a share is told."""
+    """A promise and, in words, how well it was kept; `told` where there is something to tell. `meter`: kept and total
+    where a share is told."""
 
     id: str
     says: str
     section: str
     record: str = ""
+    told: bool = False
     meter: tuple[int, int] | None = None
 
 
@@ -52,8 +54,8 @@ def _groups(charter: Charter, numbers: Numbers, speaker: Speaker) -> list[tuple[
     own = [promise for promise in charter.promises.values() if promise.id not in law]
 
     def entry(promise: Promise) -> Entry:
-        record, meter = _record(promise, numbers, speaker)
-        return Entry(promise.id, promise.says[language], promise.section, record, meter)
+        said = Entry(promise.id, promise.says[language], promise.section)
+        return said._replace(**_record(promise, numbers, speaker))
 
     def timed(promise: Promise) -> bool:
         return promise.kind in ("deadline", "recurring") and promise.owed_by == "office"
@@ -69,16 +71,19 @@ def _groups(charter: Charter, numbers: Numbers, speaker: Speaker) -> list[tuple[
     return [(name, entries) for name, entries in groups if entries]
 
 
-def _record(promise: Promise, numbers: Numbers, speaker: Speaker) -> tuple[str, tuple[int, int] | None]:
-    """How well a promise was kept, in words, and as a meter where there is a share."""
+def _record(promise: Promise, numbers: Numbers, speaker: Speaker) -> dict[str, Any]:
+    """How well a promise was kept, as fields of its entry."""
     if promise.kind == "duty":
-        states = numbers.duties.get(promise.id, [])
+        states = dict.fromkeys(numbers.duties.get(promise.id, []))
         said = ", ".join(speaker.word(words.STATES, state) for state in states)
-        return (speaker.say("charter.duty", state=said) if said else "", None)
+        return {"record": speaker.say("charter.duty", state=said), "told": True} if said else {}
     if promise.kind == "measure":
         missed = numbers.missed.get(promise.id, 0)
-        return (speaker.say("charter.missed", count=missed) if missed else speaker.say("charter.missed_none"), None)
+        if missed:
+            return {"record": speaker.say("charter.missed", count=missed), "told": True}
+        return {"record": speaker.say("charter.missed_none")} if promise.limit or promise.timing else {}
     kept, total = numbers.kept.get(promise.id, (0, 0))
     if not total:
-        return speaker.say("charter.none_yet"), None
-    return speaker.share("", kept, total), (kept, total) if total >= ENOUGH else None
+        return {"record": speaker.say("charter.none_yet")}
+    meter = (kept, total) if total >= ENOUGH else None
+    return {"record": speaker.share("", kept, total), "told": True, "meter": meter}

@@ -56,6 +56,14 @@ class Field(NamedTuple):
     message: str
 
 
+class Given(NamedTuple):
+    """What a form became. `again`: it had been sent before, and this is what it became then."""
+
+    receipt: str
+    case: str
+    again: bool
+
+
 async def choose(request: Request) -> Response:
     """The kinds of petitions, each with how long an answer takes."""
     visit = Visit.of(request)
@@ -90,17 +98,17 @@ async def send(request: Request) -> Response:
         )
     data = _petition(typed, visit.request.path_params["kind"], visit.language)
     try:
-        receipt, case = await hand_in(visit, f"web-{name}", "complaint.received", data, now)
+        given = await hand_in(visit, f"web-{name}", "complaint.received", data, now)
     except Refusal as refusal:
         return await _form(visit, typed, [_field(visit, typed, refusal, now)], _status(refusal))
-    link = visit.site.signer.link(visit.tenant.id, case, receipt, 0)
-    return visit.go("received", link)
+    link = visit.site.signer.link(visit.tenant.id, given.case, given.receipt, 0)
+    return visit.go("received", f"{link}?again" if given.again else link)
 
 
 async def hand_in(
     visit: Visit, id: str, type: str, data: Mapping[str, Any], now: Instant, case: str | None = None
-) -> tuple[str, str]:
-    """Gives an event in at the door that every system uses; answers with receipt number and case.
+) -> Given:
+    """Gives an event in at the door that every system uses.
 
     A form that was sent before gets the answer that it got then, also where something in it was changed since: what is
     in the log stays. Raises Refusal.
@@ -124,9 +132,9 @@ async def hand_in(
         row = await visit.site.pool.fetchrow(query, visit.tenant.id, SOURCE, id)
         if row is None or row["status"] == "refused":
             raise
-        return row["receipt"] or "", row["case"]
+        return Given(row["receipt"] or "", row["case"], True)
     assert isinstance(answer, Accepted)
-    return answer.receipt or "", answer.case
+    return Given(answer.receipt or "", answer.case, False)
 
 
 def free_text(visit: Visit, name: str, label: str, value: str, limit: int) -> Iterator[Field]:

@@ -82,7 +82,8 @@ async def received(request: Request) -> Response:
         if page is not None:
             break
         await asyncio.sleep(0.1)
-    return visit.page("received", found=found, page=page, address=absolute(visit, "p", _of(request)))
+    again = "again" in request.query_params
+    return visit.page("received", found=found, page=page, again=again, address=absolute(visit, "p", _of(request)))
 
 
 async def renew(request: Request) -> Response:
