@@ -3,11 +3,11 @@
 -- since 1970-01-01T00:00:00Z.
 
 create index reservations_case on intake.reservations (tenant, case_id);
+create index cases_subject on intake.cases (tenant, subject_ref);
 create index cases_receipt on intake.cases (tenant, receipt) where receipt is not null;
 comment on index intake.cases_receipt is 'Receipt numbers are given in the order of opening: cases are listed by it.';
 
--- Keys of the HTTP API. `name` is a short public name of the key, by which it is revoked; the key itself is nowhere.
-alter table intake.publishers add column name text;
+-- Keys of the HTTP API: since when, and until when. A revoked one stays, so that it is known whose it was.
 alter table intake.publishers add column created bigint;
 alter table intake.publishers add column revoked bigint;
 comment on column intake.publishers.created is 'Empty: entered by provisioning.';
@@ -84,6 +84,20 @@ from (
 comment on view read.case_deadlines is
     'Each run of a promise: due is when it must be done as things stand, first_due what was told first; settled: when it was met, broken or voided.';
 
+create view read.case_desks as
+select
+    tenant, "case", coalesce(data ->> 'department', data ->> 'to_department') as department, data ->> 'officer' as officer,
+    occurred, sequence
+from read.case_facts
+where not voided and (
+    type in ('complaint.assigned', 'complaint.handed_over', 'call.answered')
+    or type = 'complaint.transferred' and data ? 'to_department'
+);
+comment on view read.case_desks is 'Every department and officer that ever had a case; the newest has it.';
+
+create view read.staff as select tenant, staff, department from notifier.staff;
+comment on view read.staff is 'The department of each member of staff who was described.';
+
 create view read.case_remedies as
 select distinct on (d.tenant, d."case", d.data ->> 'key')
     d.tenant, d."case", d.data ->> 'key' as key, d.data ->> 'remedy' as remedy, d.data ->> 'incident' as incident,
@@ -94,7 +108,7 @@ select distinct on (d.tenant, d."case", d.data ->> 'key')
         where t.tenant = d.tenant and t."case" = d."case" and t.incident = d.data ->> 'incident'
             and t.remedy = d.data ->> 'remedy' and t.task = 'compensation'
     ) as payment,
-    d.data -> 'cause' as cause
+    d.data ->> 'charter' as charter, d.data -> 'cause' as cause
 from read.case_decisions d
 where d.kind in ('remedy.proposed', 'remedy.withdrawn')
 order by d.tenant, d."case", d.data ->> 'key', d.number desc;
@@ -103,15 +117,25 @@ comment on view read.case_remedies is
 
 create view read.case_history as
 select
-    tenant, "case", occurred as at, recorded, 'fact' as what, type, source, id, sequence, data, voided,
-    null::text as promise, null::bigint as due
+    tenant, "case", sequence, 0::bigint as number, occurred as at, recorded, 'fact' as what, type, source, id, voided,
+    null::text as promise, null::text as occurrence, null::bigint as due, data
 from read.case_facts
 union all
 select
-    tenant, "case", at, null, 'decision', kind, 'gihan/sla_timer', partition || '-' || number, cause_sequence, data,
-    false, promise, due
+    tenant, "case", cause_sequence, number, at, null, 'decision', kind, 'gihan/sla_timer', partition || '-' || number,
+    false, promise, occurrence, due, data
 from read.case_decisions;
-comment on view read.case_history is 'Facts and decisions of each case. Order by sequence, and facts before decisions.';
+comment on view read.case_history is
+    'Facts and decisions of each case. Ordered by sequence and number, a fact stands before what it brought.';
+
+create view read.same_person as
+select c.tenant, c.case_id as "case", o.case_id as other
+from intake.cases c
+join vault.subjects s on s.tenant = c.tenant and s.subject_ref = c.subject_ref
+join vault.subjects t on t.tenant = s.tenant and t.person = s.person
+join intake.cases o on o.tenant = t.tenant and o.subject_ref = t.subject_ref and o.case_id <> c.case_id;
+comment on view read.same_person is
+    'Cases of one petitioner. To be read with an access record: that two cases are one person''s is the vault''s to know.';
 
 create view read.case_list as
 select
@@ -129,13 +153,9 @@ select
         order by f.occurred desc, f.sequence desc limit 1
     ) as kind,
     (
-        select jsonb_build_object(
-            'department', coalesce(f.data -> 'department', f.data -> 'to_department'), 'officer', f.data -> 'officer')
-        from read.case_facts f
-        where f.tenant = c.tenant and f."case" = c.case_id and not f.voided
-            and (f.type in ('complaint.assigned', 'complaint.handed_over', 'call.answered')
-                or f.type = 'complaint.transferred' and f.data ? 'to_department')
-        order by f.occurred desc, f.sequence desc limit 1
+        select jsonb_build_object('department', d.department, 'officer', d.officer) from read.case_desks d
+        where d.tenant = c.tenant and d."case" = c.case_id
+        order by d.occurred desc, d.sequence desc limit 1
     ) as desk,
     s.closed, s.stuck, s.open_deadlines, s.next_at
 from intake.cases c

@@ -10,7 +10,8 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -49,7 +50,19 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+Words = Callable[[str, str], str]
+"""What a problem's code and English detail are in the language of the reader."""
+
+_words: ContextVar[Words | None] = ContextVar("words", default=None)
+"""Set while a request is answered whose sender does not read English first."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def said(code: str, detail: str) -> str:
+    """An English detail in the language of whoever sent the request that is being answered."""
+    words = _words.get()
+    return words(code, detail) if words else detail
 
 
 class Problem(Exception):
@@ -72,12 +85,11 @@ class Problem(Exception):
     def document(self, **more: Any) -> dict[str, Any]:
         """The problem as a JSON object; absent members are left out."""
         pointer = {} if self.pointer is None else {"pointer": self.pointer}
-        title = HTTPStatus(self.status).phrase
         return {
-            "title": title,
+            "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "code": self.code,
-            "detail": self.detail,
+            "detail": said(self.code, self.detail),
             **pointer,
             **more,
         }
@@ -87,17 +99,18 @@ class Problem(Exception):
         request_id = structlog.contextvars.get_contextvars().get("id")
         if request_id:
             more["instance"] = f"urn:gihan:request:{request_id}"
-        headers = dict(headers or {})
+        headers = {"Content-Language": "ko" if _words.get() else "en", **(headers or {})}
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
         return JSONResponse(self.document(**more), self.status, headers, media_type=PROBLEM)
 
 
-def create_app(title: str, version: str, lifespan: Lifespan, health: Health) -> FastAPI:
+def create_app(title: str, version: str, lifespan: Lifespan, health: Health, korean: Words | None = None) -> FastAPI:
     """A FastAPI application with the shell around it; the service adds its routes.
 
-    The checks of `health` run while it runs. There is no page of interactive documents: those load scripts
-    from outside, which a closed network does not reach; the OpenAPI document is at /openapi.json.
+    `korean` says problems to those who read Korean before English. The checks of `health` run while it runs. There is
+    no page of FastAPI's own: those load scripts from outside, which a closed network does not reach; the OpenAPI
+    document is at /openapi.json.
     """
 
     @asynccontextmanager
@@ -119,7 +132,7 @@ def create_app(title: str, version: str, lifespan: Lifespan, health: Health) -> 
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(_Shell)
+    app.add_middleware(_Shell, korean=korean)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
@@ -163,6 +176,7 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     errors = [describe_invalid(entry) for entry in error.errors()]
     if any(entry["code"] == "json_invalid" for entry in errors):
         return Problem(400, "not_json", "The body is not JSON. Send a JSON document in UTF-8.").response()
+    errors = [{**entry, "detail": said(entry["code"], entry["detail"])} for entry in errors]
     detail = "Some fields are missing or wrong; see `errors`."
     return Problem(422, "invalid", detail).response(errors=errors)
 
@@ -208,6 +222,17 @@ _AWAY = Problem(
 )
 
 
+def reads_korean(accept_language: str) -> bool:
+    """Whether an Accept-Language header wants Korean before English. Without a word of either it does not."""
+    wanted: dict[str, float] = {}
+    for part in accept_language[:200].split(","):
+        tag, _, weight = part.partition(";")
+        name = tag.strip().lower().partition("-")[0]
+        with suppress(ValueError):
+            wanted[name] = max(wanted.get(name, 0.0), float(weight.strip().removeprefix("q=") or 1))
+    return wanted.get("ko", 0.0) > wanted.get("en", 0.0)
+
+
 class _Shell:
     """Around every request: an id for the log and for problems, a limit on the body, safe headers, no surprises.
 
@@ -215,8 +240,9 @@ class _Shell:
     their text.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, korean: Words | None = None) -> None:
         self._app = app
+        self._korean = korean
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -240,11 +266,18 @@ class _Shell:
             nonlocal answering
             if message["type"] == "http.response.start":
                 answering = True
+                # A route that knows better (a page with a style sheet, an answer with a tag) says so itself.
                 own = {name for name, _ in message["headers"]}
-                safe = [header for header in _HEADERS if header[0] not in own]
-                message["headers"] = [*message["headers"], *safe, (b"x-request-id", request_id)]
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in _HEADERS if header[0] not in own),
+                    (b"x-request-id", request_id),
+                ]
             await send(message)
 
+        language = _words.set(
+            self._korean if reads_korean(headers.get(b"accept-language", b"").decode("latin-1")) else None
+        )
         with structlog.contextvars.bound_contextvars(id=request_id.decode()):
             try:
                 length = headers.get(b"content-length", b"")
@@ -257,6 +290,8 @@ class _Shell:
                 if not answering:
                     away = isinstance(error, (*postgres.LOST, *postgres.NO_ROOM))
                     await (_AWAY if away else _UNEXPECTED).response()(scope, receive, send_with_headers)
+            finally:
+                _words.reset(language)
 
 
 def run(service: str, build: Callable[[Settings], FastAPI]) -> None:

@@ -48,6 +48,18 @@ class Settings:
     """[GIHAN_PAGES_KEY_FILE] file of 32 bytes that signs links to cases; without it there are no pages for citizens."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
+    http_rate: float = 3_000.0
+    """[GIHAN_HTTP_RATE] requests a second that one caller may send, 1 at least."""
+    http_concurrency: int = 512
+    """[GIHAN_HTTP_CONCURRENCY] requests of one caller that may be under way at a time."""
+    oidc_issuer: str | None = None
+    """[GIHAN_OIDC_ISSUER] who signs the tokens of the municipality's staff; without it only API keys count."""
+    oidc_audience: str | None = None
+    """[GIHAN_OIDC_AUDIENCE] what tokens for Gihan name as their audience."""
+    oidc_keys: str | None = None
+    """[GIHAN_OIDC_KEYS] the issuer's public keys (JWKS): a file, or an http address."""
+    oidc_source: str = "desk"
+    """[GIHAN_OIDC_SOURCE] the publishing system that staff with a token stand for."""
     smtp_url: str | None = field(default=None, repr=False)
     """[SMTP_URL] such as smtp://127.0.0.1:2525."""
     sms_url: str | None = field(default=None, repr=False)
@@ -88,6 +100,12 @@ class Settings:
             vault_key_file=_path(env, "GIHAN_VAULT_KEY_FILE"),
             pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
+            http_rate=max(1.0, _number(env, "GIHAN_HTTP_RATE", "3000")),
+            http_concurrency=int(_number(env, "GIHAN_HTTP_CONCURRENCY", "512")),
+            oidc_issuer=env.get("GIHAN_OIDC_ISSUER"),
+            oidc_audience=env.get("GIHAN_OIDC_AUDIENCE"),
+            oidc_keys=env.get("GIHAN_OIDC_KEYS"),
+            oidc_source=env.get("GIHAN_OIDC_SOURCE", "desk"),
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),
             clock=cast(Literal["real", "stepped"], clock),

@@ -3,13 +3,14 @@
 The one rule: which details are there is told to the rules as yes or no; no detail itself leaves this module.
 """
 
+import unicodedata
 from functools import cache
 
 import msgspec
 
 from contracts import files
 from contracts.envelope import Contract
-from contracts.events import PERSON_DETAILS
+from contracts.events import personal_data, stored_data
 from services.rules import admission
 from services.rules.admission import Judgement
 from services.rules.charter import Charter
@@ -18,17 +19,51 @@ from services.rules.instants import Instant, local
 from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
 
+_NOBODY = frozenset(
+    {
+        *(
+            "익명",
+            "무명",
+            "무명씨",
+            "가명",
+            "아무개",
+            "모름",
+            "미상",
+            "불명",
+            "없음",
+            "비공개",
+            "시민",
+            "주민",
+            "민원인",
+        ),
+        *("anonymous", "anon", "unknown", "none", "null", "na", "noname", "nobody", "citizen", "test", "xxx", "asdf"),
+    }
+)
+"""What people write who do not want to be named."""
+
 
 def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement:
     """What the charter in force at the time says to the event."""
     charter = charter_of(tenant, time)
     if charter is None or type not in charter.listening:
         return Judgement()
-    values = data.model_dump(mode="json", by_alias=True, exclude_none=True)
-    person = values.pop("applicant", None)
-    if person is not None:
-        values |= {f"has_{detail}": detail in person for detail in PERSON_DETAILS}
+    personal = personal_data(type, data)
+    # As the log would have it: the same words of a charter are read here and by the fold.
+    values = stored_data(type, data, subject_ref=None, text_refs=dict.fromkeys(personal.texts, "a-text"))
+    if _is_nobody(personal.person.get("name", "")):
+        values["has_name"] = False
     return admission.judge(charter, type, msgspec.convert(values, Data, strict=False))
+
+
+def _is_nobody(name: str) -> bool:
+    """Whether a name names nobody: a word such as those, no letter at all, bare consonants, or one letter repeated."""
+    if not name:
+        return False
+    letters = "".join(character for character in unicodedata.normalize("NFKC", name).casefold() if character.isalpha())
+    if not letters or letters in _NOBODY or (len(letters) > 1 and len(set(letters)) == 1):
+        return True
+    # Hangul letters that make no syllable stand between U+1100 and U+11FF after normalisation.
+    return all("\u1100" <= letter <= "\u11ff" for letter in letters)
 
 
 def charter_of(tenant: Tenant, time: Instant) -> Charter | None:

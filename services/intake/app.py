@@ -4,60 +4,53 @@ The one rule it protects: a publisher is who its key or its NATS subject says, n
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Any
 
 import asyncpg
-from fastapi import Depends, FastAPI, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import FastAPI
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage
 from faststream.nats.prometheus import NatsPrometheusMiddleware
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
-from pydantic import AwareDatetime, BaseModel, Field
 
+from contracts import files
 from contracts.envelope import Accepted, Refused
 from contracts.streams import STREAMS
 from services.chassis import broker, postgres
 from services.chassis.clock import open_clock
 from services.chassis.health import Gauge, Health
-from services.chassis.http import Problem, create_app
+from services.chassis.http import create_app
 from services.chassis.logs import OperatorError, get_logger
 from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch
+from services.intake import open311
+from services.intake.api import cases, events, korean, reference, repeats, resources
+from services.intake.api.callers import Gate
+from services.intake.api.document import described
+from services.intake.api.serving import Parts
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox
 from services.intake.explain import Explainer
-from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
+from services.intake.judge import Publisher, Refusal
 from services.intake.pages.app import Pages
-from services.intake.pages.counter import Counter
-from services.intake.pages.links import Signer
-from services.intake.pages.site import Site
-from services.intake.pages.throttle import Throttle
 from services.intake.reserve import refused_answer
 from services.intake.sweep import sweep
 from services.rules import tenants as tenants_file
-from services.rules.calendar import OutOfCalendar
-from services.rules.explaining.text import as_json, in_words
-from services.rules.instants import MINUTE, of_datetime
+from services.rules.rulebook import Library
 
 VERSION = "1"
 DURABLE = "intake"
 """The consumer of INBOX that all instances of intake share."""
-_KEY_SECONDS = 10.0
-"""How long a key is taken to be what the database said."""
 _DOOR_WORKERS = 64
 _INBOX_WORKERS = 250
 """Letters dealt with at a time; they share the batches of the append loop."""
@@ -67,67 +60,10 @@ _ACK_WAIT_SECONDS = 4 * HOLD_SECONDS
 """A letter that a dead process held comes again after this."""
 
 
-class Fate(BaseModel):
-    """What became of an event. What the law refuses later is told on RECEIPTS."""
-
-    status: Literal["accepted", "waiting", "pending", "refused"] = Field(
-        description="pending: on its way into the log; ask again in a moment."
-    )
-    source: str
-    id: str
-    type: str
-    case: str
-    receipt: str | None = Field(default=None, description="The receipt number of the case.")
-    backdated: bool = Field(description="It happened more than five minutes before it came.")
-    code: str | None = Field(default=None, description="Why it was refused.")
-
-
-class Explained(BaseModel):
-    """Why a deadline is when it is."""
-
-    case: str
-    promise: str
-    explanations: list[dict[str, Any]] = Field(
-        description="One for each run of the promise in the case, in order of start: the clause, versions, steps that "
-        "follow one another without a gap and count exactly the period, extensions, suspensions, readings of the law, "
-        "moves with their causes, due, state. Of a measure one for each event measured. Where the case has none, one "
-        "of state unstarted, whose obstacles say why."
-    )
-
-
-class Publishers:
-    """Who stands behind an API key. Keys are 256 random bits, so their plain SHA-256 tells nothing."""
-
-    def __init__(self) -> None:
-        self.pool: asyncpg.Pool | None = None
-        self._known: dict[bytes, tuple[Publisher, float]] = {}
-
-    async def __call__(
-        self, key: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
-    ) -> Publisher:
-        """The publisher of a request. Raises Problem 401."""
-        assert self.pool is not None
-        digest = hashlib.sha256(key.credentials.encode() if key else b"").digest()
-        publisher, until = self._known.get(digest, (None, 0.0))
-        if publisher is None or until < time.monotonic():
-            row = await self.pool.fetchrow("select tenant, source from intake.publishers where key_sha256 = $1", digest)
-            if row is None:
-                self._known.pop(digest, None)
-                raise Problem(
-                    HTTPStatus.UNAUTHORIZED,
-                    "unknown_key",
-                    "Send the API key of your system as `Authorization: Bearer <key>`.",
-                )
-            publisher = Publisher(row["tenant"], row["source"])
-            self._known[digest] = publisher, time.monotonic() + _KEY_SECONDS
-        return publisher
-
-
 def build_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application; everything starts and stops with its lifespan."""
     health = Health("intake")
-    publishers = Publishers()
-    pages = Pages() if settings.pages_key_file else None
+    pages = Pages(settings.pages_key_file) if settings.pages_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -152,15 +88,11 @@ def build_app(settings: Settings) -> FastAPI:
                 sweeper.runs(asyncio.create_task(sweep(appender, settings, pool, nc, clock, sweeper), name="sweep")),
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
             ]
-            publishers.pool = pool
-            app.state.pool = pool
-            app.state.explainer = Explainer(pool)
-            app.state.doors = doors = Doors(tenants, clock, appender)
-            if pages is not None and settings.pages_key_file is not None:
-                signer = Signer.of_file(settings.pages_key_file)
-                explainer, throttle = app.state.explainer, Throttle(pool, signer)
-                counter = Counter(pool, explainer)
-                pages.open(Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter))
+            doors = Doors(tenants, clock, appender)
+            app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()))
+            app.state.gate = Gate(settings, pool, clock)
+            if pages is not None:
+                pages.open(app.state.parts, vault)
             inbox = Inbox(doors, clock, pool, nc, vault)
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
             stream = _stream_broker(settings, nc, health, doors, inbox)
@@ -176,8 +108,10 @@ def build_app(settings: Settings) -> FastAPI:
             pool.terminate()
             await nc.close()
 
-    app = create_app("Gihan intake", VERSION, lifespan, health)
-    _add_routes(app, publishers)
+    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
+    for router in (events.router, resources.router, cases.router, repeats.router, reference.router, open311.router):
+        app.include_router(router)
+    app.openapi = partial(described, app)  # type: ignore[method-assign]
     if pages is not None:
         pages.mount(app)
     return app
@@ -194,110 +128,6 @@ def _master_key(settings: Settings) -> bytes:
         return settings.vault_key_file.read_bytes()
     except OSError as error:
         raise SettingsError(f"The file named by GIHAN_VAULT_KEY_FILE cannot be read ({error.strerror}).") from None
-
-
-def _add_routes(app: FastAPI, publishers: Publishers) -> None:
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"description": description}
-        for status, description in {
-            400: "It is not JSON, or not a text that can be kept.",
-            401: "The key is missing or unknown.",
-            403: "The case is another source's, or the event names another publisher.",
-            409: "The id was used before, with other content.",
-            413: "It is larger than 64 KiB.",
-            422: "A field is missing or wrong; `pointer` says which.",
-            429: "Too many events of this tenant are still being worked on; see Retry-After.",
-            503: "No answer from the log in time. Send the same again, with the same id.",
-        }.items()
-    }
-
-    @app.post(
-        "/v1/events",
-        tags=["events"],
-        summary="Publish one event, or an array of up to 500",
-        response_model=Accepted | list[Accepted | Refused],
-        response_model_exclude_none=True,
-        responses=problems,
-    )
-    async def publish(request: Request, publisher: Annotated[Publisher, Depends(publishers)]) -> JSONResponse:
-        """Answers after the log has acknowledged. An array is answered with an array, event by event."""
-        try:
-            answer = await app.state.doors.receive(await request.body(), publisher, "http")
-        except Refusal as refusal:
-            raise problem(refusal) from None
-        return JSONResponse(_plain(answer))
-
-    @app.get(
-        "/v1/events/{source}/{id}",
-        tags=["events"],
-        summary="What became of an event",
-        response_model=Fate,
-        response_model_exclude_none=True,
-        responses={401: problems[401], 404: {"description": "You have published no such event."}},
-    )
-    async def fate(source: str, id: str, publisher: Annotated[Publisher, Depends(publishers)]) -> Fate:
-        """Of your own events alone."""
-        row = await app.state.pool.fetchrow(
-            "select * from read.event_fate where tenant = $1 and source = $2 and id = $3",
-            publisher.tenant,
-            source.lower(),
-            id.lower(),
-        )
-        if row is None or row["source"] != publisher.source:
-            raise Problem(HTTPStatus.NOT_FOUND, "unknown_event", "You have published no event of this name.")
-        backdated = row["recorded"] - row["occurred"] > AHEAD_MINUTES * MINUTE
-        return Fate(**{**dict(row), "code": row["refusal"], "backdated": backdated})
-
-    @app.get(
-        "/v1/cases/{case}/deadlines/{promise}/explain",
-        tags=["cases"],
-        summary="Why a deadline is when it is",
-        response_model=Explained,
-        responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-            401: problems[401],
-            404: {"description": "You have no such case, or nothing is promised in it by that name."},
-            409: {"description": "The rules cannot date this case; an operator has to look at it."},
-        },
-    )
-    async def explain(
-        case: str,
-        promise: str,
-        request: Request,
-        publisher: Annotated[Publisher, Depends(publishers)],
-        lang: Annotated[Literal["ko", "en"], Query(description="Of the text.")] = "ko",
-        at: Annotated[
-            AwareDatetime | None,
-            Query(description="As it was known then: by the facts recorded and the rules enacted by that time alone."),
-        ] = None,
-        hindsight: Annotated[
-            bool, Query(description="With `at`: as it was then by all that is known now, what came late too.")
-        ] = False,
-    ) -> Response:
-        """Of your own cases alone, as folded by now. With `Accept: text/plain` in plain sentences."""
-        case = case.lower()
-        owner = await app.state.pool.fetchval(
-            'select source from read.subject_refs where tenant = $1 and "case" = $2', publisher.tenant, case
-        )
-        found = None
-        if owner == publisher.source:
-            try:
-                moment = None if at is None else of_datetime(at)
-                found = await app.state.explainer.explain(publisher.tenant, case, promise, moment, hindsight)
-            except OutOfCalendar:
-                raise Problem(
-                    HTTPStatus.CONFLICT, "out_of_calendar", "A period of this case ends where no calendar reaches."
-                ) from None
-        if not found:
-            raise Problem(HTTPStatus.NOT_FOUND, "unknown_deadline", "You have no case with a deadline of this name.")
-        if "text/plain" in request.headers.get("accept", ""):
-            return PlainTextResponse("\n".join(in_words(one, lang) for one in found))
-        return JSONResponse({"case": case, "promise": promise, "explanations": [as_json(one) for one in found]})
-
-
-def problem(refusal: Refusal) -> Problem:
-    """A refusal as a problem document."""
-    return Problem(refusal.status, refusal.code, refusal.detail, refusal.pointer, refusal.retry_after)
 
 
 def _plain(answer: Accepted | Refused | list[Accepted | Refused]) -> Any:

@@ -56,14 +56,16 @@ class Doors:
         self._clock = clock
         self._appender = appender
 
-    async def receive(self, raw: bytes, publisher: Publisher, route: str) -> Accepted | list[Answer]:
-        """One event, or an array of up to 500 that are answered one by one. Raises Refusal for one, or for all."""
+    async def receive(
+        self, raw: bytes, publisher: Publisher, route: str, most: int = MAX_EVENTS
+    ) -> Accepted | list[Answer]:
+        """One event, or an array of up to `most` that are answered one by one. Raises Refusal for one, or for all."""
         value = parse(raw)
         now = await self._clock.now()
         if not isinstance(value, list):
             return await self.take(value, publisher, now, route)
-        if not 1 <= len(value) <= MAX_EVENTS:
-            raise Refusal("wrong_number", f"An array holds 1 to {MAX_EVENTS} events. Split a longer one.", "")
+        if not 1 <= len(value) <= most:
+            raise Refusal("wrong_number", f"An array holds 1 to {most} events. Split a longer one.", "")
         return await asyncio.gather(*(self._answer(event, publisher, now, route) for event in value))
 
     async def take(self, value: Any, publisher: Publisher, now: Instant, route: str) -> Accepted:

@@ -10,9 +10,9 @@ import pytest
 
 from contracts.events import FACTS
 from services.chassis.settings import Settings
+from services.intake.api.document import document
 from services.intake.app import build_app
 from services.intake.judge import Judged, Publisher, Refusal, judge, parse
-from services.intake.openapi import document
 from services.intake.reserve import receipt_number
 from services.rules.instants import instant
 from services.rules.tenants import Source, Tenant

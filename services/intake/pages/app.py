@@ -16,8 +16,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from services.chassis import postgres
+from services.chassis.vault import Vault
+from services.intake.api.serving import Parts
 from services.intake.pages import charter, filing, following, telling
+from services.intake.pages.counter import Counter
+from services.intake.pages.links import Signer
 from services.intake.pages.site import PageError, Site, Visit, language_of, render
+from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import LANGUAGES, Speaker
 
 LINK = "/{tenant}/p/{link}"
@@ -27,7 +32,8 @@ STATIC_SECONDS = 3600
 class Pages:
     """The application of the pages; they open once intake runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_file: Path) -> None:
+        self._key_file = key_file
         self._app = Starlette(
             routes=_routes(),
             exception_handlers={
@@ -46,8 +52,12 @@ class Pages:
         app.add_route("/", _to_language, include_in_schema=False)
         app.add_route("/{tenant}", _to_language, include_in_schema=False)
 
-    def open(self, site: Site) -> None:
-        """Lets visitors in."""
+    def open(self, parts: Parts, vault: Vault) -> None:
+        """Lets visitors in. Raises OperatorError where the key cannot be read."""
+        pool, clock, doors, explainer, tenants, _ = parts
+        signer = Signer.of_file(self._key_file)
+        throttle, counter = Throttle(pool, signer), Counter(pool, explainer)
+        site = Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter)
         self._app.state.site = self._outer.state.site = site
 
 

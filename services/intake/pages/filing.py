@@ -260,10 +260,10 @@ def _field(visit: Visit, typed: Mapping[str, str], refusal: Refusal, now: Instan
     given = {detail: bool(typed.get(detail)) for detail in PERSON_DETAILS}
     asks = _judged(charter, kind, given).asks if charter else ()
     missing = [detail for detail in asks if detail in LIMITS and not typed.get(detail)]
-    if missing:
-        fields = ", ".join(say(f"file.{detail}") for detail in missing)
-        return Field(missing[0], say("errors.asked", fields=fields))
-    return Field("", say("errors.not_kept"))
+    # Where every detail is there and the charter refuses all the same, a name such as "anonymous" is no name.
+    missing = missing or [detail for detail in PERSON_DETAILS if detail in asked_by(charter, kind).required]
+    fields = ", ".join(say(f"file.{detail}") for detail in missing)
+    return Field(missing[0] if missing else "", say("errors.asked", fields=fields))
 
 
 def _status(refusal: Refusal) -> int:

@@ -21,8 +21,7 @@ from services.intake.pages.site import SOURCE, VISITOR, PageError, Visit
 from services.intake.reserve import receipt_number
 from services.rules.instants import MINUTE, SECOND, Instant
 
-PURPOSE = "citizen_look_up"
-READER = "pages"
+PURPOSE, READER = "second_factor", "intake/pages"
 OPEN_FOR = 30 * MINUTE
 """How long the address holds that a look-up leads to: it may lie in the history of a public computer."""
 TRIES_OF_A_RECEIPT = 5

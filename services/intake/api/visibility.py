@@ -1,0 +1,129 @@
+"""Who may know what of which case: pure rules over what the views say.
+
+The one rule it protects: what is not allowed here is not there. A case that a caller may not know of is answered like
+one that does not exist, and a complaint about somebody is hidden from them before all else.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+Role = Literal["publisher", "clerk", "approver", "head", "audit"]
+
+SEALED_KINDS = frozenset({"corruption_report", "grievance", "service_grievance", "handling_grievance"})
+"""Kinds that complain of somebody: the departments that they name do not see them."""
+
+FAULTS = ("fault.reported", "fault.confirmed", "fault.dismissed")
+
+FINDINGS = frozenset({"fault.confirmed", "fault.dismissed"})
+"""What somebody in charge finds, and a clerk does not."""
+
+
+class Caller(NamedTuple):
+    """Who asks: a publishing system by its key, or a member of staff by a token. `name` tells callers apart."""
+
+    tenant: str
+    source: str
+    name: str
+    role: Role = "publisher"
+    department: str = ""
+    staff: str = ""
+
+
+class Named(NamedTuple):
+    """Whom a case complains of."""
+
+    departments: frozenset[str] = frozenset()
+    officers: frozenset[str] = frozenset()
+
+
+class Case(NamedTuple):
+    """What has to be known of a case to say who may read it."""
+
+    source: str
+    sealed: bool
+    department: str | None
+    proposed: frozenset[str]
+    """Departments that the petition named at its receipt: theirs, while it lies with nobody."""
+    named: Named = Named()
+
+
+def case_of(row: Mapping[str, Any], named: Named = Named()) -> Case:  # noqa: B008 - a constant
+    """The case in a row of read.case_list; `named` are those who had the case that it complains of."""
+    opening = (row["opening"] or {}).get("data") or {}
+    kinds = {row["kind"], opening.get("kind")}
+    proposed = frozenset(opening.get("departments") or ())
+    sealed = not kinds.isdisjoint(SEALED_KINDS)
+    if sealed:
+        named = named._replace(departments=named.departments | proposed)
+    return Case(row["source"], sealed, (row["desk"] or {}).get("department"), proposed, named)
+
+
+def complains_of(row: Mapping[str, Any]) -> str | None:
+    """The case that one complains of."""
+    about = ((row["opening"] or {}).get("data") or {}).get("about")
+    return about if case_of(row).sealed else None
+
+
+def may_read(caller: Caller, case: Case) -> bool:
+    """Whether a caller may know that the case exists."""
+    if caller.role == "publisher":
+        return case.source == caller.source
+    if case.sealed and (caller.department in case.named.departments or caller.staff in case.named.officers):
+        return False
+    if caller.role == "audit":
+        return True
+    if case.department is None:
+        return not case.sealed and caller.department in case.proposed
+    return bool(caller.department) and caller.department == case.department
+
+
+def may_state(caller: Caller, type: str) -> bool:
+    """Whether a caller may publish events of a type (about a case that it may read)."""
+    if caller.role == "publisher":
+        return True
+    return type not in FINDINGS or caller.role in ("approver", "head", "audit")
+
+
+def hidden_facts(caller: Caller, facts: Iterable[Mapping[str, Any]], departments: Mapping[str, str]) -> frozenset[str]:
+    """The facts (source/id) of a readable case that a caller may not know of.
+
+    Faults are hidden from the officer whom they name and from that officer's department; where that is not known, from
+    every department. A system learns of the faults alone that it reported itself.
+    """
+    hidden: set[str] = set()
+    for fact in facts:
+        key = f"{fact['source']}/{fact['id']}"
+        if fact["type"] in FAULTS and _is_hidden(caller, fact, departments):
+            hidden.add(key)
+    # What takes a hidden fact back tells of it.
+    for fact in facts:
+        if fact["type"] == "fact.voided" and f"{fact['data'].get('source')}/{fact['data'].get('id')}" in hidden:
+            hidden.add(f"{fact['source']}/{fact['id']}")
+    return frozenset(hidden)
+
+
+def _is_hidden(caller: Caller, fact: Mapping[str, Any], departments: Mapping[str, str]) -> bool:
+    officer = fact["data"].get("officer")
+    if caller.role == "publisher":
+        return bool(fact["source"] != caller.source)
+    if officer is None:
+        return False
+    if officer == caller.staff:
+        return True
+    return caller.role != "audit" and departments.get(officer, caller.department) == caller.department
+
+
+def tells_of(hidden: frozenset[str], row: Mapping[str, Any]) -> bool:
+    """Whether a fact or decision, a deadline or a remedy would give a hidden fact away."""
+    data = row.get("data") or row
+    cause, about = data.get("cause") or {}, data.get("about")
+    named = {f"{row.get('source')}/{row.get('id')}", f"{cause.get('source')}/{cause.get('id')}"}
+    if isinstance(about, dict):
+        named.add(f"{about.get('source')}/{about.get('id')}")
+    traces = [str(trace) for trace in (row.get("occurrence"), data.get("incident"), data.get("key")) if trace]
+    return not hidden.isdisjoint(named) or any(_names(trace, key) for trace in traces for key in hidden)
+
+
+def _names(trace: str, key: str) -> bool:
+    return re.search(rf"(?<![a-z0-9_-]){re.escape(key)}(?![a-z0-9_-])", trace) is not None

@@ -1,0 +1,77 @@
+"""The whole API against its own document: whatever is sent, the answer is documented and no error of ours.
+
+A seed that failed is printed. Run it longer with GIHAN_API_EXAMPLES=100; with GIHAN_API_SEED it is repeated.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+import uvicorn
+from api_world import COMPLAINT, World, start
+from fastapi import FastAPI
+from nats.aio.client import Client
+
+from services.chassis.settings import Settings
+from services.rules.tenants import Tenant
+
+CHECKS = (
+    *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
+    *("response_schema_conformance", "unsupported_method", "allow_header_conformance", "ignored_auth"),
+)
+LIMIT_SECONDS = 540
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """The application, whose lifespan runs already, on a port of this machine; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None, access_log=False))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(30):
+        while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+            await asyncio.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await serving
+
+
+@pytest.mark.timeout(LIMIT_SECONDS + 60)
+async def test_no_answer_is_undocumented(
+    settings: Callable[..., Settings],
+    tenants: dict[str, Tenant],
+    nc: Client,
+    pool: asyncpg.Pool,
+    tmp_path: Path,
+) -> None:
+    """Examples, edges and random requests, right and wrong, to every operation, by a publisher with a real case."""
+    seed = int(os.environ.get("GIHAN_API_SEED", random.randrange(2**31)))
+    examples = os.environ.get("GIHAN_API_EXAMPLES", "8")
+    async with AsyncExitStack() as stack:
+        world: World = await start(stack, settings, tenants, nc, pool, tmp_path)
+        case = {**COMPLAINT, "case": "0"}  # the shortest id there is, which a generator comes upon
+        assert (await world.ask("web", "POST", "/v1/complaints", json=case)).status_code == 201
+        address = await stack.enter_async_context(listening(world.app))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--no-color"),
+            *("--phases", "examples,coverage,fuzzing", "--checks", ",".join(CHECKS), "--continue-on-failure"),
+            *("--seed", str(seed), "--max-examples", examples, "--no-shrink", "--warnings", "off"),
+            *("--header", f"Authorization: Bearer {world.keys['web']}", "--suppress-health-check", "all"),
+            *("--exclude-path", "/metrics", "--exclude-path-regex", "^/health|^/status"),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(LIMIT_SECONDS):
+            output = (await process.communicate())[0].decode()
+    print(f"GIHAN_API_SEED={seed}\n{output[-20_000:]}")
+    assert process.returncode == 0, f"GIHAN_API_SEED={seed}"
