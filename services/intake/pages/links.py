@@ -71,7 +71,8 @@ class Signer:
 
     def holds(self, link: Link, tenant: str, case: str, epoch: int) -> bool:
         """Whether we gave that link out for that case, and have not taken it back since."""
-        return hmac.compare_digest(link.mac, self._link_mac(tenant, case, link.receipt, epoch, link.expires))
+        mac = self._link_mac(tenant, case, link.receipt, epoch, link.expires)
+        return hmac.compare_digest(link.mac.encode(), mac.encode())
 
     def visitor(self) -> str:
         """A new signed cookie, which names nobody: it ties a form to the browser that asked for it."""
