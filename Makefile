@@ -9,7 +9,7 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation servers integration system test-faults chaos chaos-full power-cut cluster mutants \
+.PHONY: help demo test test-all check unit simulation servers integration system browser test-faults chaos chaos-full power-cut cluster mutants \
 	contracts lock clean
 
 help: ## this list
@@ -31,11 +31,12 @@ demo: $(RUN_STAMP) ## a working week of five cities through the whole system, un
 test: check ## check, unit, integration and one system test: under six minutes
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit servers
 
-servers: $(DEV_STAMP) ## what needs real servers: integration and system
+servers: $(DEV_STAMP) ## what needs real servers: integration, system, one path through the pages in a browser
 	$(MAKE) --no-print-directory integration
 	$(MAKE) --no-print-directory system
+	$(BIN)/pytest -rs tests/browser/test_filing.py
 
-test-all: test simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
+test-all: test browser simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
 
 check: $(DEV_STAMP) ## style, types, layers, drift of generated files
 	$(BIN)/ruff check .
@@ -55,6 +56,9 @@ integration: $(DEV_STAMP) ## each service on real servers
 
 system: $(DEV_STAMP) ## the three services as processes, one of them killed
 	$(BIN)/pytest tests/system
+
+browser: $(DEV_STAMP) ## citizens' pages in Chromium: the whole story, every page by axe (GIHAN_SCREENSHOTS=folder keeps pictures)
+	$(BIN)/pytest -rs tests/browser
 
 test-faults: $(DEV_STAMP) simulation ## simulated histories, then seeded faults and failpoints on the whole system: some thirteen minutes
 	$(BIN)/pytest tests/faults
