@@ -9,7 +9,7 @@ RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | 
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation servers integration system browser test-faults chaos chaos-full power-cut cluster mutants \
+.PHONY: help demo test test-all check unit simulation servers integration api system browser test-faults chaos chaos-full power-cut cluster mutants \
 	contracts lock clean
 
 help: ## this list
@@ -36,7 +36,7 @@ servers: $(DEV_STAMP) ## what needs real servers: integration, system, one path 
 	$(MAKE) --no-print-directory system
 	$(BIN)/pytest -rs tests/browser/test_filing.py
 
-test-all: test browser simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
+test-all: test api browser simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
 
 check: $(DEV_STAMP) ## style, types, layers, drift of generated files
 	$(BIN)/ruff check .
@@ -53,6 +53,9 @@ simulation: $(DEV_STAMP) ## two thousand seeded histories of the shell in a simu
 
 integration: $(DEV_STAMP) ## each service on real servers
 	$(BIN)/pytest tests/integration
+
+api: $(DEV_STAMP) ## the whole HTTP API against its own document: thousands of requests, right and wrong
+	GIHAN_API=whole $(BIN)/pytest -s tests/integration/test_api_schema.py
 
 system: $(DEV_STAMP) ## the three services as processes, one of them killed
 	$(BIN)/pytest tests/system

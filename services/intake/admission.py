@@ -20,24 +20,8 @@ from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
 
 _NOBODY = frozenset(
-    {
-        *(
-            "익명",
-            "무명",
-            "무명씨",
-            "가명",
-            "아무개",
-            "모름",
-            "미상",
-            "불명",
-            "없음",
-            "비공개",
-            "시민",
-            "주민",
-            "민원인",
-        ),
-        *("anonymous", "anon", "unknown", "none", "null", "na", "noname", "nobody", "citizen", "test", "xxx", "asdf"),
-    }
+    "익명 무명 무명씨 가명 아무개 모름 미상 불명 없음 비공개 시민 민원인".split()  # noqa: SIM905 - words are read as words
+    + "anonymous anon unknown none null na noname nobody citizen test xxx asdf".split()  # noqa: SIM905
 )
 """What people write who do not want to be named."""
 
@@ -56,11 +40,11 @@ def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement
 
 
 def _is_nobody(name: str) -> bool:
-    """Whether a name names nobody: a word such as those, no letter at all, bare consonants, or one letter repeated."""
+    """Whether a name names nobody: a word such as those, no letter at all, bare consonants, or one letter thrice."""
     if not name:
         return False
     letters = "".join(character for character in unicodedata.normalize("NFKC", name).casefold() if character.isalpha())
-    if not letters or letters in _NOBODY or (len(letters) > 1 and len(set(letters)) == 1):
+    if not letters or letters in _NOBODY or (len(letters) > 2 and len(set(letters)) == 1):
         return True
     # Hangul letters that make no syllable stand between U+1100 and U+11FF after normalisation.
     return all("\u1100" <= letter <= "\u11ff" for letter in letters)

@@ -31,11 +31,12 @@ async def every_page(city: City, page: Page, language: str) -> list[tuple[str, s
     root = f"/{language}/anseong"
     open_case = await file(page, language)
     received = page.url
-    receipt = await page.inner_text(".number")
     closed_case = await file(page, language)
     case, now = await city.case_of(await page.inner_text(".number")), await city.now()
     await city.tell("anseong", "documents", "complaint.completed", case, now, outcome="granted", by="k-1")
-    assert receipt
+    assigned = await file(page, language)
+    case = await city.case_of(await page.inner_text(".number"))
+    await city.tell(*("anseong", "documents", "complaint.assigned", case, now), department="도로과", officer="k-1")
     return [
         ("cities", f"/{language}/"),
         ("home", root),
@@ -48,6 +49,7 @@ async def every_page(city: City, page: Page, language: str) -> list[tuple[str, s
         ("report", f"{open_case}/report"),
         ("survey", f"{closed_case}/survey"),
         ("survey-too-soon", f"{open_case}/survey"),
+        ("talk", f"{assigned}/talk"),
         ("thanks", f"{open_case}/thanks/report"),
         ("renewed", open_case.replace("/p/", "/renewed/")),
         ("charter", f"{root}/charter"),

@@ -89,7 +89,7 @@ async def start(
     for stream in STREAMS:
         await nc.jetstream().delete_stream(stream.name)
     await provision.create_streams(nc)
-    await bootstrap.enact_files(nc, tenants.values())
+    await bootstrap.enact_files(nc, [tenants["seoul"], tenants["miryang"]])
     await clock.step(pool, instant(MONDAY))
     oidc = {"oidc_issuer": ISSUER, "oidc_audience": AUDIENCE, "oidc_keys": str(folder / "jwks.json")}
     intake = build_intake(settings("intake", **{**oidc, **more}))

@@ -1,5 +1,7 @@
 """The API with a running city behind it: what is filed, read, listed and told, and what is told to nobody else."""
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,8 +12,13 @@ import pytest
 from api_world import APPLICANT, COMPLAINT, MONDAY, World, start
 from nats.aio.client import Client
 
+from contracts.events import FACTS
+from services.chassis import clock
 from services.chassis.settings import Settings
+from services.chassis.vault import Vault
 from services.intake import keys
+from services.intake.api import examples
+from services.intake.api.resources import BODIES
 from services.rules.instants import instant
 from services.rules.tenants import Tenant
 
@@ -366,3 +373,79 @@ async def test_tokens_of_other_hands_and_roles(world: World) -> None:
         assert (answer.status_code, answer.json()["code"]) == (403, code)
     stranger = await world.staff({**CLERK, "tenant": "atlantis"}, "POST", "/v1/complaints", json=COMPLAINT)
     assert (stranger.status_code, stranger.json()["code"]) == (403, "unknown_tenant")
+
+
+async def test_earlier_cases_of_a_petitioner_are_found_on_record(
+    world: World, settings: Callable[..., Settings]
+) -> None:
+    """For staff, of those that they may read; every question leaves a record, and no system may ask."""
+    for case in ("e-1", "e-2", "e-3", "e-4"):
+        await filed(world, case)
+    await filed(world, "e-5", applicant={"name": "김철수", "address": "서울시 중구 2", "mobile": "010-0000-0002"})
+    for case in ("e-1", "e-4", "e-5"):
+        await assigned(world, case, "도로과", "k-7")
+    await assigned(world, "e-2", "세무과", "k-9")
+    answer = await world.staff(CLERK, "GET", "/v1/cases/e-4/earlier")
+    assert [row["case"] for row in answer.json()["items"]] == ["e-1"]
+    everything = await world.staff(AUDIT, "GET", "/v1/cases/e-4/earlier")
+    assert [row["case"] for row in everything.json()["items"]] == ["e-3", "e-2", "e-1"]
+    assert (await world.staff(OTHER, "GET", "/v1/cases/e-4/earlier")).status_code == 404
+    assert (await world.ask("web", "GET", "/v1/cases/e-4/earlier")).status_code == 403
+    records = await world.pool.fetch("select reader, purpose, kind, ref from vault.access order by number")
+    assert [tuple(row) for row in records] == [
+        ("seoul/staff/k-7", "repeats", "case", "e-4"),
+        ("seoul/staff/k-20", "repeats", "case", "e-4"),
+    ]
+    key_file = settings("intake").vault_key_file
+    assert key_file is not None
+    async with world.pool.acquire() as connection:
+        assert await Vault(key_file.read_bytes()).verify_access_chain(connection, "seoul") is None
+
+
+async def test_every_example_of_the_document_is_accepted(world: World) -> None:
+    await clock.step(world.pool, instant("2026-11-03T10:00:00+09:00"))
+    for path, example in examples.RESOURCES.items():
+        FACTS[BODIES[path]].model_validate({"kind": "commendation", **example} if path == "commendations" else example)
+        case = "callbacks-1" if "callbacks" in path else "complaints-1"
+        body = example if "{case}" in path else {**example, "case": f"{path}-1"}
+        answer = await world.ask("web", "POST", f"/v1/{path.format(case=case)}", json=body)
+        assert answer.status_code == 201, (path, answer.text)
+    later = {"time": "2026-11-02T10:00:00+09:00"}
+    events = [{**examples.COMPLAINT_EVENT, **later}, {**examples.COMPLETED_EVENT, **later}]
+    assert [row["status"] for row in (await world.ask("web", "POST", "/v1/events", json=events)).json()] == [
+        "accepted",
+        "accepted",
+    ]
+
+
+async def test_the_reference_is_a_page_without_anything_from_outside(world: World) -> None:
+    for path in ("/docs", "/docs/events"):
+        page = await world.http.get(path)
+        assert page.status_code == 200
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'")
+        assert len(page.headers.get_list("content-security-policy")) == 1
+        links = re.findall(r'(?:src|href)="([^"#]+)', page.text)
+        assert all(link.startswith("/") for link in links), links
+        assert "<script" not in page.text
+        for link in set(links):
+            assert (await world.http.get(link)).status_code == 200
+    assert "POST /v1/complaints" in (await world.http.get("/docs")).text
+    for type in FACTS:
+        assert f'id="{type}"' in (await world.http.get("/docs/events")).text
+    assert (await world.http.get("/openapi.json")).json()["openapi"].startswith("3.1")
+
+
+async def test_who_asks_too_much_is_told_how_long_to_wait(
+    settings: Callable[..., Settings], tenants: dict[str, Tenant], nc: Client, pool: asyncpg.Pool, tmp_path: Path
+) -> None:
+    """By rate and by requests under way, each caller by itself."""
+    async with AsyncExitStack() as stack:
+        limits = {"http_rate": 1.0, "http_concurrency": 1}
+        world = await start(stack, settings, tenants, nc, pool, tmp_path, **limits)
+        answers = await asyncio.gather(*(world.ask("web", "POST", "/v1/complaints", json=COMPLAINT) for _ in range(20)))
+        taken = [answer for answer in answers if answer.status_code == 201]
+        held = [answer for answer in answers if answer.status_code == 429]
+        assert (bool(taken), bool(held), len(taken) + len(held)) == (True, True, 20)
+        assert {answer.json()["code"] for answer in held} <= {"too_many_at_once", "too_many_requests"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in held)
+        assert (await world.ask("desk", "GET", "/v1/cases")).status_code == 200

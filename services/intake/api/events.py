@@ -4,16 +4,16 @@ The one rule it protects: a publisher is who its key says, never who its event s
 """
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from contracts.envelope import Accepted, Refused
 from services.chassis.http import Problem, said
-from services.intake.api.callers import Asking
+from services.intake.api.callers import Asking, entered
 from services.intake.api.filing import check_stating, event_id
 from services.intake.api.serving import TAGGED, Given, Parts, problem, problems, tagged
 from services.intake.api.visibility import Caller
@@ -47,26 +47,31 @@ class Fate(BaseModel):
     response_model=Accepted | list[Accepted | Refused],
     response_model_exclude_none=True,
     responses=problems(400, 404, 409, 413, 422),
+    openapi_extra={
+        "security": [{"HTTPBearer": []}],
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string"},
+                "description": "Names a single event that has no id of its own, in double quotes.",
+            }
+        ],
+    },
 )
-async def publish(
-    request: Request,
-    parts: Given,
-    caller: Asking,
-    key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key", description="Names a single event that has no id of its own, in double quotes."
-        ),
-    ] = None,
-) -> Response:
+async def publish(request: Request) -> Response:
     """Answers after the log has acknowledged. An array is answered with an array, event by event."""
-    body = await request.body()
-    try:
-        if key is not None or caller.role != "publisher":
-            body = await _completed(parts, caller, body, key)
-        answer = await parts.doors.receive(body, Publisher(caller.tenant, caller.source), "http", MOST)
-    except Refusal as refusal:
-        raise problem(refusal) from None
+    # The busiest route by far: it asks for its parts itself, since the framework's way costs twice as much.
+    parts: Parts = request.app.state.parts
+    key = request.headers.get("idempotency-key")
+    async with entered(request) as caller:
+        body = await request.body()
+        try:
+            if key is not None or caller.role != "publisher":
+                body = await _completed(parts, caller, body, key)
+            answer = await parts.doors.receive(body, Publisher(caller.tenant, caller.source), "http", MOST)
+        except Refusal as refusal:
+            raise problem(refusal) from None
     return JSONResponse([_plain(one) for one in answer] if isinstance(answer, list) else _plain(answer))
 
 

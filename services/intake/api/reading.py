@@ -33,23 +33,22 @@ _WINDOW = (
     " select l.*, (select min(receipt) from seen) as last_seen, (select count(*) from seen) as looked_at"
     ' from read.case_list l join seen using ("case") where l.tenant = $1'
 )
+# An aggregate is worked out for each case of the window; an `exists` would be made a join with all the runs there are.
+_RUNS = 'from read.case_deadlines d where d.tenant = l.tenant and d."case" = l."case"'
 _FILTERS = {
     "source": "l.source = {}",
     "receipt": "l.receipt = {}",
     "kind": "l.kind = {}",
+    "service": "l.opening -> 'data' ->> 'service' = {}",
     "opened_by": "l.opening ->> 'type' = {}",
+    "since": "(l.opening ->> 'at')::bigint >= {}",
+    "until": "(l.opening ->> 'at')::bigint <= {}",
     "department": "l.desk ->> 'department' = {}",
     "officer": "l.desk ->> 'officer' = {}",
     "closed": "l.closed = {}",
-    "late": 'exists (select from read.case_deadlines d where d.tenant = l.tenant and d."case" = l."case"'
-    " and d.state = 'broken') = {}",
-    "service": "l.opening -> 'data' ->> 'service' = {}",
-    "since": "(l.opening ->> 'at')::bigint >= {}",
-    "until": "(l.opening ->> 'at')::bigint <= {}",
-    "promise": 'exists (select from read.case_deadlines d where d.tenant = l.tenant and d."case" = l."case"'
-    " and d.promise = {})",
-    "due_before": 'exists (select from read.case_deadlines d where d.tenant = l.tenant and d."case" = l."case"'
-    " and d.state = 'open' and d.due < {})",
+    "late": f"coalesce((select bool_or(d.state = 'broken') {_RUNS}), false) = {{}}",
+    "promise": f"(select bool_or(d.promise = {{}}) {_RUNS})",
+    "due_before": f"(select bool_or(d.state = 'open' and d.due < {{}}) {_RUNS})",
 }
 FIRST_PAGE = "~"
 """Behind every receipt number."""

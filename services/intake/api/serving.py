@@ -38,7 +38,7 @@ class Parts(NamedTuple):
         return next((one for _, one in self.library.charters_of(tenant) if one.label == label), None)
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # a plain function would go to a thread each time
     parts: Parts = request.app.state.parts
     return parts
 

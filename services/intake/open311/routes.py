@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from contracts.envelope import parse_time
 from services.chassis.http import Problem, reads_korean
 from services.intake.api import reading, visibility
-from services.intake.api.callers import Gate
+from services.intake.api.callers import entered
 from services.intake.api.filing import file
 from services.intake.api.reading import Row, moment
 from services.intake.api.serving import Given, Parts
@@ -201,10 +201,7 @@ def _jurisdiction(parts: Parts, given: Mapping[str, str]) -> str:
 @asynccontextmanager
 async def _asking(request: Request, given: Mapping[str, str], tenant: str) -> AsyncIterator[Caller]:
     """The system behind `api_key`, or behind an Authorization header. Raises Problem."""
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    key = given.get("api_key") or (bearer if scheme.lower() == "bearer" else "")
-    gate: Gate = request.app.state.gate
-    async with gate.enter(key, request.client.host if request.client else "") as caller:
+    async with entered(request, given.get("api_key")) as caller:
         if caller.tenant != tenant:
             raise Problem(HTTPStatus.FORBIDDEN, "wrong_tenant", "Your key is another municipality's.")
         yield caller

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from services.chassis import postgres
 from services.chassis.vault import Vault
 from services.intake.api.serving import Parts
-from services.intake.pages import charter, filing, following, telling
+from services.intake.pages import charter, filing, following, talking, telling
 from services.intake.pages.counter import Counter
 from services.intake.pages.links import Signer
 from services.intake.pages.site import PageError, Site, Visit, language_of, render
@@ -86,6 +86,7 @@ def _routes() -> list[Route]:
         "/{tenant}/charter": (charter.show, None),
         LINK: (following.show, None),
         f"{LINK}/report": (telling.show_report, telling.report),
+        f"{LINK}/talk": (talking.show, talking.send),
         f"{LINK}/survey": (telling.show_survey, telling.survey),
         f"{LINK}/thanks/{{what}}": (telling.thanks, None),
     }

@@ -15,7 +15,7 @@ from services.intake.pages import cases
 from services.intake.pages.cases import Found, Page
 from services.intake.pages.filing import Field, free_text, hand_in
 from services.intake.pages.following import has_answered, opened, survey_id
-from services.intake.pages.site import Visit
+from services.intake.pages.site import PageError, Visit
 
 GROUNDS = (
     *("late", "unkind", "careless", "misguidance", "repeat_visit", "wrong_certificate"),
@@ -23,6 +23,7 @@ GROUNDS = (
 )
 VIAS = ("phone", "visit", "other")
 SCORES = ("5", "4", "3", "2", "1")
+THANKS = ("report", "survey", "talk")
 TEXT_LIMIT = 2_000
 REPORTS_AN_HOUR = 10
 """Of one case."""
@@ -90,7 +91,9 @@ async def survey(request: Request) -> Response:
 async def thanks(request: Request) -> Response:
     """After a form was handed in."""
     visit, found, _, _ = await opened(request)
-    what = "survey" if request.path_params["what"] == "survey" else "report"
+    what = request.path_params["what"]
+    if what not in THANKS:
+        raise PageError(HTTPStatus.NOT_FOUND, "not_found")
     return visit.page("thanks", what=what, found=found, link=request.path_params["link"])
 
 

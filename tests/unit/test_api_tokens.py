@@ -1,0 +1,95 @@
+"""Keys of the sign-on: from a file or an address, replaced while running, and gone for a while."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+from services.chassis.http import Problem
+from services.chassis.settings import Settings
+from services.intake.api import tokens
+from services.intake.api.tokens import Tokens
+
+NOW = 1_800_000_000
+CLAIMS = {
+    **{"iss": "https://sign-on.example", "aud": ["gihan", "desk"], "sub": "K-1", "exp": NOW + 60},
+    **{"tenant": "seoul", "roles": ["clerk", "head", "gardener"], "department": "도로과"},
+}
+
+
+def made(place: str) -> Tokens:
+    return Tokens(
+        Settings(
+            nats_url="", database_url="", oidc_issuer="https://sign-on.example", oidc_audience="gihan", oidc_keys=place
+        )
+    )
+
+
+def signed(key: ECKey, **claims: Any) -> str:
+    return jwt.encode({"alg": "ES256", "kid": key.kid}, {**CLAIMS, **claims}, key)
+
+
+def keys_of(*keys: ECKey) -> str:
+    return json.dumps(KeySet(list(keys)).as_dict(private=False))
+
+
+async def test_the_highest_role_counts_and_ids_are_lower_case(tmp_path: Path) -> None:
+    key, place = ECKey.generate_key("P-256", {"kid": "a"}), tmp_path / "keys.json"
+    place.write_text(keys_of(key))
+    caller = await made(str(place)).caller(signed(key), NOW)
+    assert (caller.role, caller.staff, caller.department, caller.source) == ("head", "k-1", "도로과", "desk")
+    # Half a minute of difference between two clocks is let pass, not more.
+    assert await made(str(place)).caller(signed(key), NOW + 60 + 29)
+    with pytest.raises(Problem):
+        await made(str(place)).caller(signed(key), NOW + 60 + 31)
+
+
+async def test_a_new_key_is_looked_for_but_not_for_every_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (ECKey.generate_key("P-256", {"kid": kid}) for kid in "ab")
+    place = tmp_path / "keys.json"
+    place.write_text(keys_of(old))
+    known = made(str(place))
+    await known.caller(signed(old), NOW)
+    place.write_text(keys_of(new))
+    with pytest.raises(Problem) as refused:
+        await known.caller(signed(new), NOW)
+    assert refused.value.status == 401
+    monkeypatch.setattr(tokens, "_AGAIN_SECONDS", 0.0)
+    assert (await known.caller(signed(new), NOW)).tenant == "seoul"
+    with pytest.raises(Problem):
+        await known.caller(signed(old), NOW)
+
+
+async def test_keys_that_cannot_be_had_are_no_fault_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 before the first were read; those that were read go on counting."""
+    key = ECKey.generate_key("P-256", {"kid": "a"})
+    answers: list[bytes | Exception] = [httpx.ConnectError("away"), b"{}", b"no json", keys_of(key).encode()]
+
+    async def read(_: str) -> bytes:
+        answer = answers.pop(0) if answers else httpx.ReadTimeout("away")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(tokens, "_read", read)
+    monkeypatch.setattr(tokens, "_KEYS_SECONDS", 0.0)
+    known = made("https://sign-on.example/keys")
+    for _ in range(3):
+        with pytest.raises(Problem) as refused:
+            await known.caller(signed(key), NOW)
+        assert (refused.value.status, refused.value.retry_after) == (503, 10)
+    for _ in range(3):
+        assert await known.caller(signed(key), NOW)
+
+
+async def test_without_a_sign_on_no_token_counts(tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "a"})
+    with pytest.raises(Problem) as refused:
+        await Tokens(Settings(nats_url="", database_url="")).caller(signed(key), NOW)
+    assert refused.value.status == 401
