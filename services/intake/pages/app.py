@@ -140,9 +140,10 @@ def _speaker(request: Request) -> Speaker:
 
 def _problem(request: Request, status: int, problem: str) -> Response:
     site: Site = request.app.state.site
-    tenant = request.path_params.get("tenant")
-    home = f"/{language_of(request)}/{tenant if tenant in site.tenants else ''}"
-    return render(request, "problem", _speaker(request), status, problem=problem, home=home)
+    if request.path_params.get("tenant") in site.tenants:
+        visit = Visit.of(request)
+        return visit.page("problem", status, problem=problem, home=visit.path())
+    return render(request, "problem", _speaker(request), status, problem=problem, home=f"/{language_of(request)}/")
 
 
 async def _on_page_error(request: Request, error: Exception) -> Response:

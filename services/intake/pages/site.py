@@ -42,6 +42,7 @@ _HEADERS = {
 _environment = Environment(
     loader=FileSystemLoader(_HERE / "templates"),
     autoescape=True,
+    auto_reload=False,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -143,7 +144,7 @@ def language_of(request: Request) -> Language:
 
 
 def render(request: Request, name: str, speaker: Speaker, status: int, **values: Any) -> Response:
-    """A page from its template, in both cases with the address of the same page in the other language."""
+    """A page from its template, with the address of the same page in the other language."""
     other = "en" if speaker.language == "ko" else "ko"
     path = request.url.path
     content = _environment.get_template(f"{name}.html").render(
