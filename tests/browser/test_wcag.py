@@ -74,6 +74,16 @@ async def faults_of(page: Page) -> list[str]:
     return lines + (["it scrolls sideways"] if wide else []) + [f"too small for a finger: {one}" for one in small]
 
 
+async def test_the_judge_sees_faults(browser: Browser) -> None:
+    """A page without a title, with a picture without words, grey on white, and a button too small for a finger."""
+    page = await browser.new_page()
+    await page.set_content("<img src='x.png'><p style='color: #bbb'>grey</p><button style='height: 20px'>x</button>")
+    faults = "\n".join(await faults_of(page))
+    await page.close()
+    for fault in ("document-title", "image-alt", "color-contrast", "too small for a finger"):
+        assert fault in faults
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("language", ["ko", "en"])
