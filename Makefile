@@ -11,9 +11,9 @@ BENCH_STAMP := $(BENCH)/.bench-$(shell cat requirements.txt requirements-bench.t
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation servers integration api system test-faults faults-random faults-failpoints \
-	faults-servers faults-simulated chaos chaos-full power-cut cluster mutants bench bench-check bench-profile contracts wheel \
-	lock clean
+.PHONY: help demo test test-all check unit simulation servers integration api system browser test-faults faults-random \
+	faults-failpoints faults-servers faults-simulated chaos chaos-full power-cut cluster mutants bench bench-check bench-profile \
+	contracts wheel lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,11 +34,12 @@ demo: $(RUN_STAMP) ## a working week of five cities through the whole system, un
 test: check ## check, unit, integration and one system test: under six minutes
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit servers
 
-servers: $(DEV_STAMP) ## what needs real servers: integration and system
+servers: $(DEV_STAMP) ## what needs real servers: integration, system, one path through the pages in a browser
 	$(MAKE) --no-print-directory integration
 	$(MAKE) --no-print-directory system
+	$(BIN)/pytest -rs tests/browser/test_filing.py
 
-test-all: test api simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
+test-all: test api browser simulation mutants chaos-full cluster power-cut ## everything there is: as root, some hours
 
 check: $(DEV_STAMP) ## style, types, layers, drift of generated files
 	$(BIN)/ruff check .
@@ -61,6 +62,9 @@ api: $(DEV_STAMP) ## the whole HTTP API against its own document: thousands of r
 
 system: $(DEV_STAMP) ## the three services as processes, one of them killed
 	$(BIN)/pytest tests/system
+
+browser: $(DEV_STAMP) ## citizens' pages in Chromium: the whole story, every page by axe (GIHAN_SCREENSHOTS=folder keeps pictures)
+	$(BIN)/pytest -rs tests/browser
 
 test-faults: $(DEV_STAMP) ## simulated histories, seeded faults and failpoints on the whole system, side by side: under eight minutes
 	$(MAKE) --no-print-directory --jobs=4 --output-sync=target faults-random faults-failpoints faults-servers faults-simulated

@@ -8,10 +8,28 @@ import os
 
 from setuptools import setup
 
-COMPILED = (
-    "admission choosing consequences counting declared effects fold governing instants promises refusals remedies "
-    "routing rulebook runs scan standing warm workflows world"
-).split()
+COMPILED = [
+    "admission",
+    "choosing",
+    "consequences",
+    "counting",
+    "declared",
+    "effects",
+    "fold",
+    "governing",
+    "instants",
+    "promises",
+    "refusals",
+    "remedies",
+    "routing",
+    "rulebook",
+    "runs",
+    "scan",
+    "standing",
+    "warm",
+    "workflows",
+    "world",
+]
 
 
 def extensions() -> list[object]:

@@ -602,6 +602,16 @@ class FaultDismissed(FaultConfirmed):
     reason: Reason
 
 
+@fact("survey.answered")
+class SurveyAnswered(Contract):
+    """The petitioner of a closed case said how it went."""
+
+    satisfaction: Annotated[StrictInt, Field(ge=1, le=5)] = Field(
+        description="1 very dissatisfied, 2 dissatisfied, 3 neither, 4 satisfied, 5 very satisfied."
+    )
+    comment: Text | None = None
+
+
 # Desks and telephones: the subject is the id of the visit, the appointment or the call
 
 

@@ -56,6 +56,8 @@ class Settings:
     vault_keep_days: int = 4
     """[GIHAN_VAULT_KEEP_DAYS] for how many days a master key is kept after the next day's took its place: so long a
     backup can be read. With 4, what is erased is gone from every backup within five days."""
+    pages_key_file: Path | None = None
+    """[GIHAN_PAGES_KEY_FILE] file of 32 bytes that signs links to cases; without it there are no pages for citizens."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
     http_rate: float = 3_000.0
@@ -112,6 +114,7 @@ class Settings:
             port=int(_number(env, "GIHAN_PORT", "8000")),
             vault_keys=_path(env, "GIHAN_VAULT_KEYS"),
             vault_keep_days=int(_number(env, "GIHAN_VAULT_KEEP_DAYS", "4")),
+            pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             http_rate=max(1.0, _number(env, "GIHAN_HTTP_RATE", "3000")),
             http_concurrency=int(_number(env, "GIHAN_HTTP_CONCURRENCY", "512")),

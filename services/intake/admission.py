@@ -36,8 +36,8 @@ _NOBODY = frozenset(
 
 def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement:
     """What the charter in force at the time says to the event."""
-    charter = _charter(tenant, time)
-    if charter is None or not any(clause.kind == "admission" for clause in charter.listening.get(type, ())):
+    charter = charter_of(tenant, time)
+    if charter is None or type not in charter.admitting:
         return Judgement()
     # As the log would have it: the same words of a charter are read here and by the fold.
     values = stored_data(type, data, subject_ref=None, text_refs=_TEXTS[type])
@@ -69,7 +69,8 @@ def prepare(tenants: Iterable[str]) -> None:
         _versions(tenant)
 
 
-def _charter(tenant: Tenant, time: Instant) -> Charter | None:
+def charter_of(tenant: Tenant, time: Instant) -> Charter | None:
+    """The charter in force at an instant; before the first one came into force, the first."""
     versions = _versions(tenant.id)
     if len(versions) < 2:
         return versions[0] if versions else None

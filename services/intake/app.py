@@ -41,6 +41,7 @@ from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.erasure import carry_out
 from services.intake.explain import Explainer
 from services.intake.judge import Import, Publisher, Refusal
+from services.intake.pages.app import Pages
 from services.intake.reserve import refused_answer
 from services.intake.retention import keep
 from services.intake.sweep import sweep
@@ -62,6 +63,7 @@ _ACK_WAIT_SECONDS = 4 * HOLD_SECONDS
 def build_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application; everything starts and stops with its lifespan."""
     health = Health("intake")
+    pages = Pages(settings.pages_key_file) if settings.pages_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -94,6 +96,8 @@ def build_app(settings: Settings) -> FastAPI:
             doors = Doors(tenants, clock, appender)
             app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()))
             app.state.gate = Gate(settings, pool, clock)
+            if pages is not None:
+                pages.open(app.state.parts, vault)
             inbox = Inbox(doors, clock, pool, nc, vault)
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
             stream = _stream_broker(settings, nc, health, doors, inbox)
@@ -121,6 +125,8 @@ def build_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(router)
     app.openapi = partial(described, app)  # type: ignore[method-assign]
+    if pages is not None:
+        pages.mount(app)
     return app
 
 

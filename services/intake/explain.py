@@ -24,6 +24,15 @@ class _Enacted(NamedTuple):
     rulebook: Rulebook
 
 
+class Folded(NamedTuple):
+    """A case as folded by now, with all that is needed to say why; `clock` is that of its partition."""
+
+    case: Case
+    clock: Instant
+    rulebook: Rulebook
+    recorded: dict[str, Instant]
+
+
 class Explainer:
     """Explains cases of the database; what it read of the rules it keeps and goes on from."""
 
@@ -39,6 +48,11 @@ class Explainer:
 
         Raises OutOfCalendar for a case that the rules cannot date, and NotEnacted.
         """
+        folded = await self.read(tenant, case_id)
+        return None if folded is None else why(*folded, promise, at, hindsight)
+
+    async def read(self, tenant: str, case_id: str) -> Folded | None:
+        """A case as folded by now, None where nothing is folded of it yet. Raises NotEnacted."""
         number = partition(tenant, case_id)
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             standing = await connection.fetchval(
@@ -52,7 +66,7 @@ class Explainer:
             case = _decode(standing)
             recorded = await _recorded(connection, case)
             rulebook = await self._rulebook(connection, number)
-        return why(case, clock, rulebook, recorded, promise, at, hindsight)
+        return Folded(case, clock, rulebook, recorded)
 
     async def _rulebook(self, connection: asyncpg.pool.PoolConnectionProxy, number: int) -> Rulebook:
         known = self._enacted.get(number) or _Enacted(0, Rulebook(self._library))

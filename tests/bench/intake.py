@@ -397,7 +397,7 @@ async def check(city: City, workload: Workload, accepted: list[tuple[str, str]])
     assert max(found.values()) == 1, "an event stands in the log twice"
     pool = await postgres.connect_pool(settings)
     try:
-        vault = Vault((city.servers.secrets / "vault.key").read_bytes())
+        vault = Vault(city.servers.secrets / "vault")
         chosen = random.Random(SEED).sample(sorted(refs), min(LOOKED_AT, len(refs)))
         async with pool.acquire() as connection:
             for id in chosen:

@@ -92,6 +92,7 @@ def settings(nats: Embedded, database: str) -> Callable[[str], Settings]:
             "database_url": database,
             "service": service,
             "vault_keys": nats.secrets / "vault",
+            "pages_key_file": nats.secrets / "pages.key",
             "clock": "stepped",
             "settle_seconds": 0.0,
             **more,

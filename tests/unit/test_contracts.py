@@ -71,6 +71,7 @@ WITH_PERSONAL_DATA = {
     "force_majeure.declared",
     "force_majeure.revoked",
     "staff.described",
+    "survey.answered",
 }
 
 

@@ -60,6 +60,7 @@ EVENTS: Words = {
     "call.answered": ("전화 받음", "the call was answered"),
     "call.transferred": ("전화 연결", "the call was put through"),
     "call.ended": ("통화 종료", "the call ended"),
+    "survey.answered": ("만족도 응답", "the petitioner said how it went"),
     "survey.conducted": ("만족도 조사", "a survey was held"),
     "survey.published": ("조사 결과 공표", "the result of a survey was published"),
     "assessment.published": ("이행 평가 공표", "the assessment was published"),
