@@ -5,8 +5,6 @@ comes can change what was said of the facts before; all else is worked out anew,
 the two against each other.
 """
 
-from collections.abc import Sequence
-
 from services.rules.choosing import rules_of
 from services.rules.facts import Fact, closes
 from services.rules.fold import (
@@ -26,7 +24,6 @@ from services.rules.instants import NEVER, Instant
 from services.rules.remedies import of_breach
 from services.rules.routing import OFFICER
 from services.rules.rulebook import Rulebook
-from services.rules.runs import Run
 from services.rules.scan import Scan, keep
 from services.rules.standing import of_scan, walk
 from services.rules.state import Case, Decision, Finding, Rules
@@ -55,6 +52,10 @@ class Warm:
         """The case as last returned, where it is warm."""
         kept = self._kept.get(key)
         return kept.case if kept else None
+
+    def forget(self) -> None:
+        """Lets all cases grow cold."""
+        self._kept.clear()
 
     def fold(self, case: Case, fact: Fact | None, clock: Instant) -> tuple[Case, list[Decision], Rules]:
         """`fold.fold`, and the rules by which it was done. Raises NotEnacted."""
@@ -141,6 +142,7 @@ class _Kept:
         "rules",
         "scan",
         "version",
+        "voids",
     )
 
     def __init__(self, case: Case, scan: Scan, rules: Rules, rulebook: Rulebook) -> None:
@@ -148,16 +150,15 @@ class _Kept:
         self.scan = scan
         self.rules = rules
         self.version = rulebook.version(case.tenant)
-        self.earliest = min(fact.time for fact in scan.facts) if scan.facts else 0
+        self.earliest = min(fact.time for fact in case.facts or scan.facts)
+        self.voids = any(fact.type == "fact.voided" for fact in case.facts)
         closings = [fact.moment for fact in case.facts if closes(fact)]
         self.changed_after_closing = bool(closings) and rulebook.changed_since(case.tenant, min(closings))
         self.deadlines = {deadline.key: deadline for deadline in case.deadlines}
         self.live = {key: self.deadlines[key] for key, run in scan.unmet.items() if run.live}
         self.findings = {finding.key: finding for finding in case.findings}
         self.brought: dict[str, Finding] = {}
-        for run in scan.runs.values():
-            if run.state == "broken":
-                self._bring(run)
+        self._bring()
         scan.touched, scan.fresh = {}, []
 
     def reads_on(self, fact: Fact | None, rulebook: Rulebook) -> bool:
@@ -167,7 +168,8 @@ class _Kept:
         if fact is None:
             return True
         moment, scan = fact.moment, self.scan
-        if fact.type in REACHING_BACK or fact.time < self.earliest:
+        # A taking back may stand in the log before what it names.
+        if fact.type in REACHING_BACK or self.voids or fact.time < self.earliest:
             return False
         if scan.read_to is not None and moment <= scan.read_to:
             return False
@@ -199,9 +201,11 @@ class _Kept:
             )
             return self.case, []
         decisions: list[Decision] = []
-        broken = self._deadlines(fact, now, decisions)
-        if scan.fresh or broken:
-            self._findings(broken, fact, now, decisions)
+        broke = self._deadlines(fact, now, decisions)
+        if broke:
+            self._bring()
+        if scan.fresh or broke:
+            self._findings(fact, now, decisions)
         self.case = Case(
             case.tenant,
             case.id,
@@ -215,9 +219,9 @@ class _Kept:
         )
         return self.case, in_order(decisions)
 
-    def _deadlines(self, fact: Fact | None, now: Instant, decisions: list[Decision]) -> list[Run]:
-        """Takes over the runs that changed; returns those that broke."""
-        scan, broken = self.scan, list[Run]()
+    def _deadlines(self, fact: Fact | None, now: Instant, decisions: list[Decision]) -> bool:
+        """Takes over the runs that changed; says whether one broke."""
+        scan, broke = self.scan, False
         for key, run in scan.touched.items():
             old = self.deadlines.get(key)
             new = told_first(old, scan.frozen(run))
@@ -229,16 +233,13 @@ class _Kept:
                 self.live[key] = new
             else:
                 self.live.pop(key, None)
-                if run.state == "broken" and (old is None or old.state != "broken"):
-                    broken.append(run)
+                broke |= run.state == "broken"
         scan.touched = {}
-        return broken
+        return broke
 
-    def _findings(self, broken: Sequence[Run], fact: Fact | None, now: Instant, decisions: list[Decision]) -> None:
+    def _findings(self, fact: Fact | None, now: Instant, decisions: list[Decision]) -> None:
         """Takes over what was found, then what breaches bring, in the order of the runs."""
         scan, told = self.scan, self.findings
-        for run in broken if len(broken) < 2 else [run for run in scan.runs.values() if run in broken]:
-            self._bring(run)
         self.findings = dict(scan.findings)
         for finding in self.brought.values():
             keep(self.findings, finding)
@@ -247,6 +248,10 @@ class _Kept:
         decisions.extend(of_finding(self.case, finding, fact, now) for finding in new)
         scan.fresh = []
 
-    def _bring(self, run: Run) -> None:
-        for finding in of_breach(run):
-            keep(self.brought, finding)
+    def _bring(self) -> None:
+        """What breaches bring, in the order of the runs and not in that of their due instants."""
+        self.brought = {}
+        for run in self.scan.runs.values():
+            if run.state == "broken":
+                for finding in of_breach(run):
+                    keep(self.brought, finding)

@@ -4,7 +4,7 @@ The one rule: the same fold in the same order as the live service, so that what 
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -35,12 +35,16 @@ class Partition:
     """
 
     def __init__(self, rulebook: Rulebook, number: int) -> None:
-        self.rulebook = rulebook
+        self.warm = Warm(rulebook)
         self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
-        self._warm = Warm(rulebook)
         self._heap: list[tuple[Instant, CaseKey]] = []
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What the log has enacted so far."""
+        return self.warm.rulebook
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one entry of this partition; a tick lets time pass. Raises NotEnacted."""
@@ -57,7 +61,7 @@ class Partition:
         key = (event.tenant, event.case_id)
         case = self.cases.get(key) or Case(*key)
         fact = fact_of(event, sequence)
-        changed, decisions, _ = self._warm.fold(case, fact, self.clock)
+        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -65,7 +69,7 @@ class Partition:
         """The tenant's own case, in which its duties run whether or not it ever reports on them."""
         key = (tenant, tenant)
         case = self.cases.get(key) or Case(*key)
-        changed, decisions, _ = self._warm.fold(case, fact, self.clock)
+        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -78,7 +82,7 @@ class Partition:
             case = self.cases[key]
             if case.next_at != at:
                 continue  # moved since it was queued
-            changed, decisions, _ = self._warm.fold(case, None, self.clock)
+            changed, decisions, _ = self.warm.fold(case, None, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
@@ -96,7 +100,7 @@ class Partition:
             case = self.cases[key]
             if case.closed and case.next_at is None:
                 continue  # over: a holiday changes no verdict given
-            changed, decisions, _ = self._warm.refold(case, cause, self.clock)
+            changed, decisions, _ = self.warm.refold(case, cause, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
@@ -119,14 +123,15 @@ def reaches_home(event: Event) -> bool:
 
 
 class World:
-    """All partitions, fed with events in the order of a log or of a file.
+    """All partitions, or some of them, fed with events in the order of a log or of a file.
 
     An event or a tick is one step; its decisions come by due instant, tenant, case, promise and kind.
     """
 
-    def __init__(self, rulebooks: list[Rulebook]) -> None:
+    def __init__(self, rulebooks: list[Rulebook], own: Sequence[int] = range(PARTITIONS)) -> None:
         if len(rulebooks) != PARTITIONS:
             raise ValueError(f"a world has {PARTITIONS} partitions, each with a rulebook of its own")
+        self.own = own
         self._partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
         self._next = [NEVER] * PARTITIONS
         self._stands_at: Instant = 0
@@ -144,33 +149,37 @@ class World:
         data = {"officer": event.data.officer}
         decided: list[Decided] = []
         for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
+            if number not in self.own:
+                continue
             copy = event if event.case == case else msgspec.structs.replace(event, case=case)
             decided += self._reached(number).take(copy, sequence)
             self._look_ahead(number)
-        return _in_order(decided)
+        return in_order(decided)
 
     def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
         """Opens the tenant's own case, for a log in which nothing enacts its charter."""
         number = partition(tenant, tenant)
+        if number not in self.own:
+            return []
         decided = self._reached(number).open_home(tenant, fact)
         self._look_ahead(number)
-        return _in_order(decided)
+        return in_order(decided)
 
     def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
         """Lets time pass in one partition, or in all."""
         decided: list[Decided] = []
-        for each in range(PARTITIONS) if number is None else [number]:
+        for each in self.own if number is None else [number]:
             decided += self._reached(each).tick(to)
             self._look_ahead(each)
-        return _in_order(decided)
+        return in_order(decided)
 
-    def pass_before(self, limit: Instant) -> Iterator[Decided]:
+    def pass_before(self, limit: Instant) -> Iterator[tuple[Instant, list[Decided]]]:
         """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
         while (at := min(self._next)) < limit:
             # The clock passes an instant when it stands behind it; what is done exactly then was on time.
             self.stand_at(at + 1)
             passing = [number for number, instant in enumerate(self._next) if instant == at]
-            yield from _in_order([row for number in passing for row in self.tick(at + 1, number)])
+            yield at, in_order(row for number in passing for row in self.tick(at + 1, number))
 
     def stand_at(self, moment: Instant) -> None:
         """Sets every clock to an instant before which nothing is left to happen."""
@@ -187,11 +196,12 @@ class World:
         self._next[number] = NEVER if at is None else at
 
 
-def _in_order(decided: list[Decided]) -> list[Decided]:
+def in_order(decided: Iterable[Decided]) -> list[Decided]:
     """The decisions of one step, as they are written."""
-    return decided if len(decided) < 2 else sorted(decided, key=_step_order)
+    return sorted(decided, key=step_order)
 
 
-def _step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
+def step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
+    """Where a decision stands among those of its step."""
     due, promise, rank, occurrence = row.decision.order
     return (due, row.tenant, row.case, promise, rank, occurrence)
