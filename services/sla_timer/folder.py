@@ -41,6 +41,8 @@ BATCH_LINES = 10
 """Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
 RETRY_SECONDS = 0.5
+OTHERS_FIRST_SECONDS = 5.0
+"""For so long a partition that is another process's is left to it, at the start and after any trouble."""
 
 
 class Meter:
@@ -92,6 +94,9 @@ class Folder:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
         while True:
             try:
+                if self.partition not in self._settings.partitions:
+                    self._part.stand_by()
+                    await asyncio.sleep(OTHERS_FIRST_SECONDS)
                 async with Lease(self._settings, f"{self._schema}/{self.partition}", self._part.stand_by) as lease:
                     await self._fold_while_held(lease)
                 logs.get_logger(partition=self.partition, generation=lease.generation).warning("lease_lost")

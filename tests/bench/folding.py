@@ -34,13 +34,20 @@ from nats.aio.client import Client
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from contracts import files  # noqa: E402
 from contracts.streams import PARTITIONS, STREAMS, cases_subject, clock_subject, intake_mark, partition  # noqa: E402
 from deploy import bootstrap, permissions, provision  # noqa: E402
 from deploy.embedded import Embedded  # noqa: E402
 from services.chassis import broker, postgres  # noqa: E402
+from services.chassis.cursor import read_up_to  # noqa: E402
 from services.chassis.settings import Settings  # noqa: E402
-from services.rules.instants import instant  # noqa: E402
+from services.rules.facts import decode_event, fact_of  # noqa: E402
+from services.rules.instants import DAY, instant, of_datetime  # noqa: E402
+from services.rules.rulebook import Library, Rulebook  # noqa: E402
+from services.rules.state import Case  # noqa: E402
 from services.rules.tenants import parse  # noqa: E402
+from services.rules.warm import Warm  # noqa: E402
+from services.sla_timer import store  # noqa: E402
 
 TENANTS = ("anseong", "mapo", "miryang", "seoul", "yeonje")
 BEGIN = datetime(2026, 4, 6, 9, 0, tzinfo=ZoneInfo("Asia/Seoul"))
@@ -119,7 +126,10 @@ class Facts:
 
     def _case(self, letter: str) -> Callable[..., Message]:
         self._number += 1
-        tenant, case = self.random.choice(TENANTS), f"{letter}{self._number:09}"
+        return self.state_of(self.random.choice(TENANTS), f"{letter}{self._number:09}")
+
+    def state_of(self, tenant: str, case: str) -> Callable[..., Message]:
+        """What states a fact of a case at the present instant."""
 
         def state(type: str, **data: Any) -> Message:
             moment = self.now.isoformat()
@@ -281,14 +291,22 @@ def _memory(pid: int) -> int:
 # -- what is measured ---------------------------------------------------------------------------------------------
 
 
-async def live(events: int, open_cases: int, processes: int = 1, profile: str = "") -> dict[str, float]:
-    """A backlog of `events` folded while `open_cases` are open, by so many processes."""
+async def live(
+    events: int, open_cases: int, processes: int = 1, profile: str = "", others: int = 0
+) -> dict[str, float]:
+    """A backlog of `events` about `open_cases` folded by so many processes, while `others` are open besides."""
     async with bench() as world:
+        if others:
+            async with world.service():
+                await world.folded()  # what enacts the charters, before there is a case
+            await seed(world, others)
         facts = Facts(open_cases)
         await publish(world.nc, facts.openings())
         async with contextlib.AsyncExitStack() as stack:
             services = [
-                await stack.enter_async_context(world.service(profile if number == 0 else ""))
+                await stack.enter_async_context(
+                    world.service(profile if number == 0 else "", GIHAN_PARTITIONS=_share(number, processes))
+                )
                 for number in range(processes)
             ]
             pids = [service.pid for service in services]
@@ -317,14 +335,114 @@ async def live(events: int, open_cases: int, processes: int = 1, profile: str = 
     return {
         "events": events,
         "open_cases": open_cases,
+        "others": others,
         "processes": processes,
         "events_per_second": round(events / wall),
         "events_per_second_sent": round(events / all_wall),
         "decisions_per_event": round(float(decided) / events, 2),
         **{f"{name}_us": round((after[name] - before[name]) / events * 1e6, 1) for name in after},
         "memory_mb": memory,
-        **{name: round(float(value)) for name, value in dict(sizes).items()},
+        **{name: round(float(value)) for name, value in (sizes or {}).items()},
     }
+
+
+def _share(number: int, of: int) -> str:
+    """The partitions that one of several processes goes for."""
+    return f"{PARTITIONS * number // of}-{PARTITIONS * (number + 1) // of - 1}"
+
+
+async def burst(open_cases: int, due: int) -> dict[str, float]:
+    """The service with `open_cases` open: its start, and deadlines that are all due at one instant, on the real clock.
+
+    Lags are from the due instant to where the log had stored the last one, in milliseconds.
+    """
+    zone = BEGIN.tzinfo
+    async with bench() as world:
+        async with world.service():
+            await world.folded()  # what enacts the charters, before there is a case
+        await seed(world, open_cases)
+        facts = Facts(0)
+        facts.now = datetime.now(zone) - timedelta(hours=1)
+        await publish(world.nc, (facts.state_of("mapo", f"w{n}")("call.answered", rings=1) for n in range(100)))
+        started = time.monotonic()
+        async with world.service(GIHAN_CLOCK="real", GIHAN_SETTLE_SECONDS="0") as service:
+            await world.folded()
+            start_seconds = time.monotonic() - started
+            falls_due = datetime.now(zone).replace(microsecond=0) + timedelta(seconds=max(20, due / 250))
+            facts.now = falls_due - timedelta(minutes=10)
+            arrivals = (
+                facts.state_of("anseong", f"v{number}")("visit.arrived", assistance_needed=True, desk="civil-affairs")
+                for number in range(due)
+            )
+            await publish(world.nc, arrivals)
+            await world.folded()
+            await world.sent()
+            ready = (falls_due - datetime.now(zone)).total_seconds()
+            assert ready > 1, f"not folded {-ready:.0f} s after they fell due"
+            info = await world.nc.jetstream().stream_info("SLA")
+            before = world.cpu([service.pid])
+            await asyncio.sleep(ready + 1)
+            await world.sent()
+            broken, counted = 0, "select count(*) from sla_timer.decisions where kind = 'deadline.breached'"
+            while broken < due:
+                await asyncio.sleep(0.1)
+                broken = await world.pool.fetchval(counted)
+            await world.sent()
+            after = world.cpu([service.pid])
+            lags: dict[str, list[float]] = {"breached": [], "all": []}
+            async for entry in read_up_to(world.nc, "SLA", 10**12, after=info.state.last_seq, subject="sla.>"):
+                lag = entry.stored_at / 1000 - falls_due.timestamp() * 1000
+                lags["all"].append(lag)
+                if entry.subject.endswith("deadline.breached"):
+                    lags["breached"].append(lag)
+            return {
+                "open_cases": open_cases,
+                "due": due,
+                "start_seconds": round(start_seconds, 1),
+                "breached": len(lags["breached"]),
+                "decisions": len(lags["all"]),
+                "first_ms": round(min(lags["breached"])),
+                "last_breached_ms": round(max(lags["breached"])),
+                "last_ms": round(max(lags["all"])),
+                **{f"{name}_ms": round((after[name] - before[name]) * 1000) for name in after},
+                "memory_mb": _memory(service.pid),
+            }
+
+
+async def seed(world: Bench, open_cases: int) -> None:
+    """Puts open cases into the projection, each as it is after its receipt, waiting for an instant weeks from now."""
+    library = Library(files.read())
+    rulebook = Rulebook(library)
+    random, warm = Random(2), Warm(rulebook)
+    facts = Facts(0)
+    facts.now = datetime.now(BEGIN.tzinfo).replace(microsecond=0)
+    patterns = []
+    for tenant in TENANTS:
+        _, body = facts.state_of(tenant, "pattern")("complaint.received", channel="web", kind="suggestion")
+        case, _, _ = warm.fold(Case(tenant, "pattern"), fact_of(decode_event(body), 1), 0)
+        patterns.append((tenant, store.columns(case)))
+    base = of_datetime(facts.now) + 14 * DAY
+
+    def rows(first: int, last: int) -> Iterator[tuple[Any, ...]]:
+        for number in range(first, last):
+            tenant, kept = patterns[number % len(patterns)]
+            name = f"s{number:08}"
+            state = kept.state.replace(b'"pattern"', f'"{name}"'.encode())
+            next_at = base + random.randrange(14 * DAY)
+            yield (tenant, name, partition(tenant, name), state, False, False, kept.open_deadlines, next_at)
+
+    columns = ("tenant", "case_id", "partition", "state", "closed", "stuck", "open_deadlines", "next_at")
+    async with world.pool.acquire() as connection:
+        await connection.execute("set statement_timeout = 0")
+        for first in range(0, open_cases, 50_000):
+            await connection.copy_records_to_table(
+                "cases",
+                schema_name="sla_timer",
+                columns=columns,
+                records=rows(first, min(first + 50_000, open_cases)),
+                timeout=600,
+            )
+        await connection.execute("vacuum analyze sla_timer.cases", timeout=600)
 
 
 async def measure(quick: bool) -> dict[str, Any]:
@@ -332,6 +450,9 @@ async def measure(quick: bool) -> dict[str, Any]:
     events = 20_000 if quick else 100_000
     return {
         "live": await live(events, 10_000),
+        "live_by_two": await live(events, 10_000, 2),
+        "live_among_many": await live(events, 10_000, others=100_000 if quick else 1_000_000),
+        "burst": await burst(10_000 if quick else 1_000_000, 2_000 if quick else 10_000),
     }
 
 
@@ -376,12 +497,16 @@ def main() -> None:
     parser.add_argument("--profile", default="")
     parser.add_argument("--events", type=int, default=0)
     parser.add_argument("--open", type=int, default=10_000)
+    parser.add_argument("--others", type=int, default=0)
+    parser.add_argument("--burst", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
     if asked.serve:
         _serve(asked.profile)
+    elif asked.burst:
+        print(json.dumps(asyncio.run(burst(asked.open, asked.burst))))
     elif asked.events:
-        print(json.dumps(asyncio.run(live(asked.events, asked.open, asked.processes, asked.profile))))
+        print(json.dumps(asyncio.run(live(asked.events, asked.open, asked.processes, asked.profile, asked.others))))
     else:
         print(json.dumps(asyncio.run(measure(asked.quick)), indent=1))
 
