@@ -309,9 +309,12 @@ class City:
         """Enacts the second revision, once its time has come."""
         if now >= self._mend_at:
             self._mend_at = float("inf")
-            recorded = datetime.fromisoformat(self.log.time())
-            for lane in LANES:
-                self._append(lane, "_all", "rules.enacted", "rules-2", recorded, {"revision": 2})
+            self._enact_second("rules-2")
+
+    def _enact_second(self, id: str) -> None:
+        recorded = datetime.fromisoformat(self.log.time())
+        for lane in LANES:
+            self._append(lane, "_all", "rules.enacted", id, recorded, {"revision": 2})
 
     def _state(self, case: str, type: str, late: float) -> None:
         self._facts += 1
@@ -405,6 +408,8 @@ class City:
         self.log.down = self.database.down = False
         self.log.trouble, self.database.lost_commit = Trouble(), 0.0
         self._mend(STORM_SECONDS)
+        # That a delivery was lost is seen by the next one, which a lane without cases would not have.
+        self._enact_second("rules-2-again")
         for case in self._cases:
             self._state(case, "complaint.completed", late=0)
             self._state(case, "callback.made", late=0)

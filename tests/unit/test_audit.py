@@ -546,6 +546,16 @@ def test_what_others_noted_is_held_against_it(expected: str, spoil: Callable[[Bo
     assert expected in said(sound(), noted)
 
 
+def test_a_refusal_for_what_was_not_known_yet_does_not_bind_a_sending_that_was_still_on_its_way() -> None:
+    """Sent to one intake, which did not answer in time, and then to another, which did not know the fact as yet."""
+    refused = {"status": "refused", "code": "unknown_fact"}
+    noted = book()
+    noted.promised[0] = dict(noted.promised[0]) | refused | {"sendings": 2}
+    assert said(sound(), noted) == []
+    noted.promised[0] = dict(noted.promised[0]) | refused | {"sendings": 1}
+    assert said(sound(), noted) == [f"I1 a refused event stands in the log: {E1}"]
+
+
 def test_a_disturbance_excuses_a_late_breach_and_not_for_ever() -> None:
     late = [one._replace(stored_at=instant(at(20))) if one.sequence == 3 else one for one in sound().sla]
     noted = book()

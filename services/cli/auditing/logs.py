@@ -75,7 +75,9 @@ def promised_is_kept(evidence: Evidence, book: Book) -> Iterator[Violation]:
                 yield Violation("I1", f"an accepted event stands {len(home)} times in the log", name)
             elif not _says_the_same(said["body"], home[0].event):
                 yield Violation("I1", "the log says other than was published", name)
-        if status == "refused" and stored[key] and key not in taken:
+        # Nor does it bind a sending before it that found no answer, and was still on its way.
+        overtaken = said.get("code") == "unknown_fact" and said.get("sendings", 1) > 1
+        if status == "refused" and stored[key] and key not in taken and not overtaken:
             yield Violation("I1", "a refused event stands in the log", name)
         if status == "left" and row is None and key not in buried and not evidence.after.inbox:
             yield Violation("I1", "a letter left in INBOX was lost", name)
