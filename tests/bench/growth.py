@@ -53,7 +53,7 @@ async def measure(nation: Nation, quick: bool) -> Outcome:
     return Outcome(
         subject="growth",
         title="Growth",
-        about=f"At each size {facts:,} facts about open cases that were not worked on of late; CPU time of all processes.",
+        about=f"At each size {facts:,} facts about open cases not worked on of late; CPU time of all processes.",
         figures=figures,
         bars=[
             Bar(f"CPU of an event, {sizes[0]:,} / {sizes[-1]:,} open", each[0] / each[-1], at_least=1 / 1.2),
