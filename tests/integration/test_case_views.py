@@ -9,8 +9,8 @@ import pytest
 
 from contracts.streams import partition
 from services.cli.simulate import new_world, read_events, simulate
+from services.rules.choosing import rules_of
 from services.rules.instants import of_datetime
-from services.rules.world import rules_of
 from services.sla_timer.messages import decision_message
 
 LOGS = Path(__file__).parents[1] / "golden" / "logs"
