@@ -1,7 +1,7 @@
 """Compiles the pure core where that is asked for: `make wheel`, that is GIHAN_COMPILE=1.
 
 The one rule: the same source, compiled or not, decides the same. What defines the frozen values that msgspec reads and
-writes, and the tables of the calendars, stays interpreted.
+writes stays interpreted.
 """
 
 import os
@@ -10,6 +10,7 @@ from setuptools import setup
 
 COMPILED = [
     "admission",
+    "calendar",
     "choosing",
     "consequences",
     "counting",

@@ -9,7 +9,6 @@ A calendar is compiled once into tables of whole numbers; counting is then a bis
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date, time
-from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -121,6 +120,10 @@ class Calendar:
         self._first = file.starts.toordinal()
         self._last = date(file.horizon.year + YEARS_PAST_HORIZON, 12, 31).toordinal()
         self.horizon = midnight(date.fromordinal(file.horizon.toordinal() + 1), file.zone)
+        # Made when first asked for: a charter knows more hours than a case has promises.
+        self._begins: list[Instant] | None = None
+        self._worked: tuple[list[Instant], list[Instant], list[int]] | None = None
+        self._ranked: tuple[list[int], list[int]] | None = None
 
     def stretches(self, ordinal: int) -> tuple[Stretch, ...]:
         """The local stretches of work of one date."""
@@ -131,13 +134,19 @@ class Calendar:
             return ()
         return self.hours[day.weekday()]
 
-    @cached_property
     def _midnights(self) -> list[Instant]:
-        return [midnight(date.fromordinal(n), self.zone) for n in range(self._first, self._last + 2)]
+        """When each date begins, and the one after the last."""
+        if self._begins is None:
+            self._begins = [midnight(date.fromordinal(n), self.zone) for n in range(self._first, self._last + 2)]
+        return self._begins
 
-    @cached_property
     def _work(self) -> tuple[list[Instant], list[Instant], list[int]]:
         """Starts and ends of all stretches of work, and the work done before each."""
+        if self._worked is None:
+            self._worked = self._count_work()
+        return self._worked
+
+    def _count_work(self) -> tuple[list[Instant], list[Instant], list[int]]:
         starts: list[Instant] = []
         ends: list[Instant] = []
         before: list[int] = []
@@ -164,9 +173,13 @@ class Calendar:
         moment = local(self.midnight(day.toordinal()), self.zone)
         return of_datetime(moment.replace(hour=clock.hour, minute=clock.minute))
 
-    @cached_property
     def _ranks(self) -> tuple[list[int], list[int]]:
         """The working dates as ordinals, and for each date how many come before it."""
+        if self._ranked is None:
+            self._ranked = self._rank()
+        return self._ranked
+
+    def _rank(self) -> tuple[list[int], list[int]]:
         dates: list[int] = []
         before: list[int] = []
         for ordinal in range(self._first, self._last + 1):
@@ -181,12 +194,12 @@ class Calendar:
 
     def reaches(self, moment: Instant) -> bool:
         """Whether an instant lies between the calendar's first date and its last."""
-        return self._midnights[0] <= moment < self._midnights[-1]
+        return self._midnights()[0] <= moment < self._midnights()[-1]
 
     def ordinal(self, moment: Instant) -> int:
         """The local date of an instant, as an ordinal. Raises OutOfCalendar."""
-        place = bisect_right(self._midnights, moment) - 1
-        if place < 0 or place >= len(self._midnights) - 1:
+        place = bisect_right(self._midnights(), moment) - 1
+        if place < 0 or place >= len(self._midnights()) - 1:
             raise self._outside()
         return self._first + place
 
@@ -194,12 +207,12 @@ class Calendar:
         """The instant at which a date begins. Raises OutOfCalendar."""
         if not self._first <= ordinal <= self._last + 1:
             raise self._outside()
-        return self._midnights[ordinal - self._first]
+        return self._midnights()[ordinal - self._first]
 
     def worked(self, moment: Instant) -> int:
         """Working time from the calendar's first date up to an instant, in microseconds."""
         self.ordinal(moment)
-        starts, ends, before = self._work
+        starts, ends, before = self._work()
         place = bisect_right(starts, moment) - 1
         if place < 0:
             return 0
@@ -208,7 +221,7 @@ class Calendar:
     def at(self, total: int) -> Instant:
         """The first instant by which `total` microseconds have been worked: an end of a stretch is never carried
         over to the next one's start. Raises OutOfCalendar."""
-        starts, ends, before = self._work
+        starts, ends, before = self._work()
         place = max(bisect_left(before, total) - 1, 0)
         moment = starts[place] + total - before[place]
         if moment > ends[place]:
@@ -217,7 +230,7 @@ class Calendar:
 
     def opening(self, moment: Instant) -> Instant:
         """The instant itself where it lies in working time, else the next opening."""
-        starts, ends, _ = self._work
+        starts, ends, _ = self._work()
         place = bisect_right(starts, moment) - 1
         if place >= 0 and moment < ends[place]:
             return moment
@@ -227,7 +240,7 @@ class Calendar:
 
     def nth_open(self, ordinal: int, count: int) -> int:
         """The `count`-th working date from a date on, that date included if it works (count >= 1)."""
-        dates, before = self._ranks
+        dates, before = self._ranks()
         if not self._first <= ordinal <= self._last:
             raise self._outside()
         place = before[ordinal - self._first] + count - 1
@@ -239,7 +252,7 @@ class Calendar:
         """How many working dates the calendar has before a date."""
         if not self._first <= ordinal <= self._last + 1:
             raise self._outside()
-        dates, before = self._ranks
+        dates, before = self._ranks()
         return before[ordinal - self._first] if ordinal <= self._last else len(dates)
 
     def roll(self, ordinal: int) -> int:
