@@ -142,11 +142,13 @@ class World:
         self.own = own
         self._partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
         self._next = [NEVER] * PARTITIONS
+        self._looked_ahead = False
         self._stands_at: Instant = 0
 
     @property
     def partitions(self) -> list[Partition]:
-        """All partitions, with their clocks where the world stands."""
+        """All partitions, with their clocks where the world stands; who asks may put cases into them."""
+        self._looked_ahead = False
         return [self._reached(number) for number in range(PARTITIONS)]
 
     def feed(self, event: Event, sequence: int) -> list[Decided]:
@@ -183,6 +185,10 @@ class World:
 
     def pass_before(self, limit: Instant) -> Iterator[tuple[Instant, list[Decided]]]:
         """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
+        if not self._looked_ahead:
+            for number in self.own:
+                self._look_ahead(number)
+            self._looked_ahead = True
         while (at := min(self._next)) < limit:
             # The clock passes an instant when it stands behind it; what is done exactly then was on time.
             self.stand_at(at + 1)

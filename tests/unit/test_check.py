@@ -97,7 +97,7 @@ def test_with_a_publisher_an_event_of_another_is_wrong() -> None:
 def test_what_only_other_lines_can_tell() -> None:
     again = {**COMPLAINT, "data": {**COMPLAINT["data"], "kind": "grievance"}}
     partner = {**ASSIGNED, "id": "d-1", "source": "desk"}
-    stranger = {**ASSIGNED, "id": "w-1", "source": "web"}
+    stranger = {**ASSIGNED, "id": "w-1", "source": "epeople"}
     assert wrong(COMPLAINT, COMPLAINT, again, partner, stranger) == [
         (3, "/id", "other_content"),
         (5, "/subject", "other_source"),
