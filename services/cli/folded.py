@@ -13,12 +13,13 @@ import msgspec
 from nats.aio.client import Client
 
 from services.chassis.cursor import read_up_to
+from services.rules.choosing import rules_of
 from services.rules.facts import Event, decode_event, fact_of
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
-from services.rules.world import CaseKey, Partition, rules_of
+from services.rules.world import CaseKey, Partition
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 

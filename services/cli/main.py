@@ -3,11 +3,15 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
 from contracts import files
 from contracts.streams import PARTITIONS
@@ -17,7 +21,7 @@ from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, reappend, running
+from services.cli import calculate, charters, dead, demo, parallel, reappend, running
 from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
@@ -209,16 +213,21 @@ def simulate(
     file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
     until: Annotated[str | None, typer.Option(help="RFC 3339: how far the clock goes on at the end.")] = None,
     contracts: Contracts = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: every core, for a large file.")] = None,
 ) -> None:
     """Folds a file of events without any server; prints the decisions, a JSON object a line."""
-    with _plain_errors():
-        lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
-        with lines:
-            events = simulation.read_events(lines)
+    with _plain_errors(), tempfile.NamedTemporaryFile() as copy:
+        if str(file) == "-":
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+            file = Path(copy.name)
         limit = None if until is None else instants.instant(until)
-        zones = simulation.Zones(contracts)
-        for row in simulation.simulate(events, limit, world=simulation.new_world(Library(files.read(contracts)))):
-            typer.echo(json.dumps(simulation.line_of(row, zones[row.tenant]), ensure_ascii=False))
+        with Progress("{task.completed:,} events", TimeElapsedColumn(), console=Console(stderr=True)) as shown:
+            task = shown.add_task("", visible=sys.stderr.isatty())
+            for line in parallel.simulated(
+                file, limit, contracts, workers or parallel.workers_for(file), lambda n: shown.update(task, completed=n)
+            ):
+                sys.stdout.write(f"{line}\n")
 
 
 @app.command()
@@ -311,11 +320,12 @@ def audit(
 def backtest(
     file: Annotated[Path, typer.Argument(help="CSV (or .csv.gz) with case_id, opened_at, target_at, closed_at, ...")],
     tenant: Annotated[str, typer.Option(help="Whose charter.")],
+    workers: Annotated[int | None, typer.Option(help="Processes; default: every core.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """A history with known targets against a charter: how often do we agree?"""
     with _plain_errors():
-        result = backtests.backtest(tenant, file).as_json()
+        result = backtests.backtest(tenant, file, workers or parallel.cores()).as_json()
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
         return

@@ -1,9 +1,9 @@
 """`gihan simulate`: folds a file of events without any server; `refold` does the same for the log itself."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,15 +18,31 @@ from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, World
 
 CLOCK = "clock.advanced"
+VOIDED = "fact.voided"
 
 
 class Unreadable(ValueError):
     """A line that is no event: says which line, which field and why."""
 
 
+class EventFile:
+    """A file of CloudEvents, a JSON object a line; read anew whenever somebody walks over it, so that it need not fit
+    into memory. Walking raises Unreadable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Event]:
+        with self._path.open("rb") as lines:
+            yield from _events(lines)
+
+
 def read_events(lines: Iterable[bytes]) -> list[Event]:
-    """The events of a file of CloudEvents, a JSON object a line. Raises Unreadable."""
-    events = []
+    """The events of lines that can be read only once. Raises Unreadable."""
+    return list(_events(lines))
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[Event]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -36,14 +52,13 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
             raise Unreadable(f"line {number}: {error}") from error
         if event.type == CLOCK and event.data.to is None:
             raise Unreadable(f"line {number}: {CLOCK} does not say how far; give data.to")
-        events.append(event)
-    return events
+        yield event
 
 
-def new_world(library: Library | None = None) -> World:
-    """A world with the files that come with Gihan, or those of a library."""
+def new_world(library: Library | None = None, own: Sequence[int] = range(PARTITIONS)) -> World:
+    """A world with the files that come with Gihan, or those of a library; of some partitions, or of all."""
     library = library or Library(files.read())
-    return World([Rulebook(library) for _ in range(PARTITIONS)])
+    return World([Rulebook(library) for _ in range(PARTITIONS)], own)
 
 
 class Zones(dict[str, ZoneInfo]):
@@ -59,43 +74,92 @@ class Zones(dict[str, ZoneInfo]):
         return zone
 
 
+class Step(NamedTuple):
+    """Which step of a simulation: before an event (by its number), with or after it; and the instant that passes."""
+
+    event: int
+    place: Literal["before", "with", "with_home"]
+    at: Instant = 0
+
+
 def simulate(
-    events: list[Event], until: Instant | None, library: Library | None = None, world: World | None = None
+    events: Iterable[Event], until: Instant | None, library: Library | None = None, world: World | None = None
 ) -> Iterator[Decided]:
     """The decisions that follow from events in the order of the file, in a new world (of `library`) or the one given.
 
     If the file holds any clock.advanced, no other tick is made; otherwise, before an event recorded at R, the clock
-    passes every instant before R, and at the end every instant before `until` (else the last R).
+    passes every instant before R, and at the end every instant before `until` (else the last R). The events are walked
+    over twice.
     """
-    world = world or new_world(library)
-    ticks = any(event.type == CLOCK for event in events)
-    seen: dict[tuple[str, str, str], Event] = {}
-    reported: dict[tuple[str, str, str], str | None] = {}
+    return (row for _, decided in steps(events, until, world or new_world(library)) for row in decided)
+
+
+def steps(events: Iterable[Event], until: Instant | None, world: World) -> Iterator[tuple[Step, list[Decided]]]:
+    """What each step decides in a world of some partitions, or of all, as `simulate` has it."""
+    told = _Told.of(events)
     last: Instant = 0
-    opened = {event.tenant for event in events if event.type == "charter.enacted"}
-    for sequence, event in enumerate(events, 1):
+    number = 0
+    for number, event in enumerate(events, 1):
         last = max(last, event.recorded)
-        if not ticks:
-            yield from world.pass_before(last)
+        if not told.ticks:
+            for at, decided in world.pass_before(last):
+                yield Step(number, "before", at), decided
             world.stand_at(last)
-        completed = _filled_in(event, seen, reported)
+        completed = told.filled_in(event)
         if completed is None:
-            print(f"line {sequence}: fact.voided names a fact that the file has not stated", file=sys.stderr)
+            if 0 in world.own:  # of several processes one says it
+                print(f"line {number}: fact.voided names a fact that the file has not stated", file=sys.stderr)
             continue
-        seen[(event.tenant, event.source, event.id)] = completed
-        if event.type == "fault.reported":
-            reported[(event.tenant, event.case_id, event.id)] = event.data.officer
-        yield from world.feed(completed, sequence)
-        if event.tenant and event.tenant not in opened:
+        yield Step(number, "with"), world.feed(completed, number)
+        if event.tenant and event.tenant not in told.opened:
             # Nothing in the file enacts the charter: the tenant's duties run from its first event.
-            opened.add(event.tenant)
-            yield from world.open_home(event.tenant, Fact(0, "", "charter", "charter.enacted", of_datetime(event.time)))
-    if not ticks:
-        yield from world.pass_before(last if until is None else until)
+            told.opened.add(event.tenant)
+            fact = Fact(0, "", "charter", "charter.enacted", of_datetime(event.time))
+            yield Step(number, "with_home"), world.open_home(event.tenant, fact)
+    if not told.ticks:
+        for at, decided in world.pass_before(last if until is None else until):
+            yield Step(number + 1, "before", at), decided
     for case in (case for partition in world.partitions for case in partition.cases.values() if case.stuck):
         print(
             f"{case.tenant}/{case.id} is stuck: {case.stuck}; its facts are kept, nothing is decided", file=sys.stderr
         )
+
+
+class _Told(NamedTuple):
+    """What a file says of itself before it is walked over, and what was read of it so far.
+
+    `voided` names the facts that are taken back somewhere in it, `stated` has those of them that were read, `reported`
+    the officer whom each fault report names. `opened` are the tenants whose charter is enacted or taken as such.
+    """
+
+    ticks: bool
+    opened: set[str]
+    voided: set[tuple[str, str, str]]
+    stated: dict[tuple[str, str, str], Event]
+    reported: dict[tuple[str, str, str], str | None]
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "_Told":
+        told = cls(False, set(), set(), {}, {})
+        ticks = False
+        for event in events:
+            ticks |= event.type == CLOCK
+            if event.type == "charter.enacted":
+                told.opened.add(event.tenant)
+            elif event.type == VOIDED:
+                told.voided.add((event.tenant, event.data.source or "", event.data.id or ""))
+        return told._replace(ticks=ticks)
+
+    def filled_in(self, event: Event) -> Event | None:
+        """The event with what intake would fill in from those before it; None where it takes back what is unknown."""
+        completed = _filled_in(event, self.stated, self.reported)
+        if completed is not None:
+            name = (event.tenant, event.source, event.id)
+            if name in self.voided:
+                self.stated[name] = completed
+            if event.type == "fault.reported":
+                self.reported[(event.tenant, event.case_id, event.id)] = event.data.officer
+        return completed
 
 
 def _filled_in(
@@ -104,7 +168,7 @@ def _filled_in(
     """The event with what intake would fill in from those before it: the routes of fact.voided (None where the fact
     is unknown), and the officer of a finding from the report in its case that it is about, whoever sent that."""
     data = event.data
-    if event.type == "fact.voided":
+    if event.type == VOIDED:
         voided = seen.get((event.tenant, data.source or "", data.id or ""))
         if voided is None:
             return None

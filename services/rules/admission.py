@@ -29,9 +29,7 @@ def judge(charter: Charter, type: str, data: Data) -> Judgement:
     """
     asks: list[str] = []
     marks: list[str] = []
-    for clause in charter.listening.get(type, ()):
-        if clause.kind != "admission":
-            continue
+    for clause in charter.admitting.get(type, ()):
         if not any(match.type == type and match.holds(data, Petition(data)) for match in clause.on):
             continue
         asks += clause.asks
@@ -43,4 +41,4 @@ def judge(charter: Charter, type: str, data: Data) -> Judgement:
 
 def refusal(charter: Charter, fact: Fact) -> str:
     """The code with which the charter refuses a fact, or nothing."""
-    return judge(charter, fact.type, fact.data).refused if fact.type in charter.listening else ""
+    return judge(charter, fact.type, fact.data).refused if fact.type in charter.admitting else ""

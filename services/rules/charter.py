@@ -4,7 +4,7 @@ The one rule: nothing about a city is code. A promise says in data what starts i
 what meets it and what a breach brings; this module turns that into values that the fold can look up by event type.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
@@ -30,6 +30,9 @@ PERIOD_UNITS = {
 DEFAULTS: Mapping[str, Any] = {"cause": "absent", "line_busy": True}
 """What an absent field means (the contract of events)."""
 
+DERIVED = frozenset({"period_days", "has_period", "policy"})
+"""What a demand may name besides the fields of the data."""
+
 
 class Petition(msgspec.Struct, frozen=True):
     """What a case is about: the data of its receipt as later classified, and its handling period if it has one."""
@@ -39,17 +42,35 @@ class Petition(msgspec.Struct, frozen=True):
     policy: Policy = Policy()
 
 
+Test = Literal["any_of", "none_of", "at_least", "present", "includes", "same"]
+
+DEMANDS: Mapping[str, Test] = {
+    "not": "none_of",
+    "at_least": "at_least",
+    "present": "present",
+    "includes": "includes",
+    "same": "same",
+}
+"""What a charter calls them; a mere value or a list of values is `any_of`."""
+
+
 class Condition(msgspec.Struct, frozen=True):
     """One demand on a field: one of `values` (or none of them), at least a number, merely present, or the same as in
     the event that began the run which this one is to meet."""
 
     path: tuple[str, ...]
-    test: Literal["any_of", "none_of", "at_least", "present", "includes", "same"]
+    test: Test
     values: tuple[Any, ...]
+    field: str = ""
+    """The field itself, where the path names one of the data and nothing in it."""
+    absent: Any = None
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether the data meet the demand; what they do not carry is looked up in the petition they are about."""
-        value = self.value(data, petition)
+        if not self.field:
+            value = self.value(data, petition)
+        elif (value := getattr(data, self.field)) is None and (value := getattr(petition.data, self.field)) is None:
+            value = self.absent
         if self.test == "any_of":
             return value in self.values
         if self.test == "none_of":
@@ -75,7 +96,7 @@ class Match(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
-        return all(condition.holds(data, petition) for condition in self.where)
+        return not self.where or all(condition.holds(data, petition) for condition in self.where)
 
     def answers(self, data: Data, begun: Data) -> bool:
         """Whether the data name the same as those of the event that began a run, where they must."""
@@ -166,6 +187,8 @@ class Promise(msgspec.Struct, frozen=True):
     first_of_year: bool = False
     clause: str = ""
     workflow: "Workflow | None" = None
+    meeting: frozenset[str] = frozenset()
+    """The types of event that may meet it."""
 
     def span_for(self, data: Data, petition: Petition) -> Span | None:
         """The span that the case's data give this promise, or None where it promises them nothing."""
@@ -309,6 +332,12 @@ class Charter(msgspec.Struct, frozen=True):
     clauses: Mapping[str, Clause] = {}
     listening: Mapping[str, tuple[Clause, ...]] = {}
     walking: Mapping[str, tuple[Workflow, ...]] = {}
+    admitting: Mapping[str, tuple[Clause, ...]] = {}
+    """Of the clauses listening to a type, those that may refuse or mark what comes in."""
+    asking: Mapping[str, tuple[Clause, ...]] = {}
+    """Of the clauses listening to a type, those that bring a task or a message."""
+    meeting: frozenset[str] = frozenset()
+    """The types of event that may meet a promise."""
 
     @property
     def label(self) -> str:
@@ -426,7 +455,17 @@ def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> 
         "measuring": {type: tuple(rows) for type, rows in measuring.items()},
         "clauses": clauses,
         "listening": {type: tuple(rows) for type, rows in listening.items()},
+        "admitting": _of_those(listening, lambda clause: clause.kind == "admission"),
+        "asking": _of_those(listening, lambda clause: bool(clause.tasks or clause.notice or clause.desks)),
+        "meeting": frozenset(type for promise in promises.values() for type in promise.meeting),
     }
+
+
+def _of_those(
+    listening: Mapping[str, Sequence[Clause]], fits: Callable[[Clause], bool]
+) -> dict[str, tuple[Clause, ...]]:
+    found = {type: tuple(clause for clause in clauses if fits(clause)) for type, clauses in listening.items()}
+    return {type: clauses for type, clauses in found.items() if clauses}
 
 
 def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
@@ -437,6 +476,8 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
         by_complaint = any(start.match and start.match.type.startswith("complaint.") for start in starts)
         ends = row.get("ends", "case_closed" if by_complaint else "never")
         warn = row.get("warn", defaults.get("warn"))
+        until = tuple(_match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ())
+        yearly = tuple(_yearly(entry) for entry in row.get("each_year") or ())
         return Promise(
             id=row["id"],
             section=row.get("section", ""),
@@ -444,9 +485,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             says=row["says"],
             starts=starts,
             within=_within({} if row["kind"] == "measure" else row.get("within") or row.get("every") or {}),
-            until=tuple(
-                _match(entry) for name in ("until", "until_each", "until_all") for entry in row.get(name) or ()
-            ),
+            until=until,
             ends_with_case=ends == "case_closed",
             ends=() if isinstance(ends, str) else tuple(_match(entry) for entry in ends),
             suspends=row.get("suspends", "none"),
@@ -465,11 +504,12 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             since=row["since"] if isinstance(row.get("since"), str) else "",
             noted=tuple(_match(entry) for entry in row.get("noted") or ()),
             noted_before=row.get("noted_before", ""),
-            yearly=tuple(_yearly(entry) for entry in row.get("each_year") or ()),
+            yearly=yearly,
             until_all="until_all" in row,
             first_of_year=row.get("first_of_year", False),
             clause=row.get("clause", ""),
             workflow=_workflow(row),
+            meeting=frozenset(match.type for match in (*until, *(match for one in yearly for match in one.until))),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         entries: list[Any] = [row, *(row.get("start") or ()), *(row.get("until") or ())]
@@ -548,14 +588,20 @@ def _conditions(where: Mapping[str, Any]) -> tuple[Condition, ...]:
 
 def _condition(path: str, demand: Any) -> Condition:
     names = tuple(path.split("."))
+    direct = len(names) == 1 and path not in DERIVED
+    field = _attribute(path) if direct else ""
+    test: Test = "any_of"
+    values = tuple(demand) if isinstance(demand, list) else (demand,)
     if isinstance(demand, dict):
-        ((test, value),) = demand.items()
-        if test == "not":
-            return Condition(names, "none_of", tuple(value) if isinstance(value, list) else (value,))
-        if test in ("at_least", "present", "includes", "same"):
-            return Condition(names, test, (value,))
-        raise ValueError(f"demand {test!r} on {path}")
-    return Condition(names, "any_of", tuple(demand) if isinstance(demand, list) else (demand,))
+        ((named, value),) = demand.items()
+        if named not in DEMANDS:
+            raise ValueError(f"demand {named!r} on {path}")
+        test, values = DEMANDS[named], tuple(value) if isinstance(value, list) and named == "not" else (value,)
+    return Condition(names, test, values, field, DEFAULTS.get(path) if direct else None)
+
+
+def _attribute(name: str) -> str:
+    return "class_" if name == "class" else name
 
 
 def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
@@ -575,7 +621,7 @@ def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
 def _walk(path: tuple[str, ...], data: Data) -> Any:
     value: Any = data
     for part in path:
-        value = getattr(value, "class_" if part == "class" else part)
+        value = getattr(value, _attribute(part))
         if value is None:
             return None
     return value

@@ -17,7 +17,7 @@ TRY_AGAIN = "try_again"
 def of_fact(fact: Fact, petition: Petition, rules: Rules) -> Iterator[Finding]:
     """The tasks and messages that the charter's clauses want at a fact."""
     data = petition.data if fact.type == "complaint.received" else fact.data
-    for clause in rules.charter.listening.get(fact.type, ()):
+    for clause in rules.charter.asking.get(fact.type, ()):
         for match, outside, task in clause.desks:
             if _fits(match, fact, data, petition) and _closed(outside, fact, rules):
                 yield from _tasks(clause, fact, task)

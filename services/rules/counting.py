@@ -28,6 +28,9 @@ put forward in between."""
 WORKING = {"working_minutes": MINUTE, "working_hours": HOUR}
 """Units of time inside working hours, in microseconds."""
 
+TO_THE_MINUTE = frozenset({*PLAIN, *WALL, *WORKING, "working_days"})
+"""Units that end at a time of day."""
+
 UNITS = (
     *PLAIN,
     *WALL,
@@ -126,7 +129,7 @@ def in_dates(span: Span) -> bool:
     """Whether a period is counted in dates, so that it ends with its last one."""
     if span.unit == "statutory_days":
         return span.amount > HOURS_UP_TO_DAYS
-    return span.unit not in (*PLAIN, *WALL, *WORKING, "working_days")
+    return span.unit not in TO_THE_MINUTE
 
 
 def _on_the_wall(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Interval]) -> Instant | None:

@@ -46,7 +46,7 @@ def _resume(scan: Scan, fact: Fact) -> None:
 
 def _give_longer(scan: Scan, fact: Fact) -> None:
     scan.asked_longer += 1
-    for run in scan.runs.values():
+    for run in scan.unmet.values():
         if run.live and scan.is_demand(run):
             _name(scan, run, fact)
     scan.recount()
@@ -70,9 +70,9 @@ def _take_fee(scan: Scan, fact: Fact) -> None:
         return
     pause.finish(fact.moment, fact)
     scan.recount()
-    for run in scan.runs.values():
+    for run in list(scan.unmet.values()):
         if run.live and run.promise.suspends == "fee" and run.due is not None and run.due < fact.moment:
-            run.state = "void"
+            scan.settle(run, "void")
 
 
 def _update_applicant(scan: Scan, fact: Fact) -> None:
@@ -85,7 +85,7 @@ def _update_applicant(scan: Scan, fact: Fact) -> None:
 
 
 def _extend_objection(scan: Scan, fact: Fact) -> None:
-    for run in scan.runs.values():
+    for run in scan.unmet.values():
         if run.live and run.promise.extended_by == fact.type and run.span is not None:
             run.extensions.append((run.span.amount, fact.key))
     scan.recount()
@@ -99,14 +99,14 @@ def _extend_consultation(scan: Scan, fact: Fact) -> None:
 
 def _extend(scan: Scan, fact: Fact) -> None:
     scan.extensions += 1
-    for run in scan.runs.values():
+    for run in scan.unmet.values():
         if run.live and run.promise.extends:
             run.extensions.append((fact.data.amount or 0, fact.key))
     scan.recount()
 
 
 def _reschedule(scan: Scan, fact: Fact) -> None:
-    for run in scan.runs.values():
+    for run in scan.unmet.values():
         if run.live and run.promise.within.or_at and run.started_by == "callback.requested":
             run.at = instant_of(fact.data.wanted_at, fact.moment)
     scan.recount()
@@ -124,9 +124,9 @@ def _reopen(scan: Scan, fact: Fact) -> None:
 def close(scan: Scan) -> None:
     """A case that is over ends what was promised about it; what is not met by now has lost its object."""
     scan.closed = True
-    for run in scan.runs.values():
+    for run in list(scan.unmet.values()):
         if run.live and run.promise.ends_with_case:
-            run.state = "void"
+            scan.settle(run, "void")
     scan.rounds = [round for round in scan.rounds if not round.run.promise.ends_with_case]
 
 

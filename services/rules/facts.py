@@ -16,7 +16,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with an offset; one without names no instant and is no event's."""
 
 
-class Period(msgspec.Struct, frozen=True, omit_defaults=True):
+class Period(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A handling period as published: unit is hours, days, weeks, months or years."""
 
     amount: int
@@ -31,7 +31,7 @@ class Memo(msgspec.Struct, frozen=True, omit_defaults=True):
     matter_ref: str | None = None
 
 
-class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "from"}):
+class Data(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, rename={"from_": "from"}):
     """The data of every type in one flat shape; absent fields are None. Instants are aware datetimes."""
 
     channel: str | None = None
@@ -113,7 +113,7 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, rename={"from_": "fr
     to: Moment | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """An event as it stands in the log or in a file of events."""
 
     type: str
@@ -145,7 +145,16 @@ decode_event = msgspec.json.Decoder(Event).decode
 kind), whose text names the field's path."""
 
 
-class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
+_NAMING_A_MOMENT = {
+    "complaint.supplement_requested": "dispatched_at",
+    "complaint.supplement_received": "arrived_at",
+    "complaint.suspended": "from_",
+    "complaint.resumed": "at",
+}
+"""The field in which a fact may say that it has effect earlier than it happened."""
+
+
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened; `origin` the case
     that it is about, where this is a copy for another one."""
 
@@ -166,16 +175,8 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
     def moment(self) -> Instant:
         """The instant from which the fact has effect: no later than when it happened, earlier where its data say
         so (a demand dispatched, papers arrived, a suspension begun or ended)."""
-        data = self.data
-        named: Moment | None = None
-        if self.type == "complaint.supplement_requested":
-            named = data.dispatched_at
-        elif self.type == "complaint.supplement_received":
-            named = data.arrived_at
-        elif self.type == "complaint.suspended":
-            named = data.from_
-        elif self.type == "complaint.resumed":
-            named = data.at
+        field = _NAMING_A_MOMENT.get(self.type)
+        named: Moment | None = None if field is None else getattr(self.data, field)
         return self.time if named is None else min(self.time, of_datetime(named))
 
 
@@ -207,6 +208,8 @@ def in_effect(facts: Iterable[Fact]) -> tuple[Fact, ...]:
     A taking back can itself be taken back. It stands in the log after what it names, so the last is read first.
     """
     facts = tuple(facts)
+    if len(facts) == 1 and facts[0].type != "fact.voided":
+        return facts
     voided: set[str] = set()
     voids = [fact for fact in facts if fact.type == "fact.voided"]
     for void in sorted(voids, key=lambda void: void.sequence, reverse=True):

@@ -5,7 +5,7 @@ and nothing that was written is edited: it is moved, retracted, withdrawn or voi
 are the exception: once written they stay, and a due instant is warned of once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -51,9 +51,9 @@ def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[C
     fact that the case already holds (same source and id) changes nothing.
     """
     if fact is not None:
-        if any(known.key == fact.key for known in case.facts):
+        if holds(case, fact):
             return case, []
-        case = _with_fact(case, fact)
+        case = with_fact(case, fact)
     return refold(case, fact, clock, rules)
 
 
@@ -64,7 +64,7 @@ def refold(case: Case, cause: Fact | None, clock: Instant, rules: Rules) -> tupl
     try:
         return evolve(case, clock, rules, cause)
     except Exception as error:
-        return _replace(case, stuck=type(error).__name__, next_at=None), []
+        return stuck_by(error, case), []
 
 
 def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tuple[Case, list[Decision]]:
@@ -72,51 +72,82 @@ def evolve(case: Case, clock: Instant, rules: Rules, cause: Fact | None) -> tupl
 
     `cause` is the fact that brings it, or None for time. Raises OutOfCalendar where a period has no end there.
     """
-    first = {deadline.key: deadline.first_due for deadline in case.deadlines}
     if case.id.startswith(OFFICER):
         # Holds the copies of findings about one officer; no promise to a citizen runs there.
-        standing = consequences.of_officer(case.facts, rules.charter)
-    else:
-        standing = _told_first(work_out(case.facts, clock, rules, case.id == case.tenant), first)
+        return decided(case, consequences.of_officer(case.facts, rules.charter), clock, rules, cause)
+    return decided(case, work_out(case.facts, clock, rules, case.id == case.tenant), clock, rules, cause)
+
+
+def decided(
+    case: Case, standing: Standing, clock: Instant, rules: Rules, cause: Fact | None
+) -> tuple[Case, list[Decision]]:
+    """The case with its new standing, and the difference to what was decided before, in order."""
+    standing = _told_first(case, standing)
     decisions = list(_differences(case, standing, cause, clock if cause is None else cause.time))
-    warned = list(case.warned)
-    for deadline in standing.deadlines.values():
-        warning = _warning(deadline, case, clock)
-        if warning is None:
-            continue
-        warned.append((*deadline.key, warning))
-        at = deadline.warn_at or clock
-        decisions.append(_decision("deadline.warned", at if cause is None else max(at, cause.time), deadline))
+    warned = warn(case, standing.deadlines.values(), clock, cause, decisions)
     changed = Case(
         tenant=case.tenant,
         id=case.id,
         facts=case.facts,
         deadlines=tuple(standing.deadlines.values()),
         findings=tuple(standing.findings.values()),
-        warned=tuple(warned),
+        warned=warned,
         closed=standing.closed,
         next_at=standing.next_at,
         charter=standing.charter or rules.charter.label,
     )
-    return changed, sorted(decisions, key=lambda decision: decision.order)
+    return changed, in_order(decisions)
 
 
-def _with_fact(case: Case, fact: Fact) -> Case:
-    return _replace(case, facts=(*case.facts, fact))
+def holds(case: Case, fact: Fact) -> bool:
+    """Whether a case holds a fact already: one of the same source and id."""
+    named = fact.id
+    return any(known.id == named and known.source == fact.source for known in case.facts)
 
 
-def _replace(case: Case, **changes: object) -> Case:
-    values = {name: getattr(case, name) for name in case.__struct_fields__} | changes
-    return Case(**values)
+def with_fact(case: Case, fact: Fact) -> Case:
+    """The case with one more fact, of which nothing follows yet."""
+    return msgspec.structs.replace(case, facts=(*case.facts, fact))
 
 
-def _told_first(standing: Standing, first: Mapping[tuple[str, str], Instant | None]) -> Standing:
-    """The standing with the dates that were told first, which no later fact changes."""
-    for key, deadline in standing.deadlines.items():
-        told = first.get(key)
-        if told is not None and told != deadline.first_due:
-            standing.deadlines[key] = msgspec.structs.replace(deadline, first_due=told)
+def stuck_by(error: Exception, case: Case) -> Case:
+    """The case when the rules fail on it: nothing more is decided, and no instant waited for."""
+    return msgspec.structs.replace(case, stuck=type(error).__name__, next_at=None)
+
+
+def in_order(decisions: list[Decision]) -> list[Decision]:
+    """The decisions of one step about one case, as they are written."""
+    return decisions if len(decisions) < 2 else sorted(decisions, key=lambda decision: decision.order)
+
+
+def told_first(old: Deadline | None, new: Deadline) -> Deadline:
+    """A deadline with the date that was told first, which no later fact changes."""
+    if old is None or old.first_due is None or old.first_due == new.first_due:
+        return new
+    return msgspec.structs.replace(new, first_due=old.first_due)
+
+
+def _told_first(case: Case, standing: Standing) -> Standing:
+    for deadline in case.deadlines:
+        new = standing.deadlines.get(deadline.key)
+        if new is not None:
+            standing.deadlines[deadline.key] = told_first(deadline, new)
     return standing
+
+
+def warn(
+    case: Case, deadlines: Iterable[Deadline], clock: Instant, cause: Fact | None, decisions: list[Decision]
+) -> tuple[tuple[str, str, Instant], ...]:
+    """Adds the warnings that are due to the decisions; returns what was warned of by now."""
+    warned = case.warned
+    for deadline in deadlines:
+        warning = _warning(deadline, case, clock)
+        if warning is None:
+            continue
+        warned += ((*deadline.key, warning),)
+        at = deadline.warn_at or clock
+        decisions.append(_decision("deadline.warned", at if cause is None else max(at, cause.time), deadline))
+    return warned
 
 
 def _warning(deadline: Deadline, case: Case, clock: Instant) -> Instant | None:
@@ -129,21 +160,20 @@ def _warning(deadline: Deadline, case: Case, clock: Instant) -> Instant | None:
 def _differences(case: Case, standing: Standing, cause: Fact | None, now: Instant) -> Iterator[Decision]:
     old = {deadline.key: deadline for deadline in case.deadlines}
     for key, deadline in standing.deadlines.items():
-        yield from _of_deadline(old.get(key), deadline, cause, now)
+        yield from of_deadline(old.get(key), deadline, cause, now)
     for key, deadline in old.items():
         if key not in standing.deadlines:
-            yield from _of_deadline(deadline, None, cause, now)
+            yield from of_deadline(deadline, None, cause, now)
     known = {finding.key: finding for finding in case.findings}
     for name, finding in standing.findings.items():
         if name not in known:
-            at = finding.at if finding.by_time or cause is None else now
-            yield _of_finding(case, finding.kind, at, finding)
+            yield of_finding(case, finding, cause, now)
     for name, finding in known.items():
         if name not in standing.findings and finding.kind in TAKEN_BACK:
-            yield _of_finding(case, TAKEN_BACK[finding.kind], now, finding)
+            yield _about_finding(case, TAKEN_BACK[finding.kind], now, finding)
 
 
-def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, at: Instant) -> Iterator[Decision]:
+def of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, at: Instant) -> Iterator[Decision]:
     """What is to be said when a deadline stood as `old` and stands as `new`, for a cause dated `at`."""
     if new is None:
         assert old is not None
@@ -154,8 +184,15 @@ def _of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None,
         return
     if old is None:
         began = new.began if new.began is not None else at
-        yield _decision("deadline.started", began, new)._replace(
-            due=new.due or new.first_due, suspended=new.due is None
+        yield Decision(
+            "deadline.started",
+            began,
+            new.promise,
+            new.occurrence,
+            new.due or new.first_due,
+            new.first_due,
+            new.provisional,
+            suspended=new.due is None,
         )
         if new.state == "suspended":
             yield _decision("deadline.suspended", began, new)
@@ -210,7 +247,13 @@ def _decision(kind: str, at: Instant, deadline: Deadline, reason: str = "") -> D
     )
 
 
-def _of_finding(case: Case, kind: str, at: Instant, finding: Finding) -> Decision:
+def of_finding(case: Case, finding: Finding, cause: Fact | None, now: Instant) -> Decision:
+    """What is to be said of a new finding."""
+    at = finding.at if finding.by_time or cause is None else now
+    return _about_finding(case, finding.kind, at, finding)
+
+
+def _about_finding(case: Case, kind: str, at: Instant, finding: Finding) -> Decision:
     key = f"{case.tenant}/{case.id}/{finding.incident}/{finding.remedy}" if finding.remedy else ""
     return Decision(
         kind,  # type: ignore[arg-type]

@@ -74,6 +74,7 @@ def _taken_over(old: Scan, stage: Stage, home: bool) -> Scan:
     told = _settle(old, new, at)
     _keep_findings(old, new, told)
     new.lives, new.ends_of_days = old.lives, old.ends_of_days
+    new.replace_runs(new.runs)
     return new
 
 
@@ -128,8 +129,8 @@ def _follow_rounds(old: Scan, new: Scan, at: Instant) -> None:
         open_now = not _over(before, at)
         last.ahead = before.rounds + before.ahead + (not open_now) - last.rounds - given
         if not given:
-            last.occurrence = f"{group[1]}#{last.rounds + last.ahead}"
-            kept[last.promise.id, last.occurrence] = last
+            last.name(f"{group[1]}#{last.rounds + last.ahead}")
+            kept[last.key] = last
         elif open_now:
             new.rounds = [round for round in new.rounds if round.run is not last]
             named = (last.promise.id, promises.open_round(new, last, last.rounds + 1).occurrence)

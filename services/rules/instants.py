@@ -13,15 +13,18 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+NEVER: Instant = 2**63
+"""After every instant."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def of_datetime(moment: datetime) -> Instant:
     """The instant of an aware datetime. Raises ValueError for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a time without an offset names no instant; give one such as +09:00")
-    return (moment - _EPOCH) // _MICROSECOND
+    # A float holds every microsecond of the next two centuries, so that rounding is exact.
+    return round(moment.timestamp() * SECOND)
 
 
 def instant(text: str) -> Instant:

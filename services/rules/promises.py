@@ -19,17 +19,18 @@ from services.rules.state import Finding
 def meet(scan: Scan, fact: Fact) -> None:
     """What the fact keeps. Of the rounds of a recurring promise that are open it keeps the oldest alone."""
     counted: set[str] = set()
-    for run in scan.runs.values():
-        if run.met_at is not None or run.state == "void" or (run.live and run.promise.id in counted):
+    for run in [run for run in scan.unmet.values() if fact.type in run.promise.meeting]:
+        if run.live and run.promise.id in counted:
             continue
         if run.met_by(fact, scan.petition):
             if run.live and run.rounds:
                 counted.add(run.promise.id)
-            run.met_at = fact.moment
-            if run.live:
-                run.state = "met"
+            run.met_at = scan.moment
+            was_live = run.live
+            scan.settle(run, "met" if was_live else run.state)
+            if was_live:
                 # What is met while its clock stands still was due as if the clock had run on from here.
-                run.due = run.due or scan.due(run, fact.moment)
+                run.due = run.due or scan.due(run, scan.moment)
                 if fact.data.reached is False:
                     task = consequences.TRY_AGAIN
                     key = f"task:{run.promise.id}:{run.occurrence}:{task}"
@@ -40,11 +41,9 @@ def meet(scan: Scan, fact: Fact) -> None:
 
 def end(scan: Scan, fact: Fact) -> None:
     """What takes a promise's object away without meeting it, such as a cancelled appointment."""
-    for run in scan.runs.values():
-        if run.live and any(
-            match.type == fact.type and match.holds(fact.data, scan.petition) for match in run.promise.ends
-        ):
-            run.state = "void"
+    for run in [run for run in scan.unmet.values() if run.promise.ends and run.live]:
+        if any(match.type == fact.type and match.holds(fact.data, scan.petition) for match in run.promise.ends):
+            scan.settle(run, "void")
 
 
 def open_runs(scan: Scan, fact: Fact) -> None:
@@ -54,7 +53,7 @@ def open_runs(scan: Scan, fact: Fact) -> None:
     for promise, start in scan.charter.starting.get(type, ()):
         assert start.match is not None
         if start.match.holds(data, scan.petition):
-            open_run(scan, promise, start, fact.moment, data, fact.key, type)
+            open_run(scan, promise, start, scan.moment, data, fact.key, type)
 
 
 def open_run(
@@ -88,7 +87,7 @@ def open_run(
     stops = run.stops
     run.first_due = run.due or scan.due(run, moment)
     run.stops = stops
-    scan.runs[(promise.id, occurrence)] = run
+    scan.add(run)
     for task in promise.tasks:
         key = f"task:{promise.id}:{occurrence}:{task}"
         timely = run.began is not None
@@ -153,7 +152,7 @@ def open_year(scan: Scan, promise: Promise, year: int, yearly: Yearly, since: In
     run.at = run.first_due = midnight(last + timedelta(days=1), zone)
     scan.begin(run)
     if run.at > run.began:
-        scan.runs[(promise.id, run.occurrence)] = run
+        scan.add(run)
     scan.rounds.append(Round(midnight(date(year + 1, 1, 1), zone), run))
 
 
@@ -176,7 +175,7 @@ def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = Non
     run.began = began
     scan.begin(run)
     run.first_due = run.due
-    scan.runs[(promise.id, occurrence)] = run
+    scan.add(run)
     calendar = (run.rules or scan.rules).calendar(promise.hours if span.unit in counting.WORKING else "office")
     over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
     assert over is not None

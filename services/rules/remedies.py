@@ -4,6 +4,7 @@ The one rule: an incident is paid for once, and its key says which: a run of a p
 counts it once, or a confirmed fault that names no broken promise. Amounts are the charter's own, never guessed.
 """
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from services.rules import counting
@@ -35,7 +36,9 @@ def measure(scan: Scan, fact: Fact) -> None:
             for trigger in remedy.triggers:
                 if promise.id in trigger.breach:
                     incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
-                    _remedy(scan, scan.charter, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
+                    brought = _remedy(scan.charter, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
+                    for finding in brought:
+                        scan.find(finding)
 
 
 def _unnoted(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, bool] | None:
@@ -45,6 +48,7 @@ def _unnoted(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, bool] |
         return None
     if ended is not None:
         return ended.time, False
+    scan.looks_ahead = True
     if max(scan.clock, scan.facts[-1].time) > limit:
         return limit, True
     scan.ends_of_days.append(limit)
@@ -115,7 +119,7 @@ def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
     return max(found, key=lambda other: other.moment, default=None)
 
 
-def of_breach(scan: Scan, run: Run) -> None:
+def of_breach(run: Run) -> Iterator[Finding]:
     """What a broken run brings, by the charter that it was promised in."""
     assert run.due is not None
     assert run.rules is not None
@@ -124,10 +128,10 @@ def of_breach(scan: Scan, run: Run) -> None:
         for trigger in remedy.triggers:
             if run.promise.id in trigger.breach:
                 incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
-                _remedy(scan, charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
+                yield from _remedy(charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
 
 
-def of_fault(scan: Scan, fact: Fact) -> None:
+def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
     """A confirmed fault is an incident of its own, unless it names a promise broken in this case."""
     named = fact.data.about or fact.data.promise or ""
     reported = next((other for other in scan.facts if other.type == "fault.reported" and named == other.id), None)
@@ -143,7 +147,7 @@ def of_fault(scan: Scan, fact: Fact) -> None:
             incident = f"fault:{reported.key if reported else fact.key}"
             if broken is not None:
                 incident = named if remedy.once_per_promise else f"{named}:{broken}"
-            _remedy(scan, scan.charter, remedy, trigger, incident, fact.time, "", "", None)
+            yield from _remedy(scan.charter, remedy, trigger, incident, fact.time, "", "", None)
 
 
 def _broken_in(scan: Scan, promise: str) -> str | None:
@@ -162,7 +166,6 @@ def _broken_in(scan: Scan, promise: str) -> str | None:
 
 
 def _remedy(
-    scan: Scan,
     charter: Charter,
     remedy: Remedy,
     trigger: Trigger,
@@ -172,50 +175,46 @@ def _remedy(
     occurrence: str,
     due: Instant | None,
     by_time: bool = False,
-) -> None:
+) -> Iterator[Finding]:
     by_time |= due is not None  # a breach is dated by its due instant, whatever brought it to light
     if remedy.money:
-        scan.find(
-            Finding(
-                "remedy.proposed",
-                f"remedy:{remedy.id}:{incident}",
-                at,
-                promise,
-                occurrence,
-                due,
-                remedy.id,
-                incident,
-                remedy.amount,
-                trigger.needs,
-                by_time=by_time,
-            )
+        yield Finding(
+            "remedy.proposed",
+            f"remedy:{remedy.id}:{incident}",
+            at,
+            promise,
+            occurrence,
+            due,
+            remedy.id,
+            incident,
+            remedy.amount,
+            trigger.needs,
+            by_time=by_time,
         )
-        _unasked(scan, charter, remedy, incident, at, due, by_time)
+        yield from _unasked(charter, remedy, incident, at, due, by_time)
         return
     for task in remedy.tasks:
-        scan.find(
-            Finding(
-                "task.created",
-                f"task:{remedy.id}:{incident}:{task}",
-                at,
-                promise,
-                occurrence,
-                due,
-                remedy.id,
-                incident,
-                task=task,
-                by_time=by_time,
-            )
+        yield Finding(
+            "task.created",
+            f"task:{remedy.id}:{incident}:{task}",
+            at,
+            promise,
+            occurrence,
+            due,
+            remedy.id,
+            incident,
+            task=task,
+            by_time=by_time,
         )
 
 
 def _unasked(
-    scan: Scan, charter: Charter, remedy: Remedy, incident: str, at: Instant, due: Instant | None, by_time: bool
-) -> None:
+    charter: Charter, remedy: Remedy, incident: str, at: Instant, due: Instant | None, by_time: bool
+) -> Iterator[Finding]:
     """The tasks of a clause that says how every remedy comes to the citizen."""
     for clause in charter.remedies:
         if any(trigger.unasked for trigger in clause.triggers):
             named = f"{remedy.id}:{incident}"
             for task in clause.tasks:
                 key = f"task:{clause.id}:{named}:{task}"
-                scan.find(Finding("task.created", key, at, "", "", due, clause.id, named, task=task, by_time=by_time))
+                yield Finding("task.created", key, at, "", "", due, clause.id, named, task=task, by_time=by_time)

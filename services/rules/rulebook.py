@@ -5,6 +5,7 @@ missing stops the reader with a clear error; nothing is ever guessed in its plac
 """
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
@@ -18,16 +19,13 @@ from services.rules.charter import Charter, parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.facts import Data, Event, Fact, fact_of, in_effect
 from services.rules.fold import REVISION
-from services.rules.instants import Instant, local, midnight
+from services.rules.instants import NEVER, Instant, local, midnight
 from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
 
 OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
 """How a charter may apply besides to new cases."""
 
 ENACTING = frozenset({"rules.enacted", "calendar.enacted", "calendar.exception", "charter.enacted", *DECLARING})
-
-END: Instant = 2**63
-"""After every instant."""
 
 
 class NotEnacted(LookupError):
@@ -139,8 +137,18 @@ class Known(NamedTuple):
     revision: str
 
 
+class _Spans(NamedTuple):
+    """The rules of a tenant's open cases: for a receipt between two `turns`, and a first fact from the place `began` in
+    the log on or before it. `latest` is the last instant at which anything became known or comes into force."""
+
+    turns: Sequence[Instant]
+    began: int
+    latest: Instant
+    chosen: dict[tuple[int, bool, bool], Rules]
+
+
 Eras = list[tuple[Instant, Known]]
-"""What counts for a case, each up to an instant, the last up to END."""
+"""What counts for a case, each up to an instant, the last up to NEVER."""
 
 
 class Rulebook:
@@ -152,6 +160,7 @@ class Rulebook:
         self.enacted: list[tuple[int, Event]] = []
         self._tenants: dict[str, list[Known]] = {}
         self._chosen: dict[str, dict[tuple[object, ...], Rules]] = {}
+        self._spans: dict[str, _Spans] = {}
         self._seen: set[tuple[str, str, str]] = set()
 
     def enact(self, event: Event, sequence: int) -> bool:
@@ -160,14 +169,17 @@ class Rulebook:
         What is enacted, excepted or declared can be taken back by fact.voided, and that too: it is from then on as if
         never enacted. One that was taken over already does no more. Raises NotEnacted.
         """
+        if event.type != "fact.voided" and event.type not in ENACTING:
+            return False
         named, held = (event.tenant, event.source, event.id), f"{event.data.source}/{event.data.id}"
         ours = [row for row in self.enacted if row[1].tenant == event.tenant]
         voids = event.type == "fact.voided" and held in {f"{one.source}/{one.id}" for _, one in ours}
-        if named in self._seen or not (voids or event.type in ENACTING):
+        if named in self._seen or (event.type == "fact.voided" and not voids):
             return False
         known = self._known([*ours, (sequence, event)])
         self._of(event.tenant).append(known)
         self._chosen.pop(event.tenant, None)
+        self._spans.pop(event.tenant, None)
         self._seen.add(named)
         self.enacted.append((sequence, event))
         return True
@@ -182,6 +194,28 @@ class Rulebook:
         then leaves it to the files. `lives` say when it was closed: what became known after that judges nothing that
         was settled by then. Raises NotEnacted for a tenant without a charter.
         """
+        if lives:
+            return self._chosen_for(tenant, received, began, lives, home)
+        if tenant not in self._spans:
+            self._spans[tenant] = self._spans_of(tenant)
+        spans = self._spans[tenant]
+        key = (bisect_right(spans.turns, received), began is None or began >= spans.began, home)
+        if key not in spans.chosen:
+            spans.chosen[key] = self._chosen_for(tenant, received, began, (), home)
+        return spans.chosen[key]
+
+    def _spans_of(self, tenant: str) -> "_Spans":
+        """What makes a difference to a case that is open: before and after which instants of receipt it does, and from
+        which place in the log on."""
+        known = self._of(tenant)[-1]
+        zones = {self._file(known, row.charter).zone for row in known.charters}
+        turns = {midnight(row.charter.in_force, zone) for row in known.charters for zone in zones}
+        turns |= {instant + 1 for row in known.charters for instant in (row.known, row.at)}
+        enacted = next((row.sequence for row in known.charters if row.sequence), NEVER)
+        latest = max(known.since, *(row.at for row in known.charters))
+        return _Spans(sorted(turns), enacted, latest, {})
+
+    def _chosen_for(self, tenant: str, received: Instant, began: int | None, lives: Lives, home: bool) -> Rules:
         eras = _eras(self._of(tenant), lives, began)
         declared = known_to([(until, known.declared) for until, known in eras])
         own = self._own(eras[0][1], received, began)
@@ -211,10 +245,15 @@ class Rulebook:
             chosen[key] = rules[0]._replace(stages=tuple(stages))
         return chosen[key]
 
+    def version(self, tenant: str) -> int:
+        """A number that changes with whatever is enacted for the tenant."""
+        return len(self._tenants.get(tenant, ()))
+
     def changed_since(self, tenant: str, moment: Instant) -> bool:
         """Whether anything became known after an instant, or comes into force after it."""
-        newest = self._of(tenant)[-1]
-        return newest.since >= moment or any(row.at >= moment for row in newest.charters)
+        if tenant not in self._spans:
+            self._spans[tenant] = self._spans_of(tenant)
+        return self._spans[tenant].latest >= moment
 
     def _own(self, known: Known, received: Instant, began: int | None) -> Enacted:
         """The version that governs a case received at an instant: of those known by then the last in force on that day.
@@ -296,9 +335,9 @@ def _of_log(known: Known, began: int | None) -> list[Enacted]:
 
 def _eras(held: Sequence[Known], lives: Lives, began: int | None) -> Eras:
     """For each of the lives of a case what was known when it ended, and for a case that is open what is known now."""
-    eras: Eras = [(END if again is None else again, _at(held, closed, began)) for closed, again in lives]
-    if not eras or eras[-1][0] != END:
-        eras.append((END, held[-1]))
+    eras: Eras = [(NEVER if again is None else again, _at(held, closed, began)) for closed, again in lives]
+    if not eras or eras[-1][0] != NEVER:
+        eras.append((NEVER, held[-1]))
     return [era for era, (_, after) in pairwise(eras) if after is not era[1]] + eras[-1:]
 
 

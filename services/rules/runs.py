@@ -9,7 +9,7 @@ from services.rules.charter import Match, Petition, Promise, Yearly
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
-from services.rules.state import Rules
+from services.rules.state import Rules, State
 
 
 class Stop(NamedTuple):
@@ -41,6 +41,7 @@ class Run:
         "due",
         "extensions",
         "first_due",
+        "key",
         "met_at",
         "occurrence",
         "promise",
@@ -68,6 +69,7 @@ class Run:
     ) -> None:
         self.promise = promise
         self.occurrence = occurrence
+        self.key = (promise.id, occurrence)
         self.start = start
         self.data = data
         self.span = span
@@ -80,7 +82,7 @@ class Run:
         self.extensions: list[tuple[int, str]] = []
         self.stops: list[Stop] = []
         self.day = ""
-        self.state = "open"
+        self.state: State = "open"
         self.due: Instant | None = None
         self.first_due: Instant | None = None
         self.met_at: Instant | None = None
@@ -92,6 +94,10 @@ class Run:
     @property
     def until(self) -> tuple[Match, ...]:
         return self.promise.until if self.yearly is None else self.yearly[1].until
+
+    def name(self, occurrence: str) -> None:
+        """Gives it another occurrence."""
+        self.occurrence, self.key = occurrence, (self.promise.id, occurrence)
 
     def met_by(self, fact: Fact, petition: Petition) -> bool:
         """Whether the fact meets it, alone or as the last of all that are wanted."""

@@ -3,7 +3,7 @@
 The one rule: a due instant is counted anew from the run's start, its amounts and the pauses of the case, never patched.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 import msgspec
@@ -15,7 +15,7 @@ from services.rules.facts import Data, Fact, in_effect
 from services.rules.instants import Instant, instant, of_datetime
 from services.rules.law import LawRules
 from services.rules.runs import Pause, Round, Run, Stop
-from services.rules.state import Deadline, Finding, Rules
+from services.rules.state import Deadline, Finding, Rules, State
 
 SUPPLEMENT = "supplement"
 """The ground of the time in which the petitioner supplements."""
@@ -33,22 +33,34 @@ class Scan:
     """The case as far as it has been read: `moment` is where the scan stands.
 
     `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
-    Time is let pass up to `until`. `awaits` is when a later version comes to govern, where that is ahead.
+    The last of them has effect from `read_to` on. Time is let pass up to `until`, and `passed` is the last instant at
+    which it brought something. `awaits` is when a later version comes to govern, where that is ahead.
+
+    Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh`
+    the findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
+    `quiet_until` is the instant up to which time brings nothing, where that is known.
     """
 
     def __init__(
-        self, facts: tuple[Fact, ...], clock: Instant, rules: Rules, verdicts: Mapping[str, str] | None = None
+        self, facts: Iterable[Fact], clock: Instant, rules: Rules, verdicts: Mapping[str, str] | None = None
     ) -> None:
         self.rules = rules
         self.charter: Charter = rules.charter
         self.clock = clock
-        self.facts = in_effect(facts)
+        self.facts = list(in_effect(facts))
         self.taken = 0
+        self.read_to: Instant | None = None
+        self.passed: Instant | None = None
         self.verdicts = dict(verdicts or {})
         self.until = max([clock, *(fact.time for fact in self.facts)])
         self.awaits: Instant | None = None
         self.lives: list[tuple[Instant, Instant | None]] = []
         self.runs: dict[tuple[str, str], Run] = {}
+        self.unmet: dict[tuple[str, str], Run] = {}
+        self.touched: dict[tuple[str, str], Run] = {}
+        self.fresh: list[Finding] = []
+        self.looks_ahead = False
+        self.quiet_until: Instant | None = None
         self.rounds: list[Round] = []
         self.ends_of_days: list[Instant] = []
         self.findings: dict[str, Finding] = {}
@@ -85,6 +97,23 @@ class Scan:
                 info = msgspec.structs.replace(info, **changes)
         return info
 
+    def add(self, run: Run) -> None:
+        """Takes a run in that has begun."""
+        self.runs[run.key] = self.unmet[run.key] = self.touched[run.key] = run
+        self.quiet_until = None
+
+    def settle(self, run: Run, state: State) -> None:
+        """Ends a run: nothing more can happen to one that is met or void."""
+        run.state = state
+        self.touched[run.key] = run
+        del self.unmet[run.key]
+
+    def replace_runs(self, runs: dict[tuple[str, str], Run]) -> None:
+        """Goes on with other runs than it has begun itself."""
+        self.runs = self.touched = runs
+        self.unmet = {key: run for key, run in runs.items() if run.met_at is None and run.state != "void"}
+        self.quiet_until = None
+
     def open_pause(self, ground: str) -> Pause | None:
         """The pause on a ground that nothing has ended yet."""
         ours = (pause for pause in self.pauses if not pause.declared)
@@ -98,7 +127,7 @@ class Scan:
         """The open runs of the consultation that a fact names."""
         return [
             run
-            for run in self.runs.values()
+            for run in self.unmet.values()
             if run.live and run.promise.owed_by == "consulted" and run.data.consultation == fact.data.consultation
         ]
 
@@ -111,12 +140,13 @@ class Scan:
 
     def pause(self, ground: str, begin: Instant, cap: Instant | None, fact: Fact) -> None:
         """Stops the clocks that stop on a ground."""
+        self.quiet_until = None
         self.pauses.append(Pause(ground, begin, fact.key, cap))
         self.turns += [at for at in (begin, cap) if at is not None and at > self.moment]
 
     def forget_pauses(self) -> None:
         """No clock of this case stands still but for what its tenant declared for all."""
-        self.pauses, self.turns = [], []
+        self.pauses, self.turns, self.quiet_until = [], [], None
         for one in self.rules.declared:
             rule = self.law.suspension_by(one.ground)
             if one.ground == "force_majeure" and self.charter.policy.force_majeure == "extends":
@@ -134,10 +164,12 @@ class Scan:
 
     def recount(self, turned: Instant | None = None) -> None:
         """Counts anew what is open; `turned` where time itself stopped a clock or let it go on."""
-        for run in self.runs.values():
+        self.quiet_until = None
+        for run in self.unmet.values():
             if run.live:
                 before = run.state
                 self.begin(run)
+                self.touched[run.key] = run
                 if run.state != before:
                     run.turned = turned
 
@@ -204,9 +236,8 @@ class Scan:
 
     def find(self, finding: Finding) -> None:
         """Keeps a finding; of several under one key that which came first in time."""
-        known = self.findings.get(finding.key)
-        if known is None or finding.at < known.at:
-            self.findings[finding.key] = finding
+        if keep(self.findings, finding):
+            self.fresh.append(finding)
 
     def frozen(self, run: Run) -> Deadline:
         calendar = (run.rules or self.rules).calendar(run.promise.hours)
@@ -226,7 +257,7 @@ class Scan:
             run.start,
             run.due,
             run.first_due,
-            run.state,  # type: ignore[arg-type]
+            run.state,
             warn_at,
             run.met_at,
             counted and run.due is not None and run.due > calendar.horizon,
@@ -235,17 +266,28 @@ class Scan:
             run.deemed and run.state == "broken",
         )
 
-    def next_at(self, deadlines: Mapping[tuple[str, str], Deadline]) -> Instant | None:
+    def next_at(self, deadlines: Iterable[Deadline]) -> Instant | None:
+        """The earliest instant at which time alone changes something, given the deadlines that stand."""
         instants = [round.at for round in self.rounds] + self.ends_of_days
-        instants += [] if self.awaits is None else [self.awaits]
-        if any(run.live for run in self.runs.values()):
+        if self.awaits is not None:
+            instants.append(self.awaits)
+        if self.turns and any(run.live for run in self.unmet.values()):
             instants += self.turns
-        for deadline in deadlines.values():
+        for deadline in deadlines:
             if deadline.state == "open" and deadline.due is not None:
                 instants.append(deadline.due)
                 if deadline.warn_at is not None and deadline.warn_at >= self.clock:
                     instants.append(deadline.warn_at)
         return min(instants, default=None)
+
+
+def keep(findings: dict[str, Finding], finding: Finding) -> bool:
+    """Puts a finding among others, unless one of its key came before it in time; says whether it did."""
+    known = findings.get(finding.key)
+    if known is not None and finding.at >= known.at:
+        return False
+    findings[finding.key] = finding
+    return True
 
 
 def instant_of(moment: datetime | None, otherwise: Instant) -> Instant:

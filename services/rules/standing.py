@@ -11,28 +11,34 @@ classification is read first, since it says what the petition was from the day o
 from services.rules import consequences, promises, refusals, remedies, workflows
 from services.rules.effects import EFFECTS, close
 from services.rules.facts import Fact, closes
-from services.rules.instants import Instant
+from services.rules.instants import NEVER, Instant
 from services.rules.runs import Run
-from services.rules.scan import Scan
+from services.rules.scan import Scan, keep
 from services.rules.state import Finding, Standing
 
 
 def of_scan(scan: Scan) -> Standing:
     """The standing after the scan has walked all facts of its case."""
     walk(scan)
+    findings = dict(scan.findings)
     for run in scan.runs.values():
         if run.state == "broken":
-            remedies.of_breach(scan, run)
+            for finding in remedies.of_breach(run):
+                keep(findings, finding)
     deadlines = {key: scan.frozen(run) for key, run in scan.runs.items()}
     label, lives = scan.charter.label, tuple(scan.lives)
-    return Standing(deadlines, scan.findings, scan.closed, scan.next_at(deadlines), label, lives)
+    return Standing(deadlines, findings, scan.closed, scan.next_at(deadlines.values()), label, lives)
 
 
 def walk(scan: Scan, at: Instant | None = None) -> None:
     """Reads on, up to what has effect by an instant and what time has brought before it; without one, to the end."""
-    while scan.taken < len(scan.facts) and (at is None or scan.facts[scan.taken].moment <= at):
+    while scan.taken < len(scan.facts):
         fact = scan.facts[scan.taken]
-        _let_pass(scan, fact.moment)
+        moment = fact.moment
+        if at is not None and moment > at:
+            break
+        _let_pass(scan, moment)
+        scan.moment = scan.read_to = moment
         _take(scan, fact)
         scan.taken += 1
     _let_pass(scan, scan.until if at is None else min(at, scan.until))
@@ -40,19 +46,21 @@ def walk(scan: Scan, at: Instant | None = None) -> None:
 
 def _let_pass(scan: Scan, moment: Instant) -> None:
     """Lets every instant before `moment` happen, in order."""
+    if scan.quiet_until is not None and moment <= scan.quiet_until:
+        return
     while True:
-        run = min(
-            (run for run in scan.runs.values() if run.state == "open" and run.due is not None and run.due < moment),
-            key=lambda run: (run.due, run.promise.id, run.occurrence),
-            default=None,
-        )
-        begun = min((round for round in scan.rounds if round.at < moment), key=lambda round: round.at, default=None)
-        turn = min((at for at in scan.turns if at < moment), default=None)
-        instants = [run.due if run else None, begun.at if begun else None, turn]
-        at = min((at for at in instants if at is not None), default=None)
-        if at is None:
+        over = [run for run in scan.unmet.values() if run.state == "open" and run.due is not None and run.due < moment]
+        rounds = [round for round in scan.rounds if round.at < moment]
+        turn = min((at for at in scan.turns if at < moment), default=None) if scan.turns else None
+        if not over and not rounds and turn is None:
+            ahead = [run.due for run in scan.unmet.values() if run.state == "open" and run.due is not None]
+            scan.quiet_until = min([*ahead, *(round.at for round in scan.rounds), *scan.turns], default=NEVER)
             return
-        scan.moment = at
+        run = min(over, key=lambda run: (run.due, run.promise.id, run.occurrence), default=None)
+        begun = min(rounds, key=lambda round: round.at, default=None)
+        instants = [run.due if run else None, begun.at if begun else None, turn]
+        at = min(at for at in instants if at is not None)
+        scan.moment = scan.passed = at
         if run is not None and run.due == at:
             _break(scan, run)
         elif begun is not None and begun.at == at:
@@ -70,6 +78,7 @@ def _break(scan: Scan, run: Run) -> None:
     """A due instant has passed: broken, or lapsed where the office owes nothing; what a breach starts begins."""
     assert run.due is not None
     run.state = "broken" if run.promise.owed_by == "office" else "lapsed"
+    scan.touched[run.key] = run
     service = scan.charter.services.get(scan.petition.data.service or "")
     run.deemed = run.promise.within.period and service is not None and service.deemed_acceptance
     for promise, start in scan.charter.starting_at_breach.get(run.promise.id, ()):
@@ -78,10 +87,10 @@ def _break(scan: Scan, run: Run) -> None:
 
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
-    scan.moment = fact.moment
+    charter, type = scan.charter, fact.type
     refused = scan.barred(fact)
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
-    if not refused and scan.receipt is None and fact.type.startswith(refusals.WANT_RECEIPT):
+    if not refused and scan.receipt is None and type.startswith(refusals.WANT_RECEIPT):
         return
     if not refused and fact.key not in scan.verdicts:
         refused = refusals.judge(scan, fact)
@@ -90,21 +99,26 @@ def _take(scan: Scan, fact: Fact) -> None:
         scan.find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))
         return
     was_closed = scan.closed
-    effect = EFFECTS.get(fact.type)
+    effect = EFFECTS.get(type)
     if effect is not None:
         effect(scan, fact)
-    promises.meet(scan, fact)
+    if type in charter.meeting:
+        promises.meet(scan, fact)
     promises.end(scan, fact)
     if closes(fact):
         close(scan)
     if scan.closed and not was_closed:
-        scan.lives.append((fact.moment, None))
+        scan.lives.append((scan.moment, None))
     elif was_closed and not scan.closed:
-        scan.lives[-1] = (scan.lives[-1][0], fact.moment)
+        scan.lives[-1] = (scan.lives[-1][0], scan.moment)
     promises.open_runs(scan, fact)
-    remedies.measure(scan, fact)
-    workflows.watch(scan, fact)
-    for finding in consequences.of_fact(fact, scan.petition, scan.rules):
-        scan.find(finding)
-    if fact.type == "fault.confirmed":
-        remedies.of_fault(scan, fact)
+    if type in charter.measuring:
+        remedies.measure(scan, fact)
+    if type in charter.walking:
+        workflows.watch(scan, fact)
+    if type in charter.asking:
+        for finding in consequences.of_fact(fact, scan.petition, scan.rules):
+            scan.find(finding)
+    if type == "fault.confirmed":
+        for finding in remedies.of_fault(scan, fact):
+            scan.find(finding)

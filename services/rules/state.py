@@ -42,7 +42,11 @@ KINDS: tuple[str, ...] = DecisionKind.__args__  # type: ignore[attr-defined]
 RANK = {kind: place for place, kind in enumerate(KINDS)}
 
 
-class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
+State = Literal["open", "suspended", "met", "broken", "lapsed", "void"]
+"""Where a run stands."""
+
+
+class Deadline(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One run of a promise in a case.
 
     `due` is None while suspended. `state` says where it stands; a broken one stays broken when it is met late
@@ -57,7 +61,7 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
     start: Instant
     due: Instant | None
     first_due: Instant | None
-    state: Literal["open", "suspended", "met", "broken", "lapsed", "void"]
+    state: State
     warn_at: Instant | None = None
     met_at: Instant | None = None
     provisional: bool = False
@@ -71,7 +75,7 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True):
         return (self.promise, self.occurrence)
 
 
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A consequence that stands or does not: a measure broken, a remedy, a task, or a fact refused.
 
     `at` is the instant it follows from; which of the fields are set depends on `kind`, the kind of decision that
@@ -121,7 +125,7 @@ Lives = tuple[tuple[Instant, Instant | None], ...]
 """When the case was closed, each time with the instant at which it was opened again, if it was."""
 
 
-class Case(msgspec.Struct, frozen=True, omit_defaults=True):
+class Case(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A case: its facts in order, and its standing as last worked out.
 
     `warned` names the runs and due instants warned of. `stuck` holds the name of the error that stopped the case.

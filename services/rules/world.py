@@ -4,20 +4,18 @@ The one rule: the same fold in the same order as the live service, so that what 
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from contracts.streams import PARTITIONS, partition
-from services.rules.admission import refusal
-from services.rules.facts import Event, Fact, closes, fact_of, in_effect
-from services.rules.fold import fold, refold
-from services.rules.governing import lives
-from services.rules.instants import Instant, of_datetime
+from services.rules.facts import Event, Fact, fact_of
+from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import Rulebook
-from services.rules.state import Case, Decision, Rules
+from services.rules.state import Case, Decision
+from services.rules.warm import Warm
 
 CaseKey = tuple[str, str]
 
@@ -37,11 +35,16 @@ class Partition:
     """
 
     def __init__(self, rulebook: Rulebook, number: int) -> None:
-        self.rulebook = rulebook
+        self.warm = Warm(rulebook)
         self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
         self._heap: list[tuple[Instant, CaseKey]] = []
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What the log has enacted so far."""
+        return self.warm.rulebook
 
     def take(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one entry of this partition; a tick lets time pass. Raises NotEnacted."""
@@ -58,7 +61,7 @@ class Partition:
         key = (event.tenant, event.case_id)
         case = self.cases.get(key) or Case(*key)
         fact = fact_of(event, sequence)
-        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -66,7 +69,7 @@ class Partition:
         """The tenant's own case, in which its duties run whether or not it ever reports on them."""
         key = (tenant, tenant)
         case = self.cases.get(key) or Case(*key)
-        changed, decisions = fold(case, fact, self.clock, self._rules(case, fact))
+        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self._keep(key, changed)
         return [Decided(*key, decision) for decision in decisions]
 
@@ -79,7 +82,7 @@ class Partition:
             case = self.cases[key]
             if case.next_at != at:
                 continue  # moved since it was queued
-            changed, decisions = fold(case, None, self.clock, self._rules(case, None))
+            changed, decisions, _ = self.warm.fold(case, None, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
@@ -97,41 +100,16 @@ class Partition:
             case = self.cases[key]
             if case.closed and case.next_at is None:
                 continue  # over: a holiday changes no verdict given
-            changed, decisions = refold(case, cause, self.clock, self._rules(case, None))
+            changed, decisions, _ = self.warm.refold(case, cause, self.clock)
             self._keep(key, changed)
             decided += [Decided(*key, decision) for decision in decisions]
         return decided
-
-    def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return rules_of(self.rulebook, case, fact)
 
     def _keep(self, key: CaseKey, case: Case) -> None:
         before = self.cases.get(key)
         self.cases[key] = case
         if case.next_at is not None and (before is None or before.next_at != case.next_at):
             heapq.heappush(self._heap, (case.next_at, key))
-
-
-def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
-    """The rules by which a case is worked out once it holds `fact` as well.
-
-    Its charter is the one of the day of its receipt, and for all that was settled when it was closed nothing counts
-    that became known later. Raises NotEnacted.
-    """
-    facts = (*case.facts, fact) if fact is not None else case.facts
-    began, home = facts[0].sequence, case.id == case.tenant
-    receipts = [known for known in in_effect(facts) if known.type == "complaint.received"]
-    received = receipts[0].time if receipts else min(known.time for known in facts)
-    for receipt in receipts[1:] and receipts:
-        rules = rulebook.rules_for(case.tenant, receipt.time, began)
-        if not refusal(rules.charter, receipt):
-            received = receipt.time
-            break
-    rules = rulebook.rules_for(case.tenant, received, began, home=home)
-    closed = [known.moment for known in facts if closes(known)]
-    if closed and rulebook.changed_since(case.tenant, min(closed)):
-        return rulebook.rules_for(case.tenant, received, began, lives(facts, rules), home)
-    return rules
 
 
 def replans(event: Event) -> bool:
@@ -145,15 +123,23 @@ def reaches_home(event: Event) -> bool:
 
 
 class World:
-    """All partitions, fed with events in the order of a log or of a file.
+    """All partitions, or some of them, fed with events in the order of a log or of a file.
 
     An event or a tick is one step; its decisions come by due instant, tenant, case, promise and kind.
     """
 
-    def __init__(self, rulebooks: list[Rulebook]) -> None:
+    def __init__(self, rulebooks: list[Rulebook], own: Sequence[int] = range(PARTITIONS)) -> None:
         if len(rulebooks) != PARTITIONS:
             raise ValueError(f"a world has {PARTITIONS} partitions, each with a rulebook of its own")
-        self.partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
+        self.own = own
+        self._partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
+        self._next = [NEVER] * PARTITIONS
+        self._stands_at: Instant = 0
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """All partitions, with their clocks where the world stands."""
+        return [self._reached(number) for number in range(PARTITIONS)]
 
     def feed(self, event: Event, sequence: int) -> list[Decided]:
         """Folds one event wherever it goes; a tick without a partition moves all of them."""
@@ -163,33 +149,59 @@ class World:
         data = {"officer": event.data.officer}
         decided: list[Decided] = []
         for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
-            decided += self.partitions[number].take(msgspec.structs.replace(event, case=case), sequence)
-        return sorted(decided, key=_step_order)
+            if number not in self.own:
+                continue
+            copy = event if event.case == case else msgspec.structs.replace(event, case=case)
+            decided += self._reached(number).take(copy, sequence)
+            self._look_ahead(number)
+        return in_order(decided)
 
     def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
         """Opens the tenant's own case, for a log in which nothing enacts its charter."""
-        return sorted(self.partitions[partition(tenant, tenant)].open_home(tenant, fact), key=_step_order)
+        number = partition(tenant, tenant)
+        if number not in self.own:
+            return []
+        decided = self._reached(number).open_home(tenant, fact)
+        self._look_ahead(number)
+        return in_order(decided)
 
     def tick(self, to: Instant, number: int | None = None) -> list[Decided]:
         """Lets time pass in one partition, or in all."""
-        chosen = self.partitions if number is None else [self.partitions[number]]
-        return sorted((row for partition in chosen for row in partition.tick(to)), key=_step_order)
+        decided: list[Decided] = []
+        for each in self.own if number is None else [number]:
+            decided += self._reached(each).tick(to)
+            self._look_ahead(each)
+        return in_order(decided)
 
-    def pass_before(self, limit: Instant) -> Iterator[Decided]:
+    def pass_before(self, limit: Instant) -> Iterator[tuple[Instant, list[Decided]]]:
         """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
-        while True:
-            at = min((at for partition in self.partitions if (at := partition.next_at()) is not None), default=None)
-            if at is None or at >= limit:
-                return
+        while (at := min(self._next)) < limit:
             # The clock passes an instant when it stands behind it; what is done exactly then was on time.
-            yield from self.tick(at + 1)
+            self.stand_at(at + 1)
+            passing = [number for number, instant in enumerate(self._next) if instant == at]
+            yield at, in_order(row for number in passing for row in self.tick(at + 1, number))
 
     def stand_at(self, moment: Instant) -> None:
         """Sets every clock to an instant before which nothing is left to happen."""
-        for each in self.partitions:
-            each.clock = max(each.clock, moment)
+        self._stands_at = max(self._stands_at, moment)
+
+    def _reached(self, number: int) -> Partition:
+        """A partition, with its clock where the world stands: nothing was left to happen in it before that."""
+        found = self._partitions[number]
+        found.clock = max(found.clock, self._stands_at)
+        return found
+
+    def _look_ahead(self, number: int) -> None:
+        at = self._partitions[number].next_at()
+        self._next[number] = NEVER if at is None else at
 
 
-def _step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
+def in_order(decided: Iterable[Decided]) -> list[Decided]:
+    """The decisions of one step, as they are written."""
+    return sorted(decided, key=step_order)
+
+
+def step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
+    """Where a decision stands among those of its step."""
     due, promise, rank, occurrence = row.decision.order
     return (due, row.tenant, row.case, promise, rank, occurrence)

@@ -20,13 +20,14 @@ from services.chassis.health import Counter, Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
+from services.rules.choosing import rules_of
 from services.rules.facts import Event, Fact, decode_event, fact_of
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision, Rules
-from services.rules.world import reaches_home, replans, rules_of
+from services.rules.world import reaches_home, replans
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row

@@ -11,6 +11,7 @@ from test_fold_properties import END, SHORT, TENANTS, histories
 from test_governing import calendar, charter, enacted, holiday, petition, planned, promise, world
 
 from contracts.streams import partition
+from services.rules.choosing import rules_of
 from services.rules.explaining.answer import Answer, why
 from services.rules.explaining.explain import Explanation, Moved
 from services.rules.explaining.history import history
@@ -20,7 +21,7 @@ from services.rules.fold import fold
 from services.rules.instants import HOUR
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision
-from services.rules.world import World, rules_of
+from services.rules.world import World
 
 QUICKER = charter("2", "2026-11-10", promise("answer", 5))
 

@@ -22,6 +22,7 @@ from services.rules.facts import Data, Event, Fact
 from services.rules.instants import DAY, HOUR, local
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
+from services.rules.warm import Warm
 from services.rules.world import Decided, Partition
 
 TENANT, CASE = "anseong", "c1"
@@ -96,7 +97,7 @@ def fold(events: Sequence[Event], ticks: Sequence[int], again_at: int = -1) -> t
             anew = Rulebook(LIBRARY)
             for place, known in reader.rulebook.enacted:
                 anew.enact(known, place)
-            reader.rulebook = anew
+            reader.warm = Warm(anew)
         if sequence in ticks:
             steps.append(reader.tick(event.recorded))
         steps.append(reader.take(event, sequence))

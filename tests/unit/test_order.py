@@ -60,18 +60,23 @@ LOGS = st.lists(EVENTS, min_size=3, max_size=14, unique_by=lambda event: event.i
 )
 
 
+def passed(of: World, limit: int) -> list[Decided]:
+    """What time brings before an instant."""
+    return [row for _, decided in of.pass_before(limit) for row in decided]
+
+
 def fed(of: World, events: Sequence[Event], first: int = 1) -> list[Decided]:
     """Every event with the time that passes before it."""
     decided: list[Decided] = []
     for sequence, event in enumerate(events, first):
-        decided += of.pass_before(event.recorded)
+        decided += passed(of, event.recorded)
         of.stand_at(event.recorded)
         decided += of.feed(event, sequence)
     return decided
 
 
 def ended(of: World) -> list[Decided]:
-    return list(of.pass_before(at("12-31 00:00")))
+    return passed(of, at("12-31 00:00"))
 
 
 @SHORT

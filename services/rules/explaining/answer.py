@@ -9,6 +9,7 @@ from datetime import date
 
 import msgspec
 
+from services.rules.choosing import rules_of
 from services.rules.counting import WORKING
 from services.rules.explaining.course import Key, Reading, read
 from services.rules.explaining.explain import Explanation, Told, explain
@@ -20,7 +21,6 @@ from services.rules.facts import in_effect
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Rules
-from services.rules.world import rules_of
 
 Answer = Explanation | Measured | Unstarted
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.rules.choosing import rules_of
 from services.rules.explaining.course import Key
 from services.rules.explaining.explain import Cause, Moved, Told
 from services.rules.facts import Event, Fact, fact_of
@@ -16,7 +17,7 @@ from services.rules.fold import fold, refold
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Deadline
-from services.rules.world import replans, rules_of
+from services.rules.world import replans
 
 
 class _Entry(NamedTuple):

@@ -1,0 +1,27 @@
+"""Compiles the pure core where that is asked for: `make wheel`, that is GIHAN_COMPILE=1.
+
+The one rule: the same source, compiled or not, decides the same. What defines the frozen values that msgspec reads and
+writes, and the tables of the calendars, stays interpreted.
+"""
+
+import os
+
+from setuptools import setup
+
+COMPILED = (
+    "admission choosing consequences counting declared effects fold governing instants promises refusals remedies "
+    "routing rulebook runs scan standing warm workflows world"
+).split()
+
+
+def extensions() -> list[object]:
+    """The modules of the core as C extensions; none unless asked for."""
+    if os.environ.get("GIHAN_COMPILE") != "1":
+        return []
+    from mypyc.build import mypycify
+
+    files = [f"services/rules/{name}.py" for name in COMPILED]
+    return list(mypycify(["--follow-imports=silent", *files], opt_level="3"))
+
+
+setup(ext_modules=extensions())
