@@ -10,8 +10,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Sequence
-from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import httpx
@@ -27,6 +26,7 @@ from contracts.streams import Stream
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.settings import Settings
+from services.chassis.wire import Wire
 
 BATCH_LIMIT = 999
 """Messages in one atomic batch beside its marker; the server takes 1,000."""
@@ -59,7 +59,7 @@ class BatchUnknown(OperatorError):
     """Whether the batch was stored is not known, or it failed for a cause that may pass. Read the marker."""
 
 
-class Connection(Client):
+class Connection(Wire):
     """A connection to one server of several, which leaves one that cannot reach the log.
 
     A server cut off from the others keeps its clients and answers their pings, but stores nothing: without a move of
@@ -198,10 +198,8 @@ async def publish_batch(
         # Published now, it would wait in the client's buffer and be stored at some later time.
         raise BatchUnknown("Not connected to NATS; nothing was sent. Try again once the connection is back.")
     batch = uuid4().hex
-    place = count(1)
     try:
-        for subject, data in messages:
-            await nc.publish(subject, data, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(next(place))})
+        await cast(Wire, nc).send_batch(batch, messages)
         await failpoint("batch.before_marker")
         reply = await nc.request(
             marker[0],
@@ -209,7 +207,7 @@ async def publish_batch(
             timeout=timeout_seconds,
             headers={
                 "Nats-Batch-Id": batch,
-                "Nats-Batch-Sequence": str(next(place)),
+                "Nats-Batch-Sequence": str(len(messages) + 1),
                 "Nats-Batch-Commit": "1",
                 "Nats-Expected-Last-Subject-Sequence": str(expected),
             },

@@ -7,12 +7,12 @@ consumer here is ephemeral and acknowledges nothing; its own sequence numbers pr
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -20,6 +20,7 @@ from nats.js.errors import NotFoundError
 
 from services.chassis.broker import UUID_KEY
 from services.chassis.logs import OperatorError
+from services.chassis.wire import Wire
 
 EXPIRES_SECONDS = 10.0
 HEARTBEAT_SECONDS = 1.0
@@ -27,6 +28,11 @@ INACTIVE_SECONDS = 30.0
 READ_MESSAGES = 2000
 READ_SECONDS = 1.0
 ABSENT_SECONDS, ABSENT_TIMES = 0.1, 20
+_DELIVERED = b"$JS.ACK."
+_LEFT = "Nats-Pending-Messages: "
+
+_Message = tuple[bytes, bytes, bytes, bytes | None]
+"""As it came: reply subject, subject, data and headers."""
 
 
 class Entry(NamedTuple):
@@ -96,7 +102,7 @@ class LogCursor:
         self, nc: Client, *, stream: str, after: int, subject: str | None = None, batch_size: int = 1000
     ) -> None:
         self.pending = 0
-        self._nc = nc
+        self._nc = cast(Wire, nc)
         self._stream = stream
         self._after = after
         self._subject = subject
@@ -105,7 +111,8 @@ class LogCursor:
         self._delivered = 0
         self._absent = 0
         self._asked = 0
-        self._queue: asyncio.Queue[Msg] = asyncio.Queue()
+        self._taken: deque[_Message] = deque()
+        self._came = asyncio.Event()
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._heard = 0.0
@@ -129,9 +136,7 @@ class LogCursor:
         self._consumer = info.name
         self.pending = info.num_pending or 0
         self._inbox = self._nc.new_inbox()
-        self._subscription = await self._nc.subscribe(
-            self._inbox, cb=self._queue.put, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._subscription = await self._nc.listen(self._inbox, self._take)
         self._heard = asyncio.get_running_loop().time()
         return self
 
@@ -140,7 +145,7 @@ class LogCursor:
     ) -> None:
         try:
             if self._subscription is not None:
-                await self._subscription.unsubscribe()
+                await self._nc.hang_up(self._subscription)
             await self._nc.jetstream().delete_consumer(self._stream, self._consumer)
         except (NatsError, TimeoutError):
             return  # the server drops an idle consumer by itself
@@ -148,46 +153,50 @@ class LogCursor:
     async def read(self, max_messages: int, wait_seconds: float) -> list[Entry]:
         """Up to `max_messages` entries in order; waits at most `wait_seconds` for the first, and for no other."""
         self._check_connection()
-        if self._asked <= 0:
-            await self._ask()
         entries: list[Entry] = []
         loop = asyncio.get_running_loop()
         limit = loop.time() + wait_seconds
         while len(entries) < max_messages:
-            if self._queue.empty():
-                left = limit - loop.time()
-                if entries or left <= 0:
-                    break
-                try:
-                    async with asyncio.timeout(min(left, HEARTBEAT_SECONDS)):
-                        message = await self._queue.get()
-                except TimeoutError:
-                    # Counted over all reads: a caller may ask for less than a heartbeat at a time.
-                    if loop.time() - self._heard > 3 * HEARTBEAT_SECONDS:
-                        raise CursorStale(f"{self._stream}: the consumer went silent") from None
-                    continue
-            else:
-                message = self._queue.get_nowait()
-            self._heard = loop.time()
-            entry = await self._accept(message)
-            if entry is not None:
-                entries.append(entry)
+            # Asked ahead, so that the server goes on while what came is worked on.
+            if self._asked <= self._batch_size // 2:
+                await self._ask()
+            if self._taken:
+                self._heard = loop.time()
+                while self._taken and len(entries) < max_messages:
+                    entry = await self._accept(*self._taken.popleft())
+                    if entry is not None:
+                        entries.append(entry)
+                continue
+            left = limit - loop.time()
+            if entries or left <= 0:
+                break
+            self._came.clear()
+            try:
+                async with asyncio.timeout(min(left, HEARTBEAT_SECONDS)):
+                    await self._came.wait()
+            except TimeoutError:
+                # Counted over all reads: a caller may ask for less than a heartbeat at a time.
+                if loop.time() - self._heard > 3 * HEARTBEAT_SECONDS:
+                    raise CursorStale(f"{self._stream}: the consumer went silent") from None
         self._check_connection()
         return entries
+
+    def _take(self, reply: bytes, subject: bytes, data: bytes, headers: bytes | None) -> None:
+        self._taken.append((reply, subject, data, headers))
+        self._came.set()
 
     def _check_connection(self) -> None:
         """What answers after a reconnect may be another server with another log."""
         if reconnects(self._nc) != self._reconnects:
             raise CursorStale(f"{self._stream}: the connection was made anew")
 
-    async def _accept(self, message: Msg) -> Entry | None:
-        headers = message.headers
-        if headers and "Status" in headers and not message.reply.startswith("$JS.ACK."):
-            await self._status(headers)
+    async def _accept(self, reply: bytes, subject: bytes, data: bytes, headers: bytes | None) -> Entry | None:
+        if not reply.startswith(_DELIVERED):
+            await self._status(headers or b"")
             return None
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, or with domain and
         # account before the stream's name: count from the right end is wrong then, so both forms are read by length.
-        tokens = message.reply.split(".")
+        tokens = reply.split(b".")
         offset = 2 if len(tokens) >= 11 else 0
         sequence, delivered = int(tokens[5 + offset]), int(tokens[6 + offset])
         self.pending = int(tokens[8 + offset])
@@ -197,27 +206,29 @@ class LogCursor:
         self._absent = 0
         self._after = sequence
         self._asked -= 1
-        if self._asked <= 0:
-            await self._ask()
-        return Entry(sequence, message.subject, message.data, int(tokens[7 + offset]) // 1000)
+        return Entry(sequence, subject.decode(), data, int(tokens[7 + offset]) // 1000)
 
-    async def _status(self, headers: dict[str, str]) -> None:
-        status = headers["Status"]
+    async def _status(self, headers: bytes) -> None:
+        # NATS/1.0 <status> <description>, and further headers.
+        line, *more = headers.decode(errors="replace").split("\r\n")
+        _, _, words = line.partition(" ")
+        status, _, description = words.partition(" ")
         if status == "100":
             return
-        if status in ("404", "408"):
-            await self._ask()
+        if status == "408":  # one of our requests has run out, with so many messages to its credit
+            left = next((int(row[len(_LEFT) :]) for row in more if row.startswith(_LEFT)), self._asked)
+            self._asked = max(self._asked - left, 0)
             return
         if status == "503" and self._absent < ABSENT_TIMES:
             # In a cluster a consumer is told of a moment before it listens.
             self._absent += 1
             await asyncio.sleep(ABSENT_SECONDS)
-            await self._ask()
+            self._asked = 0
             return
-        raise CursorStale(f"{self._stream}: the consumer answered {status} {headers.get('Description', '')}")
+        raise CursorStale(f"{self._stream}: the consumer answered {status} {description}")
 
     async def _ask(self) -> None:
-        self._asked = self._batch_size
+        self._asked += self._batch_size
         request = {
             "batch": self._batch_size,
             "expires": int(EXPIRES_SECONDS * 1e9),

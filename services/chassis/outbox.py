@@ -93,9 +93,11 @@ class Outbox:
                 self._waiting_since = None
             elif self._waiting_since is None:
                 self._waiting_since = time.monotonic()
-            for lane in busy:
-                await self._publish(nc, pool, lane)
-                await failpoint("relay.after_lane")
+            # One batch of each lane is under way at a time: while the log makes one durable, others are on their way.
+            done = await asyncio.gather(*(self._relay(nc, pool, lane) for lane in busy), return_exceptions=True)
+            for error in done:
+                if error is not None:
+                    raise error
             part.beat()
             if not busy:
                 try:
@@ -114,6 +116,10 @@ class Outbox:
             for row in rows
             if row["last"] is not None and row["last"] >= max(row["sent"] + 1, self._stands.get(row["lane"], 0))
         ]
+
+    async def _relay(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
+        await self._publish(nc, pool, lane)
+        await failpoint("relay.after_lane")
 
     async def _publish(self, nc: Client, pool: asyncpg.Pool, lane: int) -> None:
         if self._stands.pop(lane, 0):

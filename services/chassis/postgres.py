@@ -47,10 +47,16 @@ async def connect_pool(settings: Settings, max_size: int = 8, schema: str | None
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             max_inactive_connection_lifetime=300,
+            reset=_as_it_is,
             server_settings=_server_settings(settings.service) | ({"search_path": schema} if schema else {}),
         )
     except _CONNECTION_ERRORS as error:
         raise _unreachable(error) from None
+
+
+async def _as_it_is(_: asyncpg.Connection) -> None:
+    """What is done to a connection that comes back: nothing asked of the server, since nobody sets or locks anything
+    for longer than a transaction in a connection of a pool. (asyncpg itself ends a transaction left open.)"""
 
 
 async def connect(settings: Settings, read_only: bool = False) -> asyncpg.Connection:

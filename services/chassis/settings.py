@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from contracts.streams import PARTITIONS
 from services.chassis.logs import OperatorError
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,9 @@ class Settings:
     """[SMS_URL] http address of the SMS gateway."""
     clock: Literal["real", "stepped"] = "real"
     """[GIHAN_CLOCK] whose time holds: the machine's, or the row that a driver steps."""
+    partitions: frozenset[int] = frozenset(range(PARTITIONS))
+    """[GIHAN_PARTITIONS] where several sla_timer share the work: which partitions this one goes for at once, such as
+    0-7. The others it takes only where nobody else does."""
     settle_seconds: float = 1.0
     """[GIHAN_SETTLE_SECONDS] how long after a due instant its tick is written; 0 when stepped."""
     log_level: str = "info"
@@ -88,6 +92,7 @@ class Settings:
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),
             clock=cast(Literal["real", "stepped"], clock),
+            partitions=_partitions(env),
             settle_seconds=_number(env, "GIHAN_SETTLE_SECONDS", "0" if clock == "stepped" else "1"),
             log_level=level,
             failpoints=env.get("GIHAN_FAILPOINTS") or None,
@@ -128,6 +133,17 @@ def _number(env: Mapping[str, str], name: str, default: str) -> float:
     if value < 0:
         raise SettingsError(f"{name} must not be negative.")
     return value
+
+
+def _partitions(env: Mapping[str, str]) -> frozenset[int]:
+    first, dash, last = env.get("GIHAN_PARTITIONS", f"0-{PARTITIONS - 1}").partition("-")
+    try:
+        chosen = frozenset(range(int(first), int(last if dash else first) + 1))
+    except ValueError:
+        chosen = frozenset()
+    if not chosen or not chosen <= frozenset(range(PARTITIONS)):
+        raise SettingsError(f"GIHAN_PARTITIONS must be a range within 0-{PARTITIONS - 1}, such as 0-7.")
+    return chosen
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

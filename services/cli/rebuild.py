@@ -118,7 +118,8 @@ class _Rebuild:
         self._number = number
         self._part = Health("replay").part(f"rebuild {number}", frozen_after_seconds=CATCH_UP_SECONDS)
         meter = Meter(CollectorRegistry())
-        self._folder = Folder(number, settings, nc, pool, library, self._part, meter, lambda: None, SCHEMA)
+        turns = asyncio.Semaphore(1)
+        self._folder = Folder(number, settings, nc, pool, library, self._part, meter, lambda: None, turns, SCHEMA)
 
     async def run(self) -> Rebuilt:
         """Folds the partition to the end of the log, keeps the live folder out, folds the rest, and swaps."""

@@ -28,6 +28,8 @@ from services.sla_timer.store import SCHEMA
 from services.sla_timer.ticker import Ticker
 
 LANES = range(PARTITIONS)
+TURNS = 2
+"""So many partitions are folded at a time: one decides while another's decisions are written."""
 
 
 def build_app(settings: Settings) -> FastAPI:
@@ -79,8 +81,10 @@ def _start(
     )
     health.check("cases", lambda: _count_stuck(pool, stuck), every_seconds=5)
     meter = Meter(health.registry)
+    turns = asyncio.Semaphore(TURNS)
     folders = [
-        Folder(number, settings, nc, pool, library, health.part(f"fold {number}"), meter, committed) for number in LANES
+        Folder(number, settings, nc, pool, library, health.part(f"fold {number}"), meter, committed, turns)
+        for number in LANES
     ]
     health.status.append(lambda: _status(pool, clock, outbox, folders))
     ticker = Ticker(nc, pool, clock, settings.settle_seconds, folders, health.part("ticker"))

@@ -20,25 +20,29 @@ from services.chassis.health import Counter, Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
-from services.rules.choosing import rules_of
-from services.rules.facts import Event, Fact, decode_event, fact_of
-from services.rules.fold import fold, refold
+from services.rules.facts import Event, decode_event, fact_of
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
-from services.rules.state import Case, Decision, Rules
+from services.rules.state import Case
+from services.rules.warm import Warm
 from services.rules.world import reaches_home, replans
 from services.sla_timer import store
-from services.sla_timer.messages import decision_message
-from services.sla_timer.store import CaseKey, Position, Row
+from services.sla_timer.batch import Batch
+from services.sla_timer.store import CaseKey, Position
 
-BATCH_MESSAGES = 500
+BATCH_MESSAGES = 1000
 SLICE_CASES = 1000
 """Cases touched by one event in one transaction; more take several, the position moving with the last."""
-BATCH_LINES = 50
+WARM_CASES = 1500
+"""So many cases of a partition are kept in memory, to be read on where they stand: some 7 kB each."""
+TICK = "clock.advanced"
+BATCH_LINES = 10
 """Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
 RETRY_SECONDS = 0.5
+OTHERS_FIRST_SECONDS = 5.0
+"""For so long a partition that is another process's is left to it, at the start and after any trouble."""
 
 
 class Meter:
@@ -52,7 +56,9 @@ class Meter:
 class Folder:
     """Folds one partition until cancelled. `next_at` and `position` are for the ticker to look at.
 
-    `pool` finds its tables in `schema`: the live projection, or one that is being rebuilt.
+    `pool` finds its tables in `schema`: the live projection, or one that is being rebuilt. Of the folders of a process
+    as many as `turns` allow are at work at a time: with two, one decides while the other's decisions are written, and
+    none is held up in the middle of a transaction for longer than another needs for a batch.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Folder:
         part: Part,
         meter: Meter,
         on_commit: Callable[[], None],
+        turns: asyncio.Semaphore,
         schema: str = store.SCHEMA,
     ) -> None:
         self.partition = partition
@@ -78,13 +85,18 @@ class Folder:
         self._part = part
         self._meter = meter
         self._on_commit = on_commit
+        self._turns = turns
         self._schema = schema
         self._rulebook = Rulebook(library)
+        self._warm = Warm(self._rulebook)
 
     async def run(self) -> None:
         """Folds for ever; after any trouble it says so, waits a moment and begins again from what was committed."""
         while True:
             try:
+                if self.partition not in self._settings.partitions:
+                    self._part.stand_by()
+                    await asyncio.sleep(OTHERS_FIRST_SECONDS)
                 async with Lease(self._settings, f"{self._schema}/{self.partition}", self._part.stand_by) as lease:
                     await self._fold_while_held(lease)
                 logs.get_logger(partition=self.partition, generation=lease.generation).warning("lease_lost")
@@ -116,6 +128,8 @@ class Folder:
         position = await store.take_over(self._pool, self.partition, generation)
         await failpoint("fold.after_take_over")
         self._rulebook = Rulebook(self._library)
+        # Begun anew with every holding: what a transaction that failed had folded must not be gone on from.
+        self._warm = Warm(self._rulebook, WARM_CASES)
         for sequence, body in await store.enacted(self._pool, self.partition):
             self._rulebook.enact(decode_event(body), sequence)
         self.next_at = await store.next_instant(self._pool, self.partition)
@@ -128,8 +142,7 @@ class Folder:
                 entries = await cursor.read(BATCH_MESSAGES, READ_WAIT_SECONDS)
                 self.pending = cursor.pending
                 await failpoint("fold.before_batch")
-                for step in _steps(entries):
-                    await self._fold_step(step)
+                await self._fold_entries(entries)
                 assert self.position is not None
                 self._part.beat(sequence=self.position.sequence, pending=cursor.pending)
 
@@ -141,58 +154,68 @@ class Folder:
 
     # -- steps ------------------------------------------------------------------------------------------------
 
-    async def _fold_step(self, step: "list[tuple[Entry, Event]]") -> None:
-        entry, event = step[0]
-        if event.type == "clock.advanced":
-            await self._fold_tick(entry, event)
-        elif event.case_id == ALL:
-            await self._fold_enacting(entry, event)
-        else:
-            await self._fold_facts(step)
+    async def _fold_entries(self, entries: Sequence[Entry]) -> None:
+        """Folds what was read: facts and ticks together, and what touches very many cases by itself."""
+        run: list[tuple[Entry, Event]] = []
+        for entry in entries:
+            event = decode_event(entry.data)
+            if event.case_id != ALL or event.type == TICK:
+                run.append((entry, event))
+                continue
+            await self._fold_run(run)
+            run = []
+            async with self._turns:
+                await self._fold_enacting(entry, event)
+        await self._fold_run(run)
 
-    async def _fold_facts(self, step: "list[tuple[Entry, Event]]") -> None:
-        before = self._standing_position()
-        async with self._pool.acquire() as connection, connection.transaction():
-            keys = {(event.tenant, event.case_id) for _, event in step}
-            cases = await store.load(connection, sorted(keys))
-            rows: list[Row] = []
-            for entry, event in step:
-                key = (event.tenant, event.case_id)
-                case = cases.get(key) or Case(*key)
-                fact = fact_of(event, entry.sequence)
-                rules = self._rules(case, fact)
-                cases[key], decisions = fold(case, fact, before.clock, rules)
-                rows += self._rows(before.decisions + len(rows), cases[key], rules, fact, entry.sequence, decisions)
-            last, last_event = step[-1]
-            after = before._replace(
-                sequence=last.sequence, event_id=last_event.id, decisions=before.decisions + len(rows)
-            )
-            self.next_at = await store.save(connection, before, after, list(cases.values()), rows)
-        await failpoint("fold.after_facts")
-        self._committed(after, step, rows)
+    async def _fold_run(self, run: "Sequence[tuple[Entry, Event]]") -> None:
+        while run:
+            async with self._turns:
+                done = await self._fold_together(run)
+                if done < len(run):
+                    await self._fold_wide_tick(*run[done])
+            run = run[done + 1 :]
 
-    async def _fold_tick(self, entry: Entry, event: Event) -> None:
-        assert event.data.to is not None
-        clock = max(self._standing_position().clock, of_datetime(event.data.to))
-        while True:
-            before = self._standing_position()
-            async with self._pool.acquire() as connection, connection.transaction():
-                due = await store.due_before(connection, self.partition, clock, SLICE_CASES)
-                changed, rows = self._refold(due, None, clock, entry.sequence)
-                after = before._replace(decisions=before.decisions + len(rows))
-                if len(due) < SLICE_CASES:
-                    after = after._replace(
-                        sequence=entry.sequence,
-                        event_id=event.id,
-                        clock=clock,
-                        tick_sequence=entry.sequence,
-                        ticks=before.ticks + 1,
-                    )
-                self.next_at = await store.save(connection, before, after, changed, rows)
+    async def _fold_together(self, run: "Sequence[tuple[Entry, Event]]") -> int:
+        """Folds facts and ticks in one transaction, up to a tick that reaches too many cases; returns how many."""
+        batch, done = self._batch(), 0
+        async with self._pool.acquire() as connection:
+            await self._bring(connection, batch, {(event.tenant, event.case_id) for _, event in run if event.tenant})
+            for entry, event in run:
+                if event.type == TICK:
+                    clock = _clock_of(event, batch)
+                    earliest = batch.earliest()
+                    if earliest is not None and earliest < clock:
+                        others = await self._due(connection, clock)
+                        if len(others) > SLICE_CASES:
+                            break
+                        batch.pass_to(clock, batch.due(clock, others), entry.sequence)
+                    batch.move_clock(entry, event, clock)
+                else:
+                    batch.fold(entry, event)
+                done += 1
+            if done:
+                await self._write(connection, batch)
+        if done:
+            await failpoint("fold.after_facts")
+            self._committed(batch, run[:done])
+        return done
+
+    async def _fold_wide_tick(self, entry: Entry, event: Event) -> None:
+        """A tick that reaches very many cases, slice by slice; the position moves with the last."""
+        finished = False
+        while not finished:
+            batch = self._batch()
+            clock = _clock_of(event, batch)
+            async with self._pool.acquire() as connection:
+                due = await self._due(connection, clock)
+                finished = len(due) <= SLICE_CASES
+                batch.pass_to(clock, due[:SLICE_CASES], entry.sequence)
+                if finished:
+                    batch.move_clock(entry, event, clock)
+                await self._write(connection, batch)
             await failpoint("fold.after_tick_slice")
-            self._committed(after, [(entry, event)], rows)
-            if len(due) < SLICE_CASES:
-                return
+            self._committed(batch, [(entry, event)] if finished else [])
 
     async def _fold_enacting(self, entry: Entry, event: Event) -> None:
         """An event about every case of a tenant: what it enacts, and the open deadlines that it moves.
@@ -203,100 +226,82 @@ class Folder:
         enacts = self._rulebook.enact(event, entry.sequence)
         if enacts and reaches_home(event) and partition(event.tenant, event.tenant) == self.partition:
             await self._open_home(entry, event)
-        last_case = ""
-        while True:
-            before = self._standing_position()
-            async with self._pool.acquire() as connection, connection.transaction():
-                cases: list[Case] = []
+        cause = fact_of(event, entry.sequence)
+        last_case, finished = "", False
+        while not finished:
+            batch, cases = self._batch(), list[Case]()
+            async with self._pool.acquire() as connection:
                 if enacts and replans(event):
-                    cases = await store.open_cases(connection, self.partition, event.tenant, last_case, SLICE_CASES)
-                cause = fact_of(event, entry.sequence)
-                changed, rows = self._refold(cases, cause, before.clock, entry.sequence)
-                after = before._replace(decisions=before.decisions + len(rows))
+                    cases = await store.open_cases(
+                        connection, self.partition, event.tenant, last_case, SLICE_CASES, self._warm.case
+                    )
+                batch.replan(cases, cause)
                 finished = len(cases) < SLICE_CASES
                 if finished:
-                    after = after._replace(sequence=entry.sequence, event_id=event.id)
-                kept = [(entry.sequence, entry.data)] if finished and enacts else []
-                self.next_at = await store.save(connection, before, after, changed, rows, kept)
+                    batch.move(entry, event)
+                await self._write(connection, batch, [(entry.sequence, entry.data)] if finished and enacts else [])
             await failpoint("fold.after_enacting_slice")
-            self._committed(after, [(entry, event)], rows)
-            if finished:
-                return
-            last_case = cases[-1].id
+            self._committed(batch, [(entry, event)] if finished else [])
+            last_case = cases[-1].id if cases else ""
 
     async def _open_home(self, entry: Entry, event: Event) -> None:
         """The tenant's own case, in which its duties run whether or not it ever reports on them.
 
         Written before the slices, the position unmoved: folded again after a crash it holds the fact already.
         """
-        before, key = self._standing_position(), (event.tenant, event.tenant)
-        async with self._pool.acquire() as connection, connection.transaction():
-            case = (await store.load(connection, [key])).get(key) or Case(*key)
-            fact = fact_of(event, entry.sequence)
-            rules = self._rules(case, fact)
-            folded, decisions = fold(case, fact, before.clock, rules)
-            rows = self._rows(before.decisions, folded, rules, fact, entry.sequence, decisions)
-            after = before._replace(decisions=before.decisions + len(rows))
-            self.next_at = await store.save(connection, before, after, [folded], rows)
+        batch = self._batch()
+        async with self._pool.acquire() as connection:
+            await self._bring(connection, batch, {(event.tenant, event.tenant)})
+            batch.state(event.tenant, event.tenant, fact_of(event, entry.sequence))
+            await self._write(connection, batch)
         await failpoint("fold.after_home")
-        self._committed(after, [], rows)
+        self._committed(batch, [])
 
-    def _refold(
-        self, cases: Sequence[Case], cause: Fact | None, clock: Instant, sequence: int
-    ) -> tuple[list[Case], list[Row]]:
-        changed: list[Case] = []
-        rows: list[Row] = []
-        first = self._standing_position().decisions
-        for case in cases:
-            rules = self._rules(case, None)
-            folded, decisions = refold(case, cause, clock, rules)
-            changed.append(folded)
-            rows += self._rows(first + len(rows), folded, rules, cause, sequence, decisions)
-        return changed, rows
-
-    def _rules(self, case: Case, fact: Fact | None) -> Rules:
-        return rules_of(self._rulebook, case, fact)
-
-    def _rows(
-        self,
-        numbered: int,
-        case: Case,
-        rules: Rules,
-        cause: Fact | None,
-        sequence: int,
-        decisions: Sequence[Decision],
-    ) -> list[Row]:
-        rows: list[Row] = []
-        key: CaseKey = (case.tenant, case.id)
-        for number, decision in enumerate(decisions, numbered + 1):
-            subject, body = decision_message(decision, case, rules, cause, self.partition, number, sequence)
-            rows.append(Row(number, subject, body, key, decision, sequence))
-        if case.stuck:
-            logs.get_logger(partition=self.partition, tenant=case.tenant).error("case_stuck", error=case.stuck)
-        return rows
-
-    def _standing_position(self) -> Position:
+    def _batch(self) -> Batch:
         assert self.position is not None
-        return self.position
+        return Batch(self.position, self._warm, self.next_at)
 
-    def _committed(self, after: Position, step: "list[tuple[Entry, Event]]", rows: Sequence[Row]) -> None:
+    async def _bring(self, connection: store.Connection, batch: Batch, keys: set[CaseKey]) -> None:
+        """Puts the cases that exist among `keys` into a batch: warm ones as they are, the others from the database."""
+        batch.bring(case for key in keys if (case := self._warm.case(key)) is not None)
+        cold = keys - batch.cases.keys()
+        if cold:
+            batch.bring(await store.load(connection, sorted(cold)))
+
+    async def _due(self, connection: store.Connection, clock: Instant) -> list[Case]:
+        """The cases that a tick reaches, as far as the database knows: one more than a slice has, where it is more."""
+        return await store.due_before(connection, self.partition, clock, SLICE_CASES + 1, self._warm.case)
+
+    async def _write(
+        self, connection: store.Connection, batch: Batch, enacting: Sequence[tuple[int, bytes]] = ()
+    ) -> None:
+        """Commits a batch, and knows the next instant of the partition."""
+        async with connection.transaction():
+            await store.save(connection, batch.before, batch.after, batch.cases.values(), batch.rows, enacting)
+            self.next_at = (
+                await store.next_instant(connection, self.partition)
+                if batch.has_moved_the_earliest()
+                else batch.earliest()
+            )
+
+    def _committed(self, batch: Batch, run: "Sequence[tuple[Entry, Event]]") -> None:
         """Tells whoever waits for it, and leaves a line for each event; a backlog leaves one for each batch."""
-        self.position = after
+        self.position = batch.after
         self._on_commit()
-        self._meter.events.inc(len(step))
-        decided = TallyCounter(row.cause_sequence for row in rows)
-        for row in rows:
-            self._meter.decisions.labels(row.decision.kind).inc()
-        if len(step) > BATCH_LINES:
+        self._meter.events.inc(len(run))
+        for kind, number in TallyCounter(row.kind for row in batch.rows).items():
+            self._meter.decisions.labels(kind).inc(number)
+        if len(run) > BATCH_LINES:
             logs.canonical(
                 "folded_batch",
                 partition=self.partition,
-                sequence=after.sequence,
-                events=len(step),
-                decisions=len(rows),
+                sequence=batch.after.sequence,
+                events=len(run),
+                decisions=len(batch.rows),
             )
             return
-        for entry, event in step:
+        decided = TallyCounter(row.cause_sequence for row in batch.rows)
+        for entry, event in run:
             logs.canonical(
                 "folded",
                 partition=self.partition,
@@ -310,19 +315,10 @@ class Folder:
             )
 
 
-def _steps(entries: Sequence[Entry]) -> "list[list[tuple[Entry, Event]]]":
-    """Entries in runs that one transaction can take: facts together, ticks and enacting events alone."""
-    steps: list[list[tuple[Entry, Event]]] = []
-    together = False
-    for entry in entries:
-        event = decode_event(entry.data)
-        alone = event.type == "clock.advanced" or event.case_id == ALL
-        if together and not alone:
-            steps[-1].append((entry, event))
-        else:
-            steps.append([(entry, event)])
-        together = not alone
-    return steps
+def _clock_of(tick: Event, batch: Batch) -> Instant:
+    """Where the clock stands after a tick."""
+    assert tick.data.to is not None
+    return max(batch.clock, of_datetime(tick.data.to))
 
 
 async def _lost(lease: Lease) -> None:

@@ -3,7 +3,6 @@
 The one rule: bytes follow from the decision and its number alone, so that a replay writes the same.
 """
 
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,6 +18,46 @@ _UTC = ZoneInfo("UTC")
 _encode = msgspec.json.Encoder().encode
 
 
+class _Reference(msgspec.Struct, gc=False):
+    source: str
+    id: str
+
+
+class _Data(msgspec.Struct, omit_defaults=True, gc=False):
+    promise: str = ""
+    occurrence: str = ""
+    due: str | None = None
+    first_due: str | None = None
+    provisional: bool = False
+    remedy: str = ""
+    incident: str = ""
+    key: str = ""
+    amount: int | None = None
+    currency: str = ""
+    needs: tuple[str, ...] = ()
+    task: str = ""
+    reason: str = ""
+    code: str = ""
+    about: _Reference | None = None
+    cause: _Reference | None = None
+    charter: str = ""
+    calendar: str = ""
+    rules: str = ""
+
+
+class _Told(msgspec.Struct, gc=False):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    tenant: str
+    case: str
+    cause_sequence: int
+    data: _Data
+
+
 def decision_message(
     decision: Decision,
     case: Case,
@@ -30,41 +69,41 @@ def decision_message(
 ) -> tuple[str, bytes]:
     """(subject, CloudEvent bytes) of one decision. Times carry the offset of the tenant's calendar."""
     office = rules.calendar("office")
-    zone = office.zone
-    data: dict[str, Any] = {
-        "promise": decision.promise,
-        "occurrence": decision.occurrence,
-        "due": _text(decision.due, zone),
-        "first_due": _text(decision.first_due, zone),
-        "provisional": decision.provisional,
-        "remedy": decision.remedy,
-        "incident": decision.incident,
-        "key": decision.key,
-        "amount": decision.amount,
-        "currency": rules.charter.currency if decision.kind == "remedy.proposed" else "",
-        "needs": decision.needs,
-        "task": decision.task,
-        "reason": decision.reason,
-        "code": decision.code,
-        "about": _reference(decision.about),
-        "cause": _reference(cause.key) if cause is not None else None,
-        "charter": case.charter or rules.charter.label,
-        "calendar": office.version,
-        "rules": rules.revision,
-    }
-    event = {
-        "specversion": "1.0",
-        "id": f"{partition}-{number}",
-        "source": SOURCE,
-        "type": decision.kind,
-        "subject": case.id,
-        "time": instants.text(decision.at, zone),
-        "tenant": case.tenant,
-        "case": case.id,
-        "cause_sequence": cause_sequence,
-        "data": {name: value for name, value in data.items() if value not in ("", None, False, ())},
-    }
-    return sla_subject(partition, case.tenant, decision.kind), _encode(event)
+    zone, due, first_due = office.zone, decision.due, decision.first_due
+    data = _Data(
+        decision.promise,
+        decision.occurrence,
+        None if due is None else instants.text(due, zone),
+        None if first_due is None else instants.text(first_due, zone),
+        decision.provisional,
+        decision.remedy,
+        decision.incident,
+        decision.key,
+        decision.amount or None,
+        rules.charter.currency if decision.kind == "remedy.proposed" else "",
+        decision.needs,
+        decision.task,
+        decision.reason,
+        decision.code,
+        _reference(decision.about),
+        None if cause is None else _reference(cause.key),
+        case.charter or rules.charter.label,
+        office.version,
+        rules.revision,
+    )
+    told = _Told(
+        "1.0",
+        f"{partition}-{number}",
+        SOURCE,
+        decision.kind,
+        case.id,
+        instants.text(decision.at, zone),
+        case.tenant,
+        case.id,
+        cause_sequence,
+        data,
+    )
+    return sla_subject(partition, case.tenant, decision.kind), _encode(told)
 
 
 def tick_message(partition: int, number: int, to: Instant) -> bytes:
@@ -82,10 +121,6 @@ def tick_message(partition: int, number: int, to: Instant) -> bytes:
     return _encode(event)
 
 
-def _text(moment: Instant | None, zone: ZoneInfo) -> str | None:
-    return None if moment is None else instants.text(moment, zone)
-
-
-def _reference(key: str) -> dict[str, str] | None:
+def _reference(key: str) -> _Reference | None:
     source, _, id = key.partition("/")
-    return {"source": source, "id": id} if key else None
+    return _Reference(source, id) if key else None

@@ -6,7 +6,7 @@ position are still the ones that were read.
 Tables are named without a schema: the pool says which projection is meant, the live one or one that is being rebuilt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import asyncpg
@@ -16,7 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.rules.instants import Instant
-from services.rules.state import Case, Decision
+from services.rules.state import Case
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Case).decode
@@ -25,7 +25,12 @@ SCHEMA = "sla_timer"
 """The schema of the live projection."""
 
 CaseKey = tuple[str, str]
+Warm = Callable[[CaseKey], Case | None]
 Connection = asyncpg.Connection | PoolConnectionProxy
+
+
+def _cold(_: CaseKey) -> None:
+    """No case is at hand."""
 
 
 class Superseded(OperatorError):
@@ -47,13 +52,20 @@ class Position(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A decision as it is kept: its number, what it says, and the message that says it."""
+    """A decision as it is kept, column by column: its number in the partition (`lane`), the message that says it, and
+    what it is searched by."""
 
+    lane: int
     number: int
     subject: str
     body: bytes
-    case: CaseKey
-    decision: Decision
+    tenant: str
+    case_id: str
+    kind: str
+    promise: str | None
+    occurrence: str | None
+    due: Instant | None
+    at: Instant
     cause_sequence: int
 
 
@@ -91,51 +103,57 @@ async def enacted(pool: asyncpg.Pool, partition: int) -> list[tuple[int, bytes]]
     return [(row["sequence"], row["body"]) for row in rows]
 
 
-async def load(connection: Connection, keys: Sequence[CaseKey]) -> dict[CaseKey, Case]:
+async def load(connection: Connection, keys: Sequence[CaseKey]) -> list[Case]:
     """The cases that exist among `keys`, in one query."""
     rows = await connection.fetch(
         "select state from cases c join unnest($1::text[], $2::text[]) as k (tenant, case_id) using (tenant, case_id)",
         [key[0] for key in keys],
         [key[1] for key in keys],
     )
-    cases = [_decode(row["state"]) for row in rows]
-    return {(case.tenant, case.id): case for case in cases}
+    return [_decode(row["state"]) for row in rows]
 
 
-async def due_before(connection: Connection, partition: int, limit: Instant, most: int) -> list[Case]:
-    """Up to `most` cases with an instant before `limit`, in the order in which a tick takes them."""
+async def due_before(
+    connection: Connection, partition: int, limit: Instant, most: int, warm: Warm = _cold
+) -> list[Case]:
+    """Up to `most` cases with an instant before `limit`, in the order in which a tick takes them.
+
+    `warm` gives the cases that need not be read.
+    """
     rows = await connection.fetch(
-        "select state from cases where partition = $1 and next_at < $2 "
+        "select tenant, case_id, state from cases where partition = $1 and next_at < $2 "
         'order by next_at, tenant collate "C", case_id collate "C" limit $3',
         partition,
         limit,
         most,
     )
-    return [_decode(row["state"]) for row in rows]
+    return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
 
 
-async def open_cases(connection: Connection, partition: int, tenant: str, after: str, most: int) -> list[Case]:
-    """Up to `most` open cases of a tenant with ids after `after`, in order."""
+async def open_cases(
+    connection: Connection, partition: int, tenant: str, after: str, most: int, warm: Warm = _cold
+) -> list[Case]:
+    """Up to `most` open cases of a tenant with ids after `after`, in order; `warm` as above."""
     rows = await connection.fetch(
-        "select state from cases where partition = $1 and tenant = $2 "
+        "select tenant, case_id, state from cases where partition = $1 and tenant = $2 "
         'and (not closed or next_at is not null) and case_id collate "C" > $3 order by case_id collate "C" limit $4',
         partition,
         tenant,
         after,
         most,
     )
-    return [_decode(row["state"]) for row in rows]
+    return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
 
 
 async def save(
     connection: Connection,
     before: Position,
     after: Position,
-    cases: Sequence[Case],
+    cases: Collection[Case],
     rows: Sequence[Row],
     enacting: Sequence[tuple[int, bytes]] = (),
-) -> Instant | None:
-    """Writes what a step changed, inside the caller's transaction; returns the partition's next instant.
+) -> None:
+    """Writes what a step changed, inside the caller's transaction.
 
     Raises Superseded when the partition no longer stands where `before` says.
     """
@@ -158,41 +176,27 @@ async def save(
     if done != "UPDATE 1":
         raise Superseded(f"Partition {before.partition} has moved on under another folder.")
     await failpoint("store.after_position")
-    await connection.executemany(
-        "insert into enacted (partition, sequence, body) values ($1, $2, $3)",
-        [(before.partition, sequence, body) for sequence, body in enacting],
-    )
-    kept = [columns(case) for case in cases]
-    await connection.execute(
-        "insert into cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at) "
-        "select t, c, $1, s, o, k, d, n from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
-        "$7::int[], $8::bigint[]) as u (t, c, s, o, k, d, n) on conflict (tenant, case_id) do update "
-        "set state = excluded.state, closed = excluded.closed, stuck = excluded.stuck, "
-        "open_deadlines = excluded.open_deadlines, next_at = excluded.next_at",
-        before.partition,
-        [case.tenant for case in cases],
-        [case.id for case in cases],
-        *([getattr(row, name) for row in kept] for name in Columns._fields),
-    )
+    if enacting:
+        await connection.executemany(
+            "insert into enacted (partition, sequence, body) values ($1, $2, $3)",
+            [(before.partition, sequence, body) for sequence, body in enacting],
+        )
+    if cases:
+        kept = [columns(case) for case in cases]
+        await connection.execute(
+            "insert into cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at) "
+            "select t, c, $1, s, o, k, d, n from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
+            "$7::int[], $8::bigint[]) as u (t, c, s, o, k, d, n) on conflict (tenant, case_id) do update "
+            "set state = excluded.state, closed = excluded.closed, stuck = excluded.stuck, "
+            "open_deadlines = excluded.open_deadlines, next_at = excluded.next_at",
+            before.partition,
+            [case.tenant for case in cases],
+            [case.id for case in cases],
+            *zip(*kept, strict=True),
+        )
     await failpoint("store.after_cases")
-    await connection.execute(
-        "insert into decisions (lane, number, subject, body, tenant, case_id, kind, promise, occurrence, "
-        "due, at, cause_sequence) select $1, * from unnest($2::bigint[], $3::text[], $4::bytea[], $5::text[], "
-        "$6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[])",
-        before.partition,
-        [row.number for row in rows],
-        [row.subject for row in rows],
-        [row.body for row in rows],
-        [row.case[0] for row in rows],
-        [row.case[1] for row in rows],
-        [row.decision.kind for row in rows],
-        [row.decision.promise or None for row in rows],
-        [row.decision.occurrence or None for row in rows],
-        [row.decision.due for row in rows],
-        [row.decision.at for row in rows],
-        [row.cause_sequence for row in rows],
-    )
-    return await next_instant(connection, before.partition)
+    if rows:
+        await connection.copy_records_to_table("decisions", columns=Row._fields, records=rows)
 
 
 async def next_instant(connection: Connection | asyncpg.Pool, partition: int) -> Instant | None:

@@ -21,7 +21,7 @@ from services.cli.rebuild import NotRebuilt, rebuild
 from services.cli.replay import Verdict
 from services.rules.instants import MINUTE, instant
 from services.rules.state import Decision
-from services.sla_timer import folder
+from services.sla_timer import batch
 from services.sla_timer.messages import decision_message
 
 CITIES = ("anseong", "mapo", "seoul", "yeonje", "miryang")
@@ -172,7 +172,7 @@ async def test_what_sla_holds_is_never_contradicted(
     def otherwise(decision: Decision, *rest: Any) -> tuple[str, bytes]:
         return decision_message(decision._replace(at=decision.at + 1), *rest)
 
-    monkeypatch.setattr(folder, "decision_message", otherwise)
+    monkeypatch.setattr(batch, "decision_message", otherwise)
     with pytest.raises(NotRebuilt, match="decides otherwise than what SLA holds"):
         _ = [row async for row in rebuild(settings("replay"))]
     assert await pool.fetch("select * from sla_timer.decisions order by lane, number") == before

@@ -273,6 +273,28 @@ async def test_two_instances_decide_everything_once(
     assert len(numbers) == len(set(numbers)) == len(decided)
 
 
+async def test_two_instances_share_the_partitions_and_stand_in_for_each_other(
+    fresh: None, settings: Callable[..., Settings], nc: Client, pool: asyncpg.Pool, eventually: Eventually
+) -> None:
+    """Each goes for its own half at once, and for what is the other's once nobody has it."""
+    first, second = (frozenset(range(8)), frozenset(range(8, 16)))
+    async with running(settings("sla_timer", partitions=first)) as one:
+        async with running(settings("sla_timer", partitions=second)) as other:
+            for app, own, foreign in ((one, first, second), (other, second, first)):
+                for number in own:
+                    await eventually(lambda app=app, number=number: _folds(app, number), 30)
+                assert not [number for number in foreign if await _folds(app, number)]
+        for number in range(16):
+            await eventually(lambda number=number: _folds(one, number), 60)
+
+
+async def _folds(app: FastAPI, number: int) -> bool:
+    """Whether an instance has folded a partition: it says where it stands."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        part = (await http.get("/status")).json()["parts"][f"fold {number}"]
+    return part["trouble"] is None and not part["standby"] and "sequence" in part
+
+
 async def test_lost_database_publishes_nothing_twice(
     fresh: None,
     settings: Callable[..., Settings],

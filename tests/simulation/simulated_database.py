@@ -104,6 +104,13 @@ class Connection:
             for row in rows:
                 self._run(sql, row)
 
+    async def copy_records_to_table(
+        self, table: str, *, columns: Sequence[str], records: Sequence[Sequence[Any]]
+    ) -> None:
+        """Writes rows."""
+        places = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
+        await self.executemany(f"insert into {table} ({', '.join(columns)}) values ({places})", records)
+
     async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """All rows."""
         async with self._statement(sql):

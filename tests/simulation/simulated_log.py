@@ -7,7 +7,7 @@ lost, late, twice or out of order, as the seed says.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -43,7 +43,7 @@ class Delivery(NamedTuple):
     subject: str
     reply: str
     data: bytes
-    headers: Mapping[str, str] | None
+    headers: bytes | None
 
 
 class Trouble(NamedTuple):
@@ -144,7 +144,8 @@ class Consumer:
 
     def ask(self, number: int, deliver: Callable[[Delivery], Awaitable[None]]) -> None:
         """A reader is ready for so many messages."""
-        self._asked, self._deliver = number, deliver
+        self._asked += number
+        self._deliver = deliver
 
     def delete(self) -> None:
         """It is gone; who reads from it hears no more."""
@@ -162,7 +163,7 @@ class Consumer:
                     await grown.wait()
             except TimeoutError:
                 if self._deliver is not None and not self._log.down:
-                    await self._deliver(Delivery("", "", b"", {"Status": "100"}))
+                    await self._deliver(Delivery("", "", b"", b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"))
 
     def _batch(self) -> list[Delivery]:
         found = []
@@ -204,7 +205,7 @@ class Connection:
     def __init__(self, log: Log, process: Process) -> None:
         self._log = log
         self._process = process
-        self._inboxes: dict[str, Callable[[Delivery], Awaitable[None]]] = {}
+        self._inboxes: dict[str, Callable[[bytes, bytes, bytes, bytes | None], None]] = {}
         self._number = 0
 
     @property
@@ -222,13 +223,16 @@ class Connection:
         self._number += 1
         return f"_INBOX_{self._process.name}.{self._number}"
 
-    async def subscribe(self, subject: str, cb: Callable[[Delivery], Awaitable[None]], **_: Any) -> Any:
-        self._inboxes[subject] = cb
+    async def listen(self, inbox: str, take: Callable[[bytes, bytes, bytes, bytes | None], None]) -> str:
+        self._inboxes[inbox] = take
+        return inbox
 
-        async def unsubscribe() -> None:
-            self._inboxes.pop(subject, None)
+    async def hang_up(self, subscription: str) -> None:
+        self._inboxes.pop(subscription, None)
 
-        return SimpleNamespace(unsubscribe=unsubscribe)
+    async def send_batch(self, batch: str, messages: Sequence[tuple[str, bytes]]) -> None:
+        for place, (subject, data) in enumerate(messages, 1):
+            await self.publish(subject, data, headers={"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(place)})
 
     async def publish(
         self, subject: str, data: bytes = b"", reply: str = "", headers: Mapping[str, str] | None = None
@@ -261,9 +265,9 @@ class Connection:
         return SimpleNamespace(data=json.dumps(answer).encode())
 
     async def _hear(self, inbox: str, delivery: Delivery) -> None:
-        callback = self._inboxes.get(inbox)
-        if callback is not None and not self._process.dead:
-            await callback(delivery)
+        take = self._inboxes.get(inbox)
+        if take is not None and not self._process.dead:
+            take(delivery.reply.encode(), delivery.subject.encode(), delivery.data, delivery.headers)
 
 
 class JetStream:

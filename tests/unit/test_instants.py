@@ -1,0 +1,33 @@
+"""Instants as text: told quickly, and the same as the standard library tells them."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.rules.instants import SECOND, instant, local, text
+
+ZONES = ("Asia/Seoul", "America/New_York", "Asia/Kathmandu", "Europe/Amsterdam", "Africa/Monrovia", "Pacific/Apia")
+
+
+@given(st.integers(-2_900_000_000, 4_000_000_000), st.sampled_from([0, 1, 500_000, 999_999]), st.sampled_from(ZONES))
+def test_is_what_the_standard_library_tells(seconds: int, fraction: int, zone: str) -> None:
+    """Before zones had offsets of whole minutes as well, and on both sides of every change of clocks."""
+    moment = seconds * SECOND + fraction
+    assert text(moment, ZoneInfo(zone)) == local(moment, ZoneInfo(zone)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone", "told"),
+    [
+        ("2026-04-06T00:00:00+00:00", "Asia/Seoul", "2026-04-06T09:00:00+09:00"),
+        ("2026-04-06T00:00:07.5+00:00", "Asia/Seoul", "2026-04-06T09:00:07.500000+09:00"),
+        ("2026-03-08T06:59:59+00:00", "America/New_York", "2026-03-08T01:59:59-05:00"),
+        ("2026-03-08T07:00:00+00:00", "America/New_York", "2026-03-08T03:00:00-04:00"),
+        ("1971-12-31T12:00:00+00:00", "Africa/Monrovia", "1971-12-31T11:15:30-00:44:30"),
+    ],
+)
+def test_carries_the_offset_of_the_zone(moment: str, zone: str, told: str) -> None:
+    """Also where that is none of whole minutes."""
+    assert text(instant(moment), ZoneInfo(zone)) == told
