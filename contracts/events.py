@@ -941,6 +941,8 @@ def _without_personal_data(model: type[Contract], more: dict[str, Any]) -> type[
 def personal_data(type: str, data: Contract) -> PersonalData:
     """Takes the personal data out of a published event's data, for the vault."""
     taken = PersonalData()
+    if not PII_FIELDS[type]:
+        return taken
     content = data.model_dump(mode="json", exclude_unset=True)
     for pii in PII_FIELDS[type]:
         holder, name = _holder(content, pii.path)
@@ -986,8 +988,14 @@ def _nothing_known(type: str) -> dict[str, bool]:
     return {f"has_{detail}": False for detail in details}
 
 
-def _holder(content: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+@cache
+def _steps(path: str) -> tuple[list[str], str]:
     *above, name = path.split(".")
+    return above, name
+
+
+def _holder(content: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    above, name = _steps(path)
     for step in above:
         content = content[step]
     return content, name

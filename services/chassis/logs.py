@@ -5,6 +5,7 @@ like identifiers, numbers or codes; the text of an exception never passes unless
 clean.
 """
 
+import json
 import logging
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import structlog
 
 # fmt: off
@@ -34,6 +36,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:/@+*<>=,-]{0,200}\Z")
 _EVENT = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
 _ROOT = str(Path(__file__).parents[2]) + "/"
 
+_level = logging.INFO
 dropped: Counter[str] = Counter()
 """How many fields were dropped, by cause: `name` (not allowed), `value` (not an identifier), `event`."""
 
@@ -69,7 +72,9 @@ def configure(service: str, level: str = "info") -> None:
 
 
 def _wrapper(level: str) -> type[structlog.typing.FilteringBoundLogger]:
-    return structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
+    global _level
+    _level = logging.getLevelNamesMapping()[level.upper()]
+    return structlog.make_filtering_bound_logger(_level)
 
 
 def get_logger(**fields: Any) -> structlog.typing.FilteringBoundLogger:
@@ -79,8 +84,19 @@ def get_logger(**fields: Any) -> structlog.typing.FilteringBoundLogger:
 
 
 def canonical(event: str, **fields: Any) -> None:
-    """The one line that tells of a handled event: ids, positions and the outcome, all in one place."""
-    get_logger().info(event, **fields)
+    """The one line that tells of a handled event: ids, positions and the outcome, all in one place.
+
+    The same as `get_logger().info`, without the loggers in between: there is one such line for each event.
+    """
+    if _level > logging.INFO:
+        return
+    line: Any = {"event": event, **fields}
+    try:
+        for process in structlog.get_config()["processors"]:
+            line = process(None, "info", line)
+    except structlog.DropEvent:
+        return
+    _OUTPUT.msg(line)
 
 
 def _describe_error(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -125,11 +141,13 @@ def _keep_allowed(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMap
 def _is_identifier(value: Any) -> bool:
     if isinstance(value, str):
         return _IDENTIFIER.match(value) is not None
+    if value is None or isinstance(value, (bool, int, float)):
+        return True
     if isinstance(value, (list, tuple)):
         return all(_is_identifier(item) for item in value)
     if isinstance(value, Mapping):
         return all(_is_identifier(key) and _is_identifier(item) for key, item in value.items())
-    return value is None or isinstance(value, (bool, int, float))
+    return False
 
 
 class _Output:
@@ -160,6 +178,15 @@ class _Foreign(logging.Handler):
         )
 
 
+def _dumps(line: Mapping[str, Any], **_: Any) -> str:
+    try:
+        return orjson.dumps(line, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # a number of more than 64 bits, half a character in the text of an error
+        return json.dumps(line)
+
+
+_OUTPUT = _Output()
+
 # Done on import: structlog's own default prints the text of errors and the variables of their frames.
 structlog.configure(
     processors=[
@@ -168,9 +195,9 @@ structlog.configure(
         _describe_error,
         _keep_allowed,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.JSONRenderer(ensure_ascii=False),
+        structlog.processors.JSONRenderer(_dumps),
     ],
     wrapper_class=_wrapper("info"),
-    logger_factory=lambda *_: _Output(),
+    logger_factory=lambda *_: _OUTPUT,
     cache_logger_on_first_use=False,
 )

@@ -8,6 +8,7 @@ per tenant and one key per refused letter. Deleting a wrapped key makes everythi
 """
 
 import hmac
+import os
 import re
 import secrets
 import unicodedata
@@ -28,6 +29,7 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 PERSON_FIELDS = ("name", "address", "phone", "mobile", "email")
 STAFF_FIELDS = ("name", "phone", "email")
 _NONCE_BYTES = 12
+_NO_WORD, _NO_DIGIT = re.compile(r"[\W_]"), re.compile("[^0-9]")
 _RESIDENT_NUMBER = re.compile(r"(?<!\d)\d{6}\s?[-\u2010-\u2015\u2212\uff0d~.]?\s?\d{7}(?!\d)")
 
 
@@ -162,7 +164,7 @@ class Vault:
             " where tenant = $1 and subject_ref = $2",
             tenant,
             subject_ref,
-            *_sealed_details(person.key, tenant, subject_ref, {f: v for f, v in details.items() if v}),
+            *_sealed_details(AESGCM(person.key), tenant, subject_ref, {f: v for f, v in details.items() if v}),
         )
 
     async def seal_text(self, conn: Connection, tenant: str, subject_ref: str | None, text: str) -> str:
@@ -183,7 +185,8 @@ class Vault:
     async def seal_staff(self, conn: Connection, tenant: str, staff: str, fields: Mapping[str, str]) -> None:
         """Seals name, phone and email of a member of staff; what was known before is replaced."""
         key = secrets.token_bytes(32)
-        sealed = [_seal(key, f"{tenant}|{staff}|{f}", fields[f]) if f in fields else None for f in STAFF_FIELDS]
+        cipher = AESGCM(key)
+        sealed = [_seal(cipher, f"{tenant}|{staff}|{f}", fields[f]) if f in fields else None for f in STAFF_FIELDS]
         await conn.execute(
             "insert into vault.staff values ($1, $2, $3, $4, $5, $6) on conflict (tenant, staff)"
             " do update set data_key = excluded.data_key, name = excluded.name, phone = excluded.phone,"
@@ -206,7 +209,7 @@ class Vault:
             self._wrap(key, tenant, f"letter|{letter}"),
             expires,
         )
-        return _seal_bytes(key, f"{tenant}|{letter}|letter", content)
+        return _seal_bytes(AESGCM(key), f"{tenant}|{letter}|letter", content)
 
     async def read_person(
         self, conn: Connection, tenant: str, subject_ref: str, purpose: str, reader: str
@@ -287,7 +290,7 @@ class Vault:
             number = 1 + await conn.fetchval(
                 "select count(*) from vault.letter_fixes where tenant = $1 and letter = $2", tenant, letter
             )
-            sealed = _seal_bytes(key, f"{tenant}|{letter}|fix|{number}", content)
+            sealed = _seal_bytes(AESGCM(key), f"{tenant}|{letter}|fix|{number}", content)
             await conn.execute("insert into vault.letter_fixes values ($1, $2, $3, $4)", tenant, letter, number, sealed)
 
     async def settle_letter(self, conn: Connection, tenant: str, letter: str, purpose: str, reader: str) -> None:
@@ -349,11 +352,13 @@ class Vault:
         says who our new person really is.
         """
         marks = sorted(made)
-        await conn.execute(
+        written = await conn.fetch(
             "insert into vault.blind_index select * from unnest($1::text[], $2::bytea[], $3::uuid[])"
-            " on conflict do nothing",
+            " on conflict do nothing returning true",
             *_columns([(*mark, made[mark]) for mark in marks], 3),
         )
+        if len(written) == len(marks):
+            return {}
         stands = await self._find(conn, marks)
         renamed = {made[mark]: stands[mark] for mark in marks if stands[mark] != made[mark]}
         for ours, theirs in renamed.items():
@@ -399,11 +404,18 @@ class Sealing:
     def __init__(self) -> None:
         self._subjects: list[tuple[object, ...]] = []
         self._texts: list[tuple[object, ...]] = []
+        self._ciphers: dict[bytes, AESGCM] = {}
+
+    def _cipher(self, key: bytes) -> AESGCM:
+        """The cipher of a key, made once for all that one person says in a transaction."""
+        if key not in self._ciphers:
+            self._ciphers[key] = AESGCM(key)
+        return self._ciphers[key]
 
     def person(self, person: Person, fields: Mapping[str, str]) -> str:
         """Seals the fields of a person under their key; answers a new subject_ref."""
         ref = f"s{secrets.token_hex(12)}"
-        sealed = _sealed_details(person.key, person.tenant, ref, fields)
+        sealed = _sealed_details(self._cipher(person.key), person.tenant, ref, fields)
         self._subjects.append((person.tenant, ref, person.id, *sealed))
         return ref
 
@@ -411,7 +423,8 @@ class Sealing:
         """Seals free text under its person, or under the tenant's key; answers a new text_ref."""
         ref = f"t{secrets.token_hex(12)}"
         key, person = (owner.key, owner.id) if isinstance(owner, Person) else (owner, None)
-        self._texts.append((tenant, ref, person, _seal(key, f"{tenant}|{ref}|text", mask_resident_numbers(text))))
+        sealed = _seal(self._cipher(key), f"{tenant}|{ref}|text", mask_resident_numbers(text))
+        self._texts.append((tenant, ref, person, sealed))
         return ref
 
     async def write(self, conn: Connection) -> None:
@@ -436,9 +449,9 @@ def _columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]
     return [[row[i] for row in table] for i in range(width)]
 
 
-def _sealed_details(key: bytes, tenant: str, ref: str, fields: Mapping[str, str]) -> list[bytes | None]:
+def _sealed_details(cipher: AESGCM, tenant: str, ref: str, fields: Mapping[str, str]) -> list[bytes | None]:
     masked = {f: v if f in ("phone", "mobile") else mask_resident_numbers(v) for f, v in fields.items()}
-    return [_seal(key, f"{tenant}|{ref}|{f}", masked[f]) if f in masked else None for f in PERSON_FIELDS]
+    return [_seal(cipher, f"{tenant}|{ref}|{f}", masked[f]) if f in masked else None for f in PERSON_FIELDS]
 
 
 def _details(key: bytes, row: asyncpg.Record) -> dict[str, str]:
@@ -446,9 +459,9 @@ def _details(key: bytes, row: asyncpg.Record) -> dict[str, str]:
     return {f: _open(key, f"{place}|{f}", row[f]) for f in PERSON_FIELDS if row[f] is not None}
 
 
-def _seal_bytes(key: bytes, place: str, content: bytes) -> bytes:
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, content, place.encode())
+def _seal_bytes(cipher: AESGCM, place: str, content: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + cipher.encrypt(nonce, content, place.encode())
 
 
 def _open_bytes(key: bytes, place: str, sealed: bytes) -> bytes:
@@ -458,8 +471,8 @@ def _open_bytes(key: bytes, place: str, sealed: bytes) -> bytes:
         raise VaultError("sealed data does not open: it was moved or changed in the database") from None
 
 
-def _seal(key: bytes, place: str, text: str) -> bytes:
-    return _seal_bytes(key, place, text.encode())
+def _seal(cipher: AESGCM, place: str, text: str) -> bytes:
+    return _seal_bytes(cipher, place, text.encode())
 
 
 def _open(key: bytes, place: str, sealed: bytes) -> str:
@@ -478,9 +491,9 @@ def _marks(tenant: str, key: bytes, fields: Mapping[str, str]) -> list[_Mark]:
 
 
 def _normal_text(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())
+    return _NO_WORD.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _normal_number(text: str) -> str:
-    digits = "".join(c for c in unicodedata.normalize("NFKC", text) if c.isascii() and c.isdigit())
+    digits = _NO_DIGIT.sub("", unicodedata.normalize("NFKC", text))
     return f"0{digits.removeprefix('0082').removeprefix('82')}" if re.match(r"(00)?82", digits) else digits

@@ -5,7 +5,6 @@ The one rule it protects: a publisher is who its key or its NATS subject says, n
 
 import asyncio
 import hashlib
-import json
 import os
 import signal
 import time
@@ -37,8 +36,9 @@ from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
 from services.chassis.watch import watch
+from services.intake import admission
 from services.intake.append import Appender
-from services.intake.doors import HOLD_SECONDS, Doors, Inbox
+from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.explain import Explainer
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
 from services.intake.reserve import refused_answer
@@ -126,6 +126,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tenants = tenants_file.parse(settings.tenants_file.read_bytes())
+        admission.prepare(tenants)
         vault = Vault(_master_key(settings))
         nc = await broker.connect(settings)
         pool = await postgres.connect_pool(settings)
@@ -206,13 +207,13 @@ def _add_routes(app: FastAPI, publishers: Publishers) -> None:
         response_model_exclude_none=True,
         responses=problems,
     )
-    async def publish(request: Request, publisher: Annotated[Publisher, Depends(publishers)]) -> JSONResponse:
+    async def publish(request: Request, publisher: Annotated[Publisher, Depends(publishers)]) -> Response:
         """Answers after the log has acknowledged. An array is answered with an array, event by event."""
         try:
             answer = await app.state.doors.receive(await request.body(), publisher, "http")
         except Refusal as refusal:
             raise problem(refusal) from None
-        return JSONResponse(_plain(answer))
+        return Response(json_of(answer), media_type="application/json")
 
     @app.get(
         "/v1/events/{source}/{id}",
@@ -287,12 +288,6 @@ def problem(refusal: Refusal) -> Problem:
     return Problem(refusal.status, refusal.code, refusal.detail, refusal.pointer, refusal.retry_after)
 
 
-def _plain(answer: Accepted | Refused | list[Accepted | Refused]) -> Any:
-    if isinstance(answer, list):
-        return [_plain(one) for one in answer]
-    return answer.model_dump(mode="json", exclude_none=True)
-
-
 class _Doorman(NatsBroker):
     """FastStream on the connection of this process: where that is moved to another server, the doors move with it."""
 
@@ -333,7 +328,7 @@ def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors,
             answer: Any = await doors.receive(letter.data, Publisher(tenant, source), "door")
         except Refusal as refusal:
             answer = refused_answer(refusal, source)
-        return json.dumps(_plain(answer)).encode()
+        return json_of(answer)
 
     @stream.subscriber(
         "inbox.>",

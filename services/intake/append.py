@@ -8,8 +8,9 @@ marker says which batches stand. An instance that finds another's marker there h
 import asyncio
 import json
 import secrets
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -27,7 +28,7 @@ from services.chassis.health import Health
 from services.chassis.lease import Lease
 from services.chassis.logs import error_code, get_logger
 from services.chassis.settings import Settings
-from services.chassis.vault import Vault
+from services.chassis.vault import Connection, Vault
 from services.intake.judge import Judged, Refusal
 from services.intake.refill import refill
 from services.intake.reserve import (
@@ -79,10 +80,39 @@ class Marker:
         return cls(content["batch"], content["sequence"] if fenced else sequence, fenced, sequence)
 
 
+class _Together:
+    """Events that were sent together and are answered together."""
+
+    def __init__(self, count: int) -> None:
+        self.answers: list[Accepted | Refusal | None] = [None] * count
+        self._left = count
+        self._all: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, place: int, answer: Accepted | Refusal) -> None:
+        """Answers one of them; its first answer counts."""
+        if self.answers[place] is None:
+            self.answers[place] = answer
+            self._left -= 1
+            if not self._left and not self._all.done():
+                self._all.set_result(None)
+
+    async def wait(self, seconds: float) -> list[Accepted | Refusal]:
+        """The answers, in order; after `seconds` what is not known yet is unavailable."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if self._left:
+                    await self._all
+        return [answer or unavailable() for answer in self.answers]
+
+
 @dataclass(slots=True)
 class _Item:
     event: Judged
-    answer: asyncio.Future[Accepted]
+    together: _Together
+    place: int
+
+    def settle(self, answer: Accepted | Refusal) -> None:
+        self.together.settle(self.place, answer)
 
 
 class Queues:
@@ -115,17 +145,17 @@ class Queues:
         """Events for one batch: one of each tenant in turn, each key once, at most as many messages as it holds."""
         taken: dict[Key, _Item] = {}
         room = broker.BATCH_LIMIT
-        ready = deque(sorted(self._queues))
+        ready = deque(queue for _, queue in sorted(self._queues.items()) if queue)
         while ready:
-            queue = self._queues[ready[0]]
+            queue = ready.popleft()
+            item = queue[0]
+            key, size = item.event.key, copies(item.event)
             # A repeat of an event in this batch waits for the next one, and its tenant with it.
-            if not queue or queue[0].event.key in taken or copies(queue[0].event) > room:
-                ready.popleft()
-                continue
-            item = queue.popleft()
-            taken[item.event.key] = item
-            room -= copies(item.event)
-            ready.rotate(-1)
+            if key not in taken and size <= room:
+                taken[key] = queue.popleft()
+                room -= size
+                if queue:
+                    ready.append(queue)
         return list(taken.values())
 
 
@@ -152,29 +182,24 @@ class Appender:
         self._queues = Queues()
         self._opened: set[CaseKey] = set()
         self._orphans: deque[tuple[str, int]] = deque()
-        self._unfolded: dict[str, dict[int, deque[int]]] = defaultdict(lambda: defaultdict(deque))
+        self._unfolded: dict[str, dict[int, deque[tuple[int, int]]]] = defaultdict(lambda: defaultdict(deque))
+        self._unfolded_count: Counter[str] = Counter()
         self.instance = ""
         self._lease = Lease(settings, "intake")
+        self._conn: Connection
         self._number = 0
         self._marker = 0
 
-    async def submit(self, event: Judged) -> Accepted:
-        """Appends an event; the answer comes after the log has acknowledged it. Raises Refusal."""
-        tenant = event.tenant.id
-        if max(self.unfolded(tenant), self._queues.waiting(tenant)) > MAX_UNFOLDED:
-            raise Refusal(
-                "held_back",
-                "Too many events of this tenant are still being worked on. Send this one again in a moment.",
-                status=HTTPStatus.TOO_MANY_REQUESTS,
-                retry_after=1,
-            )
-        item = _Item(event, asyncio.get_running_loop().create_future())
-        self._queues.put(item)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await item.answer
-        except TimeoutError:
-            raise unavailable() from None
+    async def submit(self, events: Sequence[Judged]) -> list[Accepted | Refusal]:
+        """Appends events that came together; the answers, in order, come after the log has acknowledged them."""
+        together = _Together(len(events))
+        for place, event in enumerate(events):
+            tenant = event.tenant.id
+            if max(self.unfolded(tenant), self._queues.waiting(tenant)) > MAX_UNFOLDED:
+                together.settle(place, _held_back())
+            else:
+                self._queues.put(_Item(event, together, place))
+        return await together.wait(ANSWER_SECONDS)
 
     def adopt(self, instance: str, number: int) -> None:
         """Has a batch that a dead instance reserved, and did not append, appended by this one."""
@@ -186,7 +211,7 @@ class Appender:
 
     def unfolded(self, tenant: str) -> int:
         """How many events of a tenant this process appended that no fold has reached yet."""
-        return sum(map(len, self._unfolded[tenant].values())) if tenant in self._unfolded else 0
+        return self._unfolded_count[tenant]
 
     async def run(self) -> None:
         """Appends until cancelled, under a new name whenever the old one is in doubt."""
@@ -194,7 +219,10 @@ class Appender:
             self.instance = f"i{secrets.token_hex(8)}"
             self._number = self._marker = 0
             try:
-                async with Lease(self._settings, f"intake/{self.instance}") as self._lease:
+                async with (
+                    Lease(self._settings, f"intake/{self.instance}") as self._lease,
+                    self._pool.acquire() as self._conn,  # one for all batches: the pool would tidy it up after each
+                ):
                     await self.check_log()
                     await refill(self._pool, self._nc, self._part)
                     await self._serve()
@@ -245,11 +273,11 @@ class Appender:
         except postgres.LOST as error:
             # Whether the reservation stands is open. The sweeper finds out, under this instance's old name.
             for item in items:
-                _fail(item, unavailable())
+                item.settle(unavailable())
             raise Fenced from error
         except postgres.NO_ROOM as error:
             for item in items:
-                _fail(item, unavailable())
+                item.settle(unavailable())
             get_logger().error("reservation_failed", count=len(items), error=error_code(error))
             await self._until_room()
             return
@@ -259,20 +287,20 @@ class Appender:
                 for item in items:
                     await self._handle([item])
             elif items:
-                _fail(items[0], Refusal("internal", "Something failed on our side; nothing was kept.", status=500))
+                items[0].settle(Refusal("internal", "Something failed on our side; nothing was kept.", status=500))
             return
         try:
             if batch.messages:
                 await failpoint("intake.after_reserve")
                 sequence = await self._append(self._number, batch.messages)
                 await failpoint("intake.after_append")
-                await self.resolve(self.instance, self._number, sequence, batch.notices)
+                await self._settle(self._conn, self.instance, self._number, sequence, batch.notices)
                 await failpoint("intake.before_answer")
             else:
                 await self._notify(batch.notices)
         except BaseException:
             for item in items:
-                _fail(item, unavailable())
+                item.settle(unavailable())
             raise
         self._opened |= batch.left
         self._answer(items, batch)
@@ -295,10 +323,9 @@ class Appender:
 
     async def _reserve(self, events: Sequence[Judged], opened: set[CaseKey]) -> Batch:
         now = await self._clock.now()
-        async with self._pool.acquire() as conn:
-            batch = await reserve(
-                conn, self._vault, self._tenants, events, opened, now, self.instance, self._number + 1
-            )
+        batch = await reserve(
+            self._conn, self._vault, self._tenants, events, opened, now, self.instance, self._number + 1
+        )
         if batch.messages:
             self._number += 1
         return batch
@@ -361,23 +388,25 @@ class Appender:
         await failpoint("intake.after_adopted_append")
         await self.resolve(self.instance, self._number, sequence)
 
-    async def resolve(self, instance: str, number: int, sequence: int, notices: Sequence[Notice] | None = None) -> None:
-        """Writes down where a batch stands in the log, after telling the sources of those in it that waited.
+    async def resolve(self, instance: str, number: int, sequence: int) -> None:
+        """Writes down where a batch stands in the log that somebody reserved in former times."""
+        rows = await self._pool.fetch(
+            "select r.tenant, r.source, r.id, r.case_id, c.receipt from intake.reservations r"
+            " join intake.cases c using (tenant, case_id) where instance = $1 and batch = $2 and waited",
+            instance,
+            number,
+        )
+        notices = [Notice(r["tenant"], accepted(r["source"], r["id"], r["case_id"], r["receipt"])) for r in rows]
+        await self._settle(self._pool, instance, number, sequence, notices)
 
-        `notices` are read from the reservations where they are not known.
-        """
-        if notices is None:
-            rows = await self._pool.fetch(
-                "select r.tenant, r.source, r.id, r.case_id, c.receipt from intake.reservations r"
-                " join intake.cases c using (tenant, case_id) where instance = $1 and batch = $2 and waited",
-                instance,
-                number,
-            )
-            notices = [Notice(r["tenant"], accepted(r["source"], r["id"], r["case_id"], r["receipt"])) for r in rows]
+    async def _settle(
+        self, conn: Connection | asyncpg.Pool, instance: str, number: int, sequence: int, notices: Sequence[Notice]
+    ) -> None:
+        """Writes down where a batch stands in the log, after telling the sources of those in it that waited."""
         if notices:
             await self._notify(notices)
             await failpoint("intake.after_receipts")
-        await self._pool.execute(
+        await conn.execute(
             "update intake.batches set marker_sequence = $3 where instance = $1 and number = $2",
             instance,
             number,
@@ -397,14 +426,19 @@ class Appender:
             answer = batch.answers[item.event.key]
             if isinstance(answer, Pending):
                 asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._queues.put, item)
-            elif isinstance(answer, Refusal):
-                _fail(item, answer)
-            elif not item.answer.done():
-                item.answer.set_result(answer)
-        first = self._marker - len(batch.messages)
-        for place, (subject, _) in enumerate(batch.messages):
-            _, number, tenant, _, _ = subject.split(".")
-            self._unfolded[tenant][int(number)].append(first + place)
+            else:
+                item.settle(answer)
+        self._count_unfolded(self._marker - len(batch.messages), batch.messages)
+
+    def _count_unfolded(self, first: int, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Notes per tenant and partition how many messages of a batch the fold has before it, and where they end."""
+        ends: dict[tuple[str, str], tuple[int, int]] = {}
+        for place, (subject, _) in enumerate(messages):
+            _, number, tenant, _ = subject.split(".", 3)
+            ends[tenant, number] = first + place, ends.get((tenant, number), (0, 0))[1] + 1
+        for (tenant, number), end in ends.items():
+            self._unfolded[tenant][int(number)].append(end)
+            self._unfolded_count[tenant] += end[1]
 
     async def watch_fold(self) -> None:
         """Forgets, five times a second, what the fold has reached; until cancelled."""
@@ -415,9 +449,9 @@ class Appender:
             except (*postgres.LOST, asyncpg.PostgresError):
                 continue  # PostgreSQL's own health check tells
             for row in rows:
-                for numbers in self._unfolded.values():
-                    while (queue := numbers[row["partition"]]) and queue[0] <= row["sequence"]:
-                        queue.popleft()
+                for tenant, numbers in self._unfolded.items():
+                    while (queue := numbers[row["partition"]]) and queue[0][0] <= row["sequence"]:
+                        self._unfolded_count[tenant] -= queue.popleft()[1]
 
 
 def accepted(source: str, id: str, case: str, receipt: str | None) -> Accepted:
@@ -446,6 +480,10 @@ def unavailable() -> Refusal:
     )
 
 
-def _fail(item: _Item, refusal: Refusal) -> None:
-    if not item.answer.done():
-        item.answer.set_exception(refusal)
+def _held_back() -> Refusal:
+    return Refusal(
+        "held_back",
+        "Too many events of this tenant are still being worked on. Send this one again in a moment.",
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        retry_after=1,
+    )

@@ -19,6 +19,7 @@ import asyncpg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from pydantic import TypeAdapter
 
 from contracts.envelope import Accepted, Refused
 from contracts.streams import dead_subject
@@ -28,12 +29,13 @@ from services.chassis.logs import canonical, error_code, get_logger
 from services.chassis.vault import Vault
 from services.intake.append import Appender, tell
 from services.intake.dead import KEPT
-from services.intake.judge import MAX_EVENTS, Publisher, Refusal, judge, parse, readable_id
+from services.intake.judge import MAX_EVENTS, Judged, Publisher, Refusal, judge, parse, readable_id
 from services.intake.reserve import refused_answer
 from services.rules.instants import Instant, text
 from services.rules.tenants import Tenant
 
 Answer = Accepted | Refused
+_WRITER: TypeAdapter[Answer | list[Answer]] = TypeAdapter(Answer | list[Answer])
 
 _LETTER_BYTES = 512 * 1024
 """How much of a refused letter is kept: sealed and encoded it must still fit into one NATS message."""
@@ -64,30 +66,49 @@ class Doors:
             return await self.take(value, publisher, now, route)
         if not 1 <= len(value) <= MAX_EVENTS:
             raise Refusal("wrong_number", f"An array holds 1 to {MAX_EVENTS} events. Split a longer one.", "")
-        return await asyncio.gather(*(self._answer(event, publisher, now, route) for event in value))
+        return [
+            refused_answer(answer, publisher.source) if isinstance(answer, Refusal) else answer
+            for answer in await self._answers(value, publisher, now, route)
+        ]
 
     async def take(self, value: Any, publisher: Publisher, now: Instant, route: str) -> Accepted:
-        """One parsed event: judged, appended, answered. Raises Refusal. Leaves one line in the log."""
-        begun = time.monotonic()
-        id = readable_id(value)
-        line = {"tenant": publisher.tenant, "source": publisher.source, "id": id, "route": route}
-        try:
-            event = judge(value, publisher, self._tenants, now)
-            line |= {"type": event.type, "case": event.case}
-            answer = await self._appender.submit(event)
-        except Refusal as refusal:
-            refusal.id = id
-            canonical("event_refused", **line, outcome="refused", code=refusal.code, pointer=refusal.pointer)
-            raise
-        milliseconds = round((time.monotonic() - begun) * 1000)
-        canonical("event_taken", **line, outcome=answer.status, receipt=answer.receipt, milliseconds=milliseconds)
+        """One parsed event: judged, appended, answered. Raises Refusal."""
+        [answer] = await self._answers([value], publisher, now, route)
+        if isinstance(answer, Refusal):
+            raise answer
         return answer
 
-    async def _answer(self, value: Any, publisher: Publisher, now: Instant, route: str) -> Answer:
+    async def _answers(
+        self, values: Sequence[Any], publisher: Publisher, now: Instant, route: str
+    ) -> list[Accepted | Refusal]:
+        """An answer for each of several parsed events. Leaves one line for each in the log."""
+        begun = time.monotonic()
+        judged = [self._judge(value, publisher, now) for value in values]
+        answers = iter(await self._appender.submit([event for event in judged if isinstance(event, Judged)]))
+        milliseconds = round((time.monotonic() - begun) * 1000)
+        answered: list[Accepted | Refusal] = []
+        for value, event in zip(values, judged, strict=True):
+            line: dict[str, Any] = {"tenant": publisher.tenant, "source": publisher.source, "route": route}
+            if isinstance(event, Refusal):
+                answer: Accepted | Refusal = event
+                line["id"] = readable_id(value)
+            else:
+                answer = next(answers)
+                line |= {"id": event.id, "type": event.type, "case": event.case}
+            if isinstance(answer, Refusal):
+                answer.id = line["id"]
+                canonical("event_refused", **line, outcome="refused", code=answer.code, pointer=answer.pointer)
+            else:
+                receipt = answer.receipt
+                canonical("event_taken", **line, outcome=answer.status, receipt=receipt, milliseconds=milliseconds)
+            answered.append(answer)
+        return answered
+
+    def _judge(self, value: Any, publisher: Publisher, now: Instant) -> Judged | Refusal:
         try:
-            return await self.take(value, publisher, now, route)
+            return judge(value, publisher, self._tenants, now)
         except Refusal as refusal:
-            return refused_answer(refusal, publisher.source)
+            return refusal
 
 
 class _Grave(NamedTuple):
@@ -230,6 +251,11 @@ class Inbox:
         get_logger().warning("letter_left", tenant=publisher.tenant, source=publisher.source, error=error_code(error))
         with suppress(NatsError, OSError):  # unanswered it comes again, only later
             await letter.nak(delay=_AGAIN_SECONDS)
+
+
+def json_of(answer: Answer | list[Answer]) -> bytes:
+    """An answer as publishers read it."""
+    return _WRITER.dump_json(answer, exclude_none=True)
 
 
 async def _hold(letter: Msg) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
@@ -82,11 +83,11 @@ class Batch:
 
 @dataclass(slots=True)
 class _Case:
-    owner: str | None
-    receipt: str | None
-    subject_ref: str | None
-    notify_by: str | None
-    language: str | None
+    owner: str | None = None
+    receipt: str | None = None
+    subject_ref: str | None = None
+    notify_by: str | None = None
+    language: str | None = None
     person: Person | None = None
     changed: bool = False
 
@@ -110,6 +111,8 @@ class _Entry:
     officer: str | None
     routes: list[str] | None
     personal: PersonalData
+    details: dict[str, str]
+    """Of a person, to seal. A blank one counts only where it says that a detail is to be taken out."""
     person: Person | None = None
     subject_ref: str | None = None
     subjects: list[str] = field(default_factory=list)
@@ -164,6 +167,7 @@ class _Reservation:
         self._vault = vault
         self._tenants = tenants
         self._now = now
+        self._now_in: dict[str, str] = {}
         self._stamp = (instance, number)
         self._batch = Batch()
         self._sealing = Sealing()
@@ -186,23 +190,23 @@ class _Reservation:
         return self._batch
 
     async def _lock_cases(self, wanted: list[CaseKey]) -> None:
-        columns = [tenant for tenant, _ in wanted], [case for _, case in wanted]
-        await self._conn.execute(
+        """Locks every case that is named here, for which a row is made where it has none."""
+        made = await self._conn.fetch(
             "insert into intake.cases (tenant, case_id) select * from unnest($1::text[], $2::text[])"
-            " on conflict do nothing",
-            *columns,
+            " on conflict do nothing returning tenant, case_id",
+            *_columns(wanted, 2),
         )
-        rows = await self._conn.fetch(
-            "select c.* from intake.cases c join unnest($1::text[], $2::text[]) as w(tenant, case_id)"
-            " using (tenant, case_id) order by tenant, case_id for update of c",
-            *columns,
-        )
-        self._cases = {
-            (r["tenant"], r["case_id"]): _Case(
-                r["owner"], r["receipt"], r["subject_ref"], r["notify_by"], r["language"]
+        self._cases = {(row["tenant"], row["case_id"]): _Case() for row in made}
+        if known := [case for case in wanted if case not in self._cases]:
+            rows = await self._conn.fetch(
+                "select c.* from intake.cases c join unnest($1::text[], $2::text[]) as w(tenant, case_id)"
+                " using (tenant, case_id) order by tenant, case_id for update of c",
+                *_columns(known, 2),
             )
-            for r in rows
-        }
+            for r in rows:
+                self._cases[r["tenant"], r["case_id"]] = _Case(
+                    r["owner"], r["receipt"], r["subject_ref"], r["notify_by"], r["language"]
+                )
 
     async def _answer_known(self, events: Sequence[Judged]) -> list[Judged]:
         """Answers those that were received before; returns the others."""
@@ -210,16 +214,17 @@ class _Reservation:
             "select r.tenant, r.source, r.id, r.person, r.content_hash, f.status, f.case, f.receipt, r.refusal"
             " from unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id)"
             " join intake.reservations r using (tenant, source, id) join read.event_fate f using (tenant, source, id)",
-            *([e.key[i] for e in events] for i in range(3)),
+            *_columns([e.key for e in events], 3),
         )
         known = {(r["tenant"], r["source"], r["id"]): r for r in rows}
         self._keys = await self._vault.tenant_keys(self._conn, {e.tenant.id for e in events})
-        people = await self._vault.keys_of_people(
-            self._conn, [(r["tenant"], r["person"]) for r in rows if r["person"] is not None]
-        )
-        for event in events:
-            if row := known.get(event.key):
-                self._batch.answers[event.key] = self._known_answer(event, row, people)
+        if known:
+            people = await self._vault.keys_of_people(
+                self._conn, [(r["tenant"], r["person"]) for r in rows if r["person"] is not None]
+            )
+            for event in events:
+                if row := known.get(event.key):
+                    self._batch.answers[event.key] = self._known_answer(event, row, people)
         return [event for event in events if event.key not in known]
 
     def _known_answer(
@@ -281,12 +286,16 @@ class _Reservation:
             return None
         if not waits:
             for name in ("notify_by", "language"):
-                if (value := getattr(event.data, name, None)) is not None:
+                if (value := vars(event.data).get(name)) is not None:
                     setattr(case, name, value)
                     case.changed = True
         self._remember(event.key, event.case, event.type, officer)
         opening = owned is None and case.owner is not None
-        return _Entry(event, waits, opening, officer, routes, personal_data(event.type, event.data))
+        personal = personal_data(event.type, event.data)
+        details = personal.person
+        if event.type != "applicant.updated":
+            details = {field: value for field, value in details.items() if value}
+        return _Entry(event, waits, opening, officer, routes, personal, details)
 
     def _admit(self, event: Judged, case: _Case) -> bool:
         """Whether the event must wait for the opening of its case. Raises Refusal where it may not report on it."""
@@ -303,7 +312,7 @@ class _Reservation:
         return False
 
     def _officer(self, event: Judged) -> str | None:
-        officer: str | None = getattr(event.data, "officer", None)
+        officer: str | None = vars(event.data).get("officer")
         if officer is None and isinstance(event.data, FaultConfirmed):
             fault = self._facts.get((event.tenant.id, f"{event.case}|about|{event.data.about}"))
             return fault.officer if fault else None
@@ -333,15 +342,17 @@ class _Reservation:
     async def _seal(self, entries: Sequence[_Entry]) -> None:
         """Moves personal data into the vault and builds the bytes of every copy, which hold references only."""
         await self._load_people(entries)
-        strangers = [e for e in entries if _details(e) and not self._amends(e)]
-        people = await self._vault.people(self._conn, [(e.event.tenant.id, _details(e)) for e in strangers])
-        own = {id(entry): person for entry, person in zip(strangers, people, strict=True)}
+        strangers = [e for e in entries if e.details and not self._amends(e)]
+        if strangers:
+            people = await self._vault.people(self._conn, [(e.event.tenant.id, e.details) for e in strangers])
+            for entry, person in zip(strangers, people, strict=True):
+                entry.person = person
         for entry in entries:
             case = self._cases[entry.event.tenant.id, entry.event.case]
-            if _details(entry):
-                entry.person = case.person if self._amends(entry) else own[id(entry)]
+            if entry.details:
+                entry.person = case.person if self._amends(entry) else entry.person
                 assert entry.person is not None
-                entry.subject_ref = self._sealing.person(entry.person, _details(entry))
+                entry.subject_ref = self._sealing.person(entry.person, entry.details)
                 if entry.event.type == "applicant.updated" and not entry.waits:
                     self._amended.append((entry.person, entry.subject_ref, case.subject_ref or ""))
             elif entry.personal.texts:
@@ -360,12 +371,11 @@ class _Reservation:
             for e in entries
             if e.personal.texts or e.personal.person
         }
-        known = await self._vault.people_of(
-            self._conn, [(tenant, case.subject_ref) for (tenant, _), case in cases.items() if case.subject_ref]
-        )
-        for (tenant, _), case in cases.items():
-            if case.subject_ref:
-                case.person = known.get((tenant, case.subject_ref))
+        if refs := [(tenant, case.subject_ref) for (tenant, _), case in cases.items() if case.subject_ref]:
+            known = await self._vault.people_of(self._conn, refs)
+            for (tenant, _), case in cases.items():
+                if case.subject_ref:
+                    case.person = known.get((tenant, case.subject_ref))
 
     def _amends(self, entry: _Entry) -> bool:
         """Whether an entry changes details of the person that its case has already (or will have, in this batch)."""
@@ -374,8 +384,10 @@ class _Reservation:
 
     def _write_bodies(self, entry: _Entry, case: _Case) -> None:
         event, tenant = entry.event, entry.event.tenant
-        owner = entry.person or self._keys[tenant.id].seal
-        refs = {path: self._sealing.text(tenant.id, owner, words) for path, words in entry.personal.texts.items()}
+        refs: dict[str, str] = {}
+        if entry.personal.texts:
+            owner = entry.person or self._keys[tenant.id].seal
+            refs = {path: self._sealing.text(tenant.id, owner, words) for path, words in entry.personal.texts.items()}
         data = stored_data(event.type, event.data, subject_ref=entry.subject_ref, text_refs=refs)
         if entry.officer and isinstance(event.data, FaultConfirmed):
             data["officer"] = entry.officer
@@ -389,7 +401,7 @@ class _Reservation:
             "time": event.envelope.time.isoformat(),
             "tenant": tenant.id,
             **({"dataschema": schema_name(event.type, version)} if version > 1 else {}),
-            "recordedtime": text(self._now, tenant.zone),
+            "recordedtime": self._recorded(tenant.zone),
             **({"routes": entry.routes} if entry.routes is not None else {}),
             # The citizen holds this number: it must outlive the database.
             **({"receipt": case.receipt} if entry.opening else {}),
@@ -398,6 +410,11 @@ class _Reservation:
         for number, name in route(event.type, tenant.id, event.case, data, entry.routes):
             entry.subjects.append(cases_subject(number, tenant.id, event.type))
             entry.bodies.append(orjson.dumps({**stored, "case": name}))
+
+    def _recorded(self, zone: ZoneInfo) -> str:
+        if zone.key not in self._now_in:
+            self._now_in[zone.key] = text(self._now, zone)
+        return self._now_in[zone.key]
 
     async def _write(self, entries: Sequence[_Entry], opened: set[CaseKey]) -> None:
         await self._sealing.write(self._conn)
@@ -455,15 +472,16 @@ class _Reservation:
                 refusal = refusal_of("other_source")
                 refusal.id = row["id"]
                 self._batch.notices.append(Notice(row["tenant"], refused_answer(refusal, row["source"])))
-        await self._conn.executemany(
-            "update intake.reservations set instance = $5, batch = $6, place = $4"
-            " where tenant = $1 and source = $2 and id = $3",
-            [(*row, *self._stamp) for row in placed],
-        )
-        await self._conn.executemany(
-            "update intake.reservations set refusal = 'other_source' where tenant = $1 and source = $2 and id = $3",
-            refused,
-        )
+        if rows:
+            await self._conn.executemany(
+                "update intake.reservations set instance = $5, batch = $6, place = $4"
+                " where tenant = $1 and source = $2 and id = $3",
+                [(*row, *self._stamp) for row in placed],
+            )
+            await self._conn.executemany(
+                "update intake.reservations set refusal = 'other_source' where tenant = $1 and source = $2 and id = $3",
+                refused,
+            )
 
     async def _take_over(self, row: asyncpg.Record, case: _Case) -> None:
         """What a waiting applicant.updated says of its case, which was not known when it came."""
@@ -480,15 +498,25 @@ class _Reservation:
                 case.subject_ref = ref
 
     async def _write_cases(self) -> None:
-        await self._conn.executemany(
-            "update intake.cases set owner = $3, receipt = $4, subject_ref = $5, notify_by = $6, language = $7"
-            " where tenant = $1 and case_id = $2",
-            [
-                (*key, case.owner, case.receipt, case.subject_ref, case.notify_by, case.language)
-                for key, case in self._cases.items()
-                if case.changed
-            ],
-        )
+        changed = [
+            (*key, case.owner, case.receipt, case.subject_ref, case.notify_by, case.language)
+            for key, case in self._cases.items()
+            if case.changed
+        ]
+        if changed:
+            await self._conn.execute(
+                "update intake.cases c set owner = n.owner, receipt = n.receipt, subject_ref = n.subject_ref,"
+                " notify_by = n.notify_by, language = n.language from unnest($1::text[], $2::text[], $3::text[],"
+                " $4::text[], $5::text[], $6::text[], $7::text[])"
+                " as n(tenant, case_id, owner, receipt, subject_ref, notify_by, language)"
+                " where c.tenant = n.tenant and c.case_id = n.case_id",
+                *_columns(changed, 7),
+            )
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows as `unnest` takes them."""
+    return [[row[place] for row in rows] for place in range(width)]
 
 
 def refusal_of(code: str) -> Refusal:
@@ -515,12 +543,6 @@ def _accepted(source: str, id: str, case: str, receipt: str | None, waits: bool)
 
 def _may_report(tenant: Tenant, source: str, owner: str) -> bool:
     return source == owner or source in tenant.partners
-
-
-def _details(entry: _Entry) -> dict[str, str]:
-    """Details of a person to seal. A blank one counts only where it says that a detail is to be taken out."""
-    person = entry.personal.person
-    return person if entry.event.type == "applicant.updated" else {f: v for f, v in person.items() if v}
 
 
 def _of_applicant(entry: _Entry) -> bool:

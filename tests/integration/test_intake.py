@@ -235,6 +235,12 @@ async def test_a_bad_event_in_an_array_leaves_the_others_alone(
     ]
 
 
+async def test_an_array_of_bad_events_is_answered_at_once(http: Callable[[str], httpx.AsyncClient]) -> None:
+    async with asyncio.timeout(append.ANSWER_SECONDS / 2):
+        answers = await post(http("web"), {"id": "b1"}, {"id": "b2"})
+    assert [(a["status"], a["id"]) for a in answers] == [("refused", "b1"), ("refused", "b2")]
+
+
 async def test_facts_wait_for_the_opening_of_their_case(
     http: Callable[[str], httpx.AsyncClient], nc: Client, pool: asyncpg.Pool, eventually: Eventually
 ) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from contracts.events import FACTS
 from services.chassis.settings import Settings
 from services.intake.app import build_app
-from services.intake.judge import Judged, Publisher, Refusal, judge, parse
+from services.intake.judge import Judged, Publisher, Refusal, _carefully, _quickly, judge, parse
 from services.intake.openapi import document
 from services.intake.reserve import receipt_number
 from services.rules.instants import instant
@@ -89,6 +91,9 @@ BAD_TEXTS: list[tuple[str, bytes, str, str | None]] = [
     ("empty", b"", "not_json", None),
     ("a name twice", b'{"id": "a", "id": "b"}', "duplicate_key", None),
     ("a name twice, deep", b'{"data": {"x": 1, "x": 2}}', "duplicate_key", None),
+    ("a name twice, once in other signs", b'{"id": "a", "\\u0069d": "b"}', "duplicate_key", None),
+    ("a name twice, beside one apart from its colon", b'{"id": "a", "id": "b", "type" : 1}', "duplicate_key", None),
+    ("a name twice, beside a text with a colon", b'{"id": ":", "id": "\\":", "c": 1}', "duplicate_key", None),
     ("NaN", b'{"data": {"period": NaN}}', "not_a_number", None),
     ("infinite", b'{"data": {"period": 1e999}}', "not_a_number", "/data/period"),
     ("too large a number", b'{"data": {"rings": 99999999999999999999}}', "not_a_number", "/data/rings"),
@@ -105,6 +110,57 @@ BAD_TEXTS: list[tuple[str, bytes, str, str | None]] = [
 @pytest.mark.parametrize(("raw", "code", "pointer"), [b[1:] for b in BAD_TEXTS], ids=[b[0] for b in BAD_TEXTS])
 def test_bad_texts(raw: bytes, code: str, pointer: str | None) -> None:
     assert refused(raw) == (code, pointer)
+
+
+def test_a_good_event_is_read_quickly() -> None:
+    for raw in (json.dumps(COMPLAINT), json.dumps([COMPLAINT, CLOSED], ensure_ascii=False, separators=(",", ":"))):
+        assert _quickly(raw.encode()) == json.loads(raw)
+
+
+_PIECES = st.sampled_from(
+    [
+        *'{}[]:," \\\t\n',
+        *('"a"', '"a":', '"b" :', '"\\u0061":', '":"', '"\\":"', '{"a":1,', '"a":2}', '[{"c":[', "]}]"),
+        *(
+            "\\u0000",
+            "\\ud83d\\ude00",
+            "\\ud800",
+            "\ufeff",
+            "가",
+            "null",
+            "true",
+            "NaN",
+            "1",
+            "-0",
+            "0.5",
+            "1e3",
+            "1e400",
+        ),
+        *("9007199254740991", "9007199254740992", "-9007199254740993", "18446744073709551616"),
+    ]
+)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["a", '":', " :"]),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=2), inside, max_size=4),
+    max_leaves=12,
+)
+_WRITTEN = st.builds(
+    lambda value, ascii, separators: json.dumps(value, ensure_ascii=ascii, separators=separators),
+    _VALUES,
+    st.booleans(),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", " : ")]),
+)
+
+
+@given(_WRITTEN | st.lists(_PIECES, max_size=14).map("".join))
+@example('{"a":1,"a":2,"b" :3}')
+@example("[" * 17 + "]" * 17)
+def test_what_is_read_quickly_is_what_is_read_carefully(text: str) -> None:
+    """The quick way may give up on a text, and never lets one in, or reads one, that the careful way would not."""
+    raw = text.encode(errors="surrogatepass")
+    value = _quickly(raw)
+    if value is not None:
+        assert repr(value) == repr(_carefully(raw))
 
 
 BAD_EVENTS: list[tuple[str, bytes, Publisher, str, str | None]] = [

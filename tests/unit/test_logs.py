@@ -81,7 +81,15 @@ def test_of_a_librarys_record_only_origin_and_kind_of_error_are_kept(lines):
 
 def test_lines_below_the_level_are_not_written(lines):
     logs.get_logger().debug("detail", case="c-1")
+    logs.configure("intake", "warning")
+    logs.canonical("handled", case="c-1")
     assert lines() == []
+
+
+def test_a_number_of_any_size_can_be_written(lines):
+    """A line must not undo the work that it tells of."""
+    logs.canonical("handled", count=2**70)
+    assert lines()[0]["count"] == 2**70
 
 
 def test_error_code_adds_the_sqlstate():
