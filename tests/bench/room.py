@@ -127,7 +127,6 @@ class Room:
             "DATABASE_URL": self.database_url,
             "GIHAN_PORT": str(free_ports(1)[0]),
             "GIHAN_CLOCK": "stepped",
-            "PYTHONPATH": str(ROOT),
             **more,
         }
 
@@ -137,7 +136,7 @@ class Room:
         log = self.servers.logs / f"{module}-{next(_numbers)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, *arguments, env=self.environment(service, **more), stdout=output,
+                sys.executable, "-P", "-m", module, *arguments, env=self.environment(service, **more), stdout=output,
                 stderr=output, cwd=ROOT,
                 # A rival never outlives the bench, however that ends.
                 preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0),
