@@ -291,9 +291,15 @@ def _memory(pid: int) -> int:
 # -- what is measured ---------------------------------------------------------------------------------------------
 
 
-async def live(events: int, open_cases: int, processes: int = 1, profile: str = "") -> dict[str, float]:
-    """A backlog of `events` folded while `open_cases` are open, by so many processes."""
+async def live(
+    events: int, open_cases: int, processes: int = 1, profile: str = "", others: int = 0
+) -> dict[str, float]:
+    """A backlog of `events` about `open_cases` folded by so many processes, while `others` are open besides."""
     async with bench() as world:
+        if others:
+            async with world.service():
+                await world.folded()  # what enacts the charters, before there is a case
+            await seed(world, others)
         facts = Facts(open_cases)
         await publish(world.nc, facts.openings())
         async with contextlib.AsyncExitStack() as stack:
@@ -329,6 +335,7 @@ async def live(events: int, open_cases: int, processes: int = 1, profile: str = 
     return {
         "events": events,
         "open_cases": open_cases,
+        "others": others,
         "processes": processes,
         "events_per_second": round(events / wall),
         "events_per_second_sent": round(events / all_wall),
@@ -443,6 +450,8 @@ async def measure(quick: bool) -> dict[str, Any]:
     events = 20_000 if quick else 100_000
     return {
         "live": await live(events, 10_000),
+        "live_by_two": await live(events, 10_000, 2),
+        "live_among_many": await live(events, 10_000, others=100_000 if quick else 1_000_000),
         "burst": await burst(10_000 if quick else 1_000_000, 2_000 if quick else 10_000),
     }
 
@@ -488,6 +497,7 @@ def main() -> None:
     parser.add_argument("--profile", default="")
     parser.add_argument("--events", type=int, default=0)
     parser.add_argument("--open", type=int, default=10_000)
+    parser.add_argument("--others", type=int, default=0)
     parser.add_argument("--burst", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
@@ -496,7 +506,7 @@ def main() -> None:
     elif asked.burst:
         print(json.dumps(asyncio.run(burst(asked.open, asked.burst))))
     elif asked.events:
-        print(json.dumps(asyncio.run(live(asked.events, asked.open, asked.processes, asked.profile))))
+        print(json.dumps(asyncio.run(live(asked.events, asked.open, asked.processes, asked.profile, asked.others))))
     else:
         print(json.dumps(asyncio.run(measure(asked.quick)), indent=1))
 
