@@ -9,7 +9,7 @@ import os
 import pickle
 from asyncio.subprocess import Process
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from tests.bench.peers import projection
 from tests.bench.peers.bare import copy_rows
 from tests.bench.peers.projection import place_of
 from tests.bench.results import Bar, Figure, Outcome, Run, figure
-from tests.bench.room import ADMIN, Room, open_room, until
+from tests.bench.room import Room, open_room, until
 from tests.bench.workload import Workload
 
 RUNS = 3
@@ -81,13 +81,24 @@ OURS = {
 
 
 @asynccontextmanager
-async def _started(programs: list[tuple[str, ...]], service: str, room: Room) -> AsyncIterator[list[Process]]:
+async def _timers(shares: Sequence[str], room: Room) -> AsyncIterator[list[Process]]:
+    """Our service, a process for each share of the partitions."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(room.process(*program, service=service)) for program in programs]
+        timers = [
+            room.process("services.sla_timer", service="sla_timer", GIHAN_PARTITIONS=partitions)
+            for partitions in shares
+        ]
+        yield [await stack.enter_async_context(timer) for timer in timers]
+
+
+@asynccontextmanager
+async def _started(module: str, arguments: Sequence[str], room: Room) -> AsyncIterator[list[Process]]:
+    async with room.process(f"tests.bench.peers.{module}", *arguments) as process:
+        yield [process]
 
 
 def _program(module: str, *arguments: str) -> Callable[[Room], Any]:
-    return partial(_started, [(f"tests.bench.peers.{module}", *arguments)], ADMIN)
+    return partial(_started, module, arguments)
 
 
 def _bare(room: Room) -> Any:
@@ -95,11 +106,11 @@ def _bare(room: Room) -> Any:
 
 
 ONE, TWO, BARE, BATCH, NAIVE, NAIVE_LANES, SOURCING = RIVALS = (
-    Rival("Gihan, one process", LOG, partial(_started, [("services.sla_timer",)], "sla_timer"), **OURS),
+    Rival("Gihan, one process", LOG, partial(_timers, ["0-15"]), **OURS),
     Rival(
         "Gihan, two processes",
         LOG,
-        partial(_started, [("tests.bench.lanes", "0", "7"), ("tests.bench.lanes", "8", "15")], "sla_timer"),
+        partial(_timers, ["0-7", "8-15"]),
         **OURS,
     ),
     Rival("bare pipeline, the same rows, no rules", LOG, _bare, decided=None),
@@ -182,6 +193,8 @@ async def _run(room: Room, rival: Rival, log: Log, published: list[float]) -> Ru
             await until(partial(is_warm, connection, rival, log), processes)
             meter = room.meter({"python": [process.pid for process in processes]})
             work = log.facts - log.folded(await _positions(connection, rival))
+            if not work:
+                raise ValueError(f"{rival.name} folded all {log.facts} facts before they could be timed: take more")
             await until(partial(at_end, connection, rival, log), processes)
             run = Run(work, meter.seconds, meter.read(), *meter.shares())
             if rival.ours:

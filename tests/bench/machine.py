@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from services.rules import fold
 from tests.bench.workload import Workload
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
@@ -65,6 +66,7 @@ def describe(folder: Path) -> dict[str, str]:
         "disk": f"{_fdatasync_rate(folder):,.0f} fdatasync of 8 KiB a second",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "core of Gihan": "compiled" if fold.__file__.endswith(".so") else "interpreted",
         **{package: version(package) for package in _PACKAGES},
     }
 

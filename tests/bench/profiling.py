@@ -19,7 +19,7 @@ from typing import NamedTuple
 import asyncpg
 import uvloop
 
-from tests.bench import live
+from tests.bench import intake, live
 from tests.bench.machine import children, command_of, describe
 from tests.bench.results import FOLDER
 from tests.bench.room import Room, open_room, until
@@ -109,8 +109,6 @@ def _part(stack: Stack) -> str:
 
 async def of_intake(quick: bool, folder: Path) -> dict[str, list[Stack]]:
     """Every intake that the measurement of intake starts, sampled until it ends."""
-    from tests.bench import intake
-
     measuring = asyncio.create_task(intake.measure(quick))
     samplers: dict[int, Sampler] = {}
     while not measuring.done():

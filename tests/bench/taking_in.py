@@ -4,6 +4,7 @@ The one rule: what was answered yes must stand in CASES once, and what it said o
 tests/bench/intake.py, which measures, looks for all of it afterwards.
 """
 
+from tests.bench import intake
 from tests.bench.machine import json_loads_rate
 from tests.bench.results import Bar, Figure, Outcome
 
@@ -13,8 +14,6 @@ NAMES = {"door": "NATS door, arrays of 100, a third complaints", "http": "HTTP, 
 
 async def measure(quick: bool) -> Outcome:
     """Three runs, each on servers of its own."""
-    from tests.bench import intake
-
     runs = [await intake.measure(quick) for _ in range(RUNS)]
     figures: list[Figure] = []
     bars: list[Bar] = []

@@ -17,12 +17,12 @@ from contracts import files
 from contracts.streams import PARTITIONS, partition
 from services.chassis.settings import Settings
 from services.rules.facts import Event, decode_event, fact_of
-from services.rules.fold import fold, refold
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision
-from services.rules.world import reaches_home, rules_of
+from services.rules.warm import Warm
+from services.rules.world import reaches_home
 
 SCHEMA = """
 create schema rival;
@@ -70,7 +70,7 @@ class Rules:
 
     def __init__(self) -> None:
         library = Library(files.read())
-        self._rulebooks = [Rulebook(library) for _ in range(PARTITIONS)]
+        self._warm = [Warm(Rulebook(library)) for _ in range(PARTITIONS)]
         self._clocks: list[Instant] = [0] * PARTITIONS
 
     def pass_to(self, number: int, event: Event) -> Instant:
@@ -84,18 +84,21 @@ class Rules:
 
         A log for measuring enacts everything before its first case, so that there is none to be replanned.
         """
-        if not self._rulebooks[number].enact(event, sequence) or not reaches_home(event):
+        if not self._warm[number].rulebook.enact(event, sequence) or not reaches_home(event):
             return None
         return (event.tenant, event.tenant) if partition(event.tenant, event.tenant) == number else None
 
     def decide(self, number: int, case: Case, event: Event, sequence: int) -> tuple[Case, list[Decision]]:
         """The case with one more fact, and what follows."""
-        fact = fact_of(event, sequence)
-        return fold(case, fact, self._clocks[number], rules_of(self._rulebooks[number], case, fact))
+        warm = self._warm[number]
+        # As loaded and as last returned are equal; only the latter is read on from where it stands.
+        case = warm.case((case.tenant, case.id)) or case
+        return warm.fold(case, fact_of(event, sequence), self._clocks[number])[:2]
 
     def let_pass(self, number: int, case: Case) -> tuple[Case, list[Decision]]:
         """The case when time alone has passed."""
-        return refold(case, None, self._clocks[number], rules_of(self._rulebooks[number], case, None))
+        warm = self._warm[number]
+        return warm.fold(warm.case((case.tenant, case.id)) or case, None, self._clocks[number])[:2]
 
 
 def concerns(number: int, event: Event, rules: Rules, sequence: int) -> tuple[str, str] | None:
