@@ -58,7 +58,7 @@ class CalendarFile(msgspec.Struct, frozen=True):
 
 def parse(document: bytes) -> CalendarFile:
     """A calendar from its YAML file. Raises ValueError that names the field at fault."""
-    content = yaml.safe_load(document)
+    content = yaml.load(document, Loader=yaml.CSafeLoader)
     try:
         return CalendarFile(
             id=content["calendar"],

@@ -360,7 +360,7 @@ class Charter(msgspec.Struct, frozen=True):
 
 def parse_law(document: bytes) -> Law:
     """A law from its YAML file. Raises ValueError that names what is at fault."""
-    content = yaml.safe_load(document)
+    content = yaml.load(document, Loader=yaml.CSafeLoader)
     try:
         extension = content["extension"]
         disclosure = extension["disclosure"]
@@ -391,7 +391,7 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
 
     Raises ValueError that names the promise and the field at fault.
     """
-    content = yaml.safe_load(document)
+    content = yaml.load(document, Loader=yaml.CSafeLoader)
     try:
         law = parse_law(laws[content["law"]]) if content.get("law") else None
         defaults = content.get("defaults") or {}

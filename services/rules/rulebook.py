@@ -53,7 +53,7 @@ class Library:
             if name.startswith("charters/"):
                 self._charter_hashes.setdefault(_stem(name).rpartition("-")[0], []).append(digest)
             elif name.startswith("calendars/"):
-                head = yaml.safe_load(content)
+                head = yaml.load(content, Loader=yaml.CSafeLoader)
                 self._calendar_hashes.setdefault(head["calendar"], []).append((str(head["version"]), digest))
 
     def charter(self, sha256: str) -> Charter:

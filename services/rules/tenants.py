@@ -44,7 +44,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
 def parse(document: bytes) -> dict[str, Tenant]:
     """Tenants by id from a YAML document. Raises ValueError that names the tenant and the field at fault."""
-    content = yaml.safe_load(document)
+    content = yaml.load(document, Loader=yaml.CSafeLoader)
     if not isinstance(content, dict):
         raise ValueError("the tenants' file must be a mapping of tenant ids")
     return {name: _tenant(name, fields) for name, fields in content.items()}
