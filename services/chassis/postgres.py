@@ -4,11 +4,9 @@ The one rule it protects: no call waits for ever. Every connection has time limi
 and names its process.
 """
 
-import asyncio
 import hashlib
 import re
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import asyncpg
 
@@ -19,10 +17,6 @@ MIGRATIONS = ROOT / "deploy" / "migrations"
 
 _COMMAND_TIMEOUT_SECONDS = 15
 _CONNECT_TIMEOUT_SECONDS = 5
-_OPENING = 4
-"""Sessions that a process opens at a time. All the leases of an sla_timer at once would, on a busy machine after a
-restart of PostgreSQL, each come too late for its time limit, and try again together for ever."""
-_openings: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 _MIGRATION_LOCK = 0x676968616E  # "gihan", as a number that no other program is likely to lock
 
 LOST = (
@@ -65,17 +59,15 @@ async def connect(settings: Settings, read_only: bool = False) -> asyncpg.Connec
 
     In a `read_only` one the server refuses to write.
     """
-    opening = _openings.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_OPENING))
     try:
-        async with opening:
-            return await asyncpg.connect(
-                settings.database_url,
-                password=settings.database_password,
-                timeout=_CONNECT_TIMEOUT_SECONDS,
-                command_timeout=_COMMAND_TIMEOUT_SECONDS,
-                server_settings=_server_settings(settings.service)
-                | ({"default_transaction_read_only": "on"} if read_only else {}),
-            )
+        return await asyncpg.connect(
+            settings.database_url,
+            password=settings.database_password,
+            timeout=_CONNECT_TIMEOUT_SECONDS,
+            command_timeout=_COMMAND_TIMEOUT_SECONDS,
+            server_settings=_server_settings(settings.service)
+            | ({"default_transaction_read_only": "on"} if read_only else {}),
+        )
     except _CONNECTION_ERRORS as error:
         raise _unreachable(error) from None
 
