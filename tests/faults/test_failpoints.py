@@ -107,6 +107,8 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
+ADOPTING = ("intake.after_adopt", "intake.after_adopted_append")
+"""Reached only where an instance of intake ended between reserving a batch and appending it."""
 ALL = tuple((service, name) for service, names in PLACES.items() for name in names)
 
 
@@ -170,10 +172,12 @@ class Sweep:
             await asyncio.sleep(0.05)
 
     async def _order(self, service: str, name: str, action: str) -> None:
-        """Gives an order, and does what chance would not: a new tenant, whose keys the next notifier makes, and a
-        charter enacted again.
+        """Gives an order, and does what chance would not: a batch left to be adopted, a new tenant, whose keys the next
+        notifier makes, and a charter enacted again.
         """
         self._orders.give(service, name, action)
+        if name in ADOPTING:
+            self._orders.give(service, "intake.after_reserve", action)
         if name == "vault.after_tenant_keys":
             with self._tenants.open("a", encoding="utf-8") as file:
                 file.write(NEW_TENANT.format(number=len(self.strikes)))

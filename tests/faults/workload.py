@@ -33,6 +33,8 @@ RETRY_SECONDS = 0.1
 LONGEST_RETRY_SECONDS = 3.0
 ANSWER_SECONDS = 4.0
 PATIENCE_SECONDS = 120.0
+SENDING = 24
+"""Sendings under way at a time: more would starve the proxies, which run in this process too, of a busy machine."""
 
 
 class NoAnswer(Exception):
@@ -233,6 +235,7 @@ class _Doors:
         self._chance = chance
         self._began = asyncio.get_running_loop().time()
         self._clock = RealClock()
+        self._turns = asyncio.Semaphore(SENDING)
         self._zero: asyncio.Future[Instant] = asyncio.ensure_future(self._clock.now())
 
     async def deliver(self, parcel: Parcel, begins: float) -> None:
@@ -247,7 +250,8 @@ class _Doors:
         while True:
             sendings += 1
             try:
-                answer = await hand_over(parcel, content)
+                async with self._turns:
+                    answer = await hand_over(parcel, content)
                 break
             except TROUBLES:
                 if asyncio.get_running_loop().time() > limit:
@@ -256,7 +260,7 @@ class _Doors:
                         f"{parcel.door} within {PATIENCE_SECONDS:.0f} s"
                     ) from None
                 self._workload.retries += 1
-                # As polite as it is stubborn: the proxies of the world run in this process too.
+                # As polite as it is stubborn.
                 longest = min(RETRY_SECONDS * 2**sendings, LONGEST_RETRY_SECONDS)
                 await asyncio.sleep(longest * self._chance.uniform(0.5, 1))
         self._workload.sent += 1
