@@ -74,7 +74,8 @@ async def provision(
 
 async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
     """Creates the streams that do not exist, each with an id of its own."""
-    jetstream = nc.jetstream()
+    # A cluster that has just come together first chooses a leader for each stream.
+    jetstream = nc.jetstream(timeout=30)
     created = []
     for stream in STREAMS:
         try:

@@ -81,7 +81,11 @@ async def asleep(world: World, orders: Orders, book: Book, service: str, place: 
     """Waits until one of a service has stopped itself at a place, and wakes it at the end of the block."""
     await orders.wait(service, place)
     begins = await RealClock().now()
-    (process,) = [name for name in world.processes if name.partition("-")[0] == service and is_stopped(world, name)]
+    names = [name for name in world.processes if name.partition("-")[0] == service]
+    async with asyncio.timeout(30):  # that it will stop itself is said just before
+        while not any(is_stopped(world, name) for name in names):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+    (process,) = [name for name in names if is_stopped(world, name)]
     try:
         yield process
     finally:
