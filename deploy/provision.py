@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import asyncpg
 from nats.aio.client import Client
-from nats.js.api import ConsumerConfig
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from contracts.streams import STREAMS
@@ -23,6 +24,11 @@ from services.chassis.settings import Settings, of_others
 from services.intake import keys
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
+
+
+NOT_STORED = 10049
+"""nats-server's code where it cannot make the files of a stream."""
+ATTEMPTS, AGAIN_SECONDS = 20, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +88,26 @@ async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
             await jetstream.stream_info(stream.name)
         except NotFoundError:
             config = broker.stream_config(stream, replicas)
-            try:
-                await jetstream.add_stream(replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
-            except APIError as error:
-                raise broker.BrokerError(
-                    f"NATS did not make the stream {stream.name} on {replicas} server(s) (error {error.err_code}). It "
-                    "needs as many servers as GIHAN_REPLICAS says, and on each 1.5 GiB of room for INBOX and RECEIPTS."
-                ) from None
+            await _make(jetstream, replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
             created.append(stream.name)
     return created
+
+
+async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    """Makes a stream. One of its name that was deleted a moment ago may still be on its way off the disk."""
+    for attempt in range(ATTEMPTS):
+        try:
+            await jetstream.add_stream(config)
+            return
+        except APIError as error:
+            if error.err_code == NOT_STORED and attempt + 1 < ATTEMPTS:
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            raise broker.BrokerError(
+                f"NATS did not make the stream {config.name} on {config.num_replicas} server(s) (error "
+                f"{error.err_code}). It needs as many servers as GIHAN_REPLICAS says, and on each 1.5 GiB of room for "
+                "INBOX and RECEIPTS."
+            ) from None
 
 
 async def create_readers(nc: Client, tenants: Mapping[str, Tenant]) -> None:

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from nats.aio.client import Client
 
 from services.chassis.settings import Settings
+from services.intake.api import callers
 from services.rules.tenants import Tenant
 
 CHECKS = (
@@ -52,11 +53,14 @@ async def test_no_answer_is_undocumented(
     nc: Client,
     pool: asyncpg.Pool,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Examples, edges and random requests, right and wrong, to every operation, by a publisher with a real case."""
     seed = int(os.environ.get("GIHAN_API_SEED", random.randrange(2**31)))
     whole = os.environ.get("GIHAN_API") == "whole"
     phases, examples = ("examples,coverage,fuzzing", "200") if whole else ("examples,fuzzing", "25")
+    # It comes without a key more often than a stranger may, and is to be told that it has none.
+    monkeypatch.setattr(callers, "_WRONG_BURST", 1_000_000.0)
     async with AsyncExitStack() as stack:
         world: World = await start(stack, settings, tenants, nc, pool, tmp_path)
         case = {**COMPLAINT, "case": "0"}  # the shortest id there is, which a generator comes upon
