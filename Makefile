@@ -13,7 +13,7 @@ BENCH_STAMP := $(BENCH)/.bench-$(shell cat requirements.txt requirements-bench.t
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check unit simulation servers integration api system browser test-faults faults-random \
+.PHONY: help demo test test-all check unit simulation beside-integration integration api system browser test-faults faults-random \
 	faults-failpoints faults-simulated chaos chaos-full power-cut cluster mutants bench bench-check bench-profile contracts \
 	wheel lock clean
 
@@ -34,10 +34,11 @@ demo: $(RUN_STAMP) ## a working week of five cities through the whole system, un
 	$(BIN)/gihan demo $(DEMO)
 
 test: check ## check, unit, integration and one system test: under six minutes
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit servers
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target integration beside-integration
 
-servers: $(DEV_STAMP) ## what needs real servers: integration, system, one path through the pages in a browser
-	$(MAKE) --no-print-directory integration
+# As much again as the integration tests take, so that two cores end together.
+beside-integration: $(DEV_STAMP)
+	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory system
 	$(BIN)/pytest -rs tests/browser/test_filing.py
 

@@ -25,7 +25,6 @@ from services.intake import keys
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
-
 NOT_STORED = 10049
 """nats-server's code where it cannot make the files of a stream."""
 ATTEMPTS, AGAIN_SECONDS = 20, 0.25
