@@ -6,7 +6,6 @@ The one rule: nothing is left out in silence. A subject that fails is named, the
 """
 
 import argparse
-import logging
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import uvloop
 
+from services.chassis import logs
 from services.chassis.clock import RealClock
 from services.rules.instants import text
 from tests.bench import counting, growth, holiday, live, simulating, taking_in, timers
@@ -101,7 +101,7 @@ def main() -> int:
     only = chosen.only.split(",")
     if unknown := set(only) - set(names):
         parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    logging.disable(logging.INFO)
+    logs.configure("bench", "critical")  # the rebuild runs in this process, and would tell of every batch
     if chosen.check:
         return check(only)
     results, failed = uvloop.run(_results(chosen.quick, only))
