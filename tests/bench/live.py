@@ -182,6 +182,8 @@ async def _run(room: Room, rival: Rival, log: Log, published: list[float]) -> Ru
             await until(partial(is_warm, connection, rival, log), processes)
             meter = room.meter({"python": [process.pid for process in processes]})
             work = log.facts - log.folded(await _positions(connection, rival))
+            if not work:
+                raise ValueError(f"{rival.name} folded all {log.facts} facts before they could be timed: take more")
             await until(partial(at_end, connection, rival, log), processes)
             run = Run(work, meter.seconds, meter.read(), *meter.shares())
             if rival.ours:
