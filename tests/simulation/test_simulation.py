@@ -11,7 +11,8 @@ from simulated_city import FLAWED_EACH, City, simulate
 from simulated_log import STREAMS
 
 
-@pytest.mark.parametrize("seed", range(1, 13))
+# In the last two an entry in the middle of a lane is lost on its way: who passes over it folds another log.
+@pytest.mark.parametrize("seed", [*range(1, 13), 44, 55])
 def test_a_history_full_of_faults_ends_as_the_log_says(seed: int, tmp_path: Path) -> None:
     city = simulate(seed, tmp_path)
     assert not city.violations
