@@ -89,10 +89,11 @@ class Warm:
         self, case: Case, cause: Fact | None, clock: Instant, rules: Rules | None = None
     ) -> tuple[Case, list[Decision], Rules]:
         """`fold.refold`, and the rules by which it was done: from the first fact on. Raises NotEnacted."""
+        # Whatever comes of it, the case as it stood is not the case any more.
+        self._kept.pop((case.tenant, case.id), None)
         rules = rules or rules_of(self.rulebook, case, None)
         special = rules.stages or case.id == case.tenant or case.id.startswith(OFFICER)
         if case.stuck or special or REVISIONS[rules.revision] is not evolve:
-            self._kept.pop((case.tenant, case.id), None)
             return *refold(case, cause, clock, rules), rules
         try:
             scan = scan_of(case.facts, clock, rules)
@@ -189,7 +190,8 @@ class _Kept:
             scan.until, now = max(scan.until, fact.time), fact.time
         walk(scan)
         facts = case.facts if fact is None else (*case.facts, fact)
-        if not scan.touched and not scan.fresh and not scan.looks_ahead and clock <= (case.next_at or NEVER):
+        silent = not scan.touched and not scan.fresh and not scan.looks_ahead and scan.closed == case.closed
+        if silent and clock <= (case.next_at or NEVER):
             # It says nothing, and no warning is due: what time will bring is as it was.
             self.case = Case(
                 case.tenant,

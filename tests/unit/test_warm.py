@@ -3,6 +3,7 @@ while charters and calendars change."""
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from test_governing_properties import CASE, DELAYS, TENANT, TICKS, enactments, l
 from test_governing_properties import LIBRARY as VERSIONED
 
 from contracts.streams import partition
+from services.rules import warm as warming
 from services.rules.choosing import rules_of
 from services.rules.facts import Event, Fact
 from services.rules.fold import fold
@@ -65,6 +67,8 @@ def test_a_warm_partition_decides_what_a_cold_one_decides(
     def both(warm_step: list[Decided], cold_step: list[Decided]) -> None:
         assert warm_step == cold_step
         assert warm.cases == cold.cases
+        for key, case in warm.cases.items():
+            assert warm.warm.case(key) in (None, case)  # what is kept is what was returned last
         cold.warm.forget()
 
     for sequence, event in enumerate(log(enacted, facts, late[: len(facts)]), 1):
@@ -80,6 +84,20 @@ def test_only_so_many_cases_are_warm() -> None:
     for name in ("c1", "c2", "c3"):
         warm.fold(Case("anseong", name), fact, 0)
     assert [warm.case(("anseong", name)) is not None for name in ("c1", "c2", "c3")] == [False, True, True]
+
+
+def test_a_case_on_which_the_rules_fail_is_warm_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for it is told of the case that is stuck, not of the one before."""
+
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    warm, fact = Warm(Rulebook(LIBRARY)), Fact(1, "desk", "f1", "complaint.received", START)
+    case, _, _ = warm.fold(Case("anseong", "c1"), fact, 0)
+    assert warm.case(("anseong", "c1")) is case
+    monkeypatch.setattr(warming, "scan_of", failing)
+    stuck, _, _ = warm.refold(case, Fact(2, "administration", "off", "calendar.exception", START), 0)
+    assert (stuck.stuck, warm.case(("anseong", "c1"))) == ("ZeroDivisionError", None)
 
 
 def test_a_case_from_elsewhere_is_worked_out_anew() -> None:
