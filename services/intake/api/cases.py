@@ -4,6 +4,7 @@ The one rule it protects: a case that the caller may not know of is not there, a
 follows from that fact.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from services.intake.api.serving import TAGGED, Given, Parts, problems, tagged
 from services.intake.api.visibility import Caller
 from services.rules.calendar import OutOfCalendar
 from services.rules.explaining.text import as_json, in_words
-from services.rules.instants import of_datetime
+from services.rules.instants import Instant, of_datetime
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
@@ -106,9 +107,8 @@ async def read(case: str, request: Request, parts: Given, caller: Asking) -> Res
         events = await reading.history(connection, caller.tenant, name, (0, -1), HISTORY_PAGE + 1)
     runs = [run for run in runs if not visibility.tells_of(found.hidden, run)]
     korean = reads_korean(request.headers.get("accept-language", "ko"))
-    open_dues = [run["due"] for run in runs if run["state"] == "open"]
     detail = Detail(
-        **summary(found.row, min(open_dues, default=None), tenant).model_dump(),
+        **summary(found.row, _next_due(runs), tenant).model_dump(),
         language=found.row["language"],
         notify_by=found.row["notify_by"],
         deadlines=[deadline(parts, run, tenant, korean) for run in runs],
@@ -208,12 +208,16 @@ async def _next_dues(parts: Parts, caller: Caller, rows: list[Row]) -> dict[str,
     async with parts.pool.acquire() as connection:
         runs = await reading.deadlines(connection, caller.tenant, cases)
         hidden = await reading.hidden(connection, caller, cases)
-    due: dict[str, int] = {}
+    visible: dict[str, list[Row]] = {}
     for run in runs:
-        seen = not visibility.tells_of(hidden.get(run["case"], frozenset()), run)
-        if seen and run["state"] == "open" and run["due"] is not None:
-            due[run["case"]] = min(run["due"], due.get(run["case"], run["due"]))
-    return due
+        if not visibility.tells_of(hidden.get(run["case"], frozenset()), run):
+            visible.setdefault(run["case"], []).append(run)
+    return {case: due for case, held in visible.items() if (due := _next_due(held)) is not None}
+
+
+def _next_due(runs: Sequence[Row]) -> Instant | None:
+    """The first date of the runs that are open; a run that is suspended, or waits for a date, has none."""
+    return min((run["due"] for run in runs if run["state"] == "open" and run["due"] is not None), default=None)
 
 
 def _check_texts(filters: dict[str, Any]) -> None:

@@ -196,7 +196,7 @@ def _fits(runs: Sequence[Row], wanted: Mapping[str, Any]) -> bool:
     return (
         ("late" not in wanted or any(run["state"] == "broken" for run in runs))
         and ("promise" not in wanted or any(run["promise"] == wanted["promise"] for run in runs))
-        and (limit is None or any(run["state"] == "open" and run["due"] < limit for run in runs))
+        and (limit is None or any(run["state"] == "open" and (run["due"] or limit) < limit for run in runs))
     )
 
 

@@ -120,10 +120,9 @@ def _is_hidden(caller: Caller, fact: Mapping[str, Any], departments: Mapping[str
 def tells_of(hidden: frozenset[str], row: Mapping[str, Any]) -> bool:
     """Whether a fact or decision, a deadline or a remedy would give a hidden fact away."""
     data = row.get("data") or row
-    cause, about = data.get("cause") or {}, data.get("about")
-    named = {f"{row.get('source')}/{row.get('id')}", f"{cause.get('source')}/{cause.get('id')}"}
-    if isinstance(about, dict):
-        named.add(f"{about.get('source')}/{about.get('id')}")
+    # A fact may have a `cause` of its own, in words: only what is an object names an event.
+    events = (row, *(one for one in (data.get("cause"), data.get("about")) if isinstance(one, dict)))
+    named = {f"{event.get('source')}/{event.get('id')}" for event in events}
     traces = [str(trace) for trace in (row.get("occurrence"), data.get("incident"), data.get("key")) if trace]
     return not hidden.isdisjoint(named) or any(_names(trace, key) for trace in traces for key in hidden)
 

@@ -296,8 +296,10 @@ async def _described(parts: Parts, caller: Caller, rows: list[Row], korean: bool
         changed = await reading.last_changes(connection, caller.tenant, cases)
     expected: dict[str, int] = {}
     for run in runs:
+        if run["state"] != "open" or run["due"] is None:
+            continue
         hidden = visibility.tells_of(sealed.get(run["case"], frozenset()), run)
-        if run["state"] == "open" and not hidden and _is_answer(parts.charter(caller.tenant, run["charter"]), run):
+        if not hidden and _is_answer(parts.charter(caller.tenant, run["charter"]), run):
             expected[run["case"]] = min(run["due"], expected.get(run["case"], run["due"]))
     items = []
     for row in rows:
