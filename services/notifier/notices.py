@@ -81,6 +81,7 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     language: str | None = None
     has_mobile: bool = False
     has_email: bool = False
+    has_address: bool = False
     department: str | None = None
     officer: str | None = None
     extensions: dict[str, Extension] = {}
@@ -160,7 +161,7 @@ def evolve(view: CaseView, fact: Event) -> CaseView:
     data, changes = fact.data, dict[str, Any]()
     if fact.type in OPENING_TYPES and not view.owner:
         changes |= {"owner": fact.source, "opened_by": fact.type}
-    for field in ("subject_ref", "notify_by", "language", "has_mobile", "has_email", "kind"):
+    for field in ("subject_ref", "notify_by", "language", "has_mobile", "has_email", "has_address", "kind"):
         if data.get(field) is not None:
             changes[field] = data[field]
     if fact.type in ("complaint.assigned", "call.answered"):

@@ -38,10 +38,11 @@ _MONTHS = (
 
 
 class Message(NamedTuple):
-    """A text ready to be sent: a subject for e-mail, and the lines of the body."""
+    """A text ready to be sent: a subject for e-mail, the lines of the body, and the values that were put into them."""
 
     subject: str
     lines: tuple[str, ...]
+    values: Mapping[str, str] = {}
 
 
 class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +98,7 @@ def render(template: str, language: str, tenant: Tenant, values: Mapping[str, An
     if first is None or subject is None:
         missing = sorted(set(_PLACEHOLDER.findall(chosen.lines[0] + chosen.subject)) - filled.keys())
         raise ValueError(f"template {template} cannot be sent without {missing}")
-    return Message(subject, tuple(lines))
+    return Message(subject, tuple(lines), filled)
 
 
 def sms_text(message: Message) -> tuple[str, str]:

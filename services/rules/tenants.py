@@ -35,6 +35,8 @@ class Tenant(msgspec.Struct, frozen=True):
     charter enters the log."""
     sms_sender: str = ""
     email_sender: str = ""
+    gateways: Mapping[str, str] = {}
+    """Which gateway sends this municipality's messages, by means (sms, email); default: the one named as the means."""
 
     @property
     def reports_within_seconds(self) -> int:
