@@ -4,7 +4,7 @@ The one rule: it keeps two files and never mixes them. `record.jsonl` has keys a
 `texts.jsonl` has numbers, addresses and texts, and belongs outside every data folder.
 
 It knows a message by its key: a text handed over twice is taken once, a mail with a known Message-ID is recorded as a
-duplicate. `PUT /faults` makes it fail as real gateways do; with `reports` switched on it says what became of a text, too.
+duplicate. `PUT /faults` makes it fail as real gateways do, and with `reports` say what became of a text.
 """
 
 import argparse
