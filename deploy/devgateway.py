@@ -24,9 +24,17 @@ from starlette.routing import Route
 HOST = "127.0.0.1"
 MAX_MAIL_BYTES = 1 << 20
 SILENCE_SECONDS = 30.0
-FAULTS = {"none": "accepted", "defer": "deferred", "reject": "rejected", "silent": "accepted", "hang": "unheard"}
-"""What `PUT /faults {"sms" or "smtp": ...}` takes, and what is recorded then. defer: not now; reject: never; silent:
-taken, but the answer is lost; hang: neither taken nor answered."""
+SLOW_SECONDS = 0.3
+FAULTS = {
+    "none": "accepted",
+    "slow": "accepted",
+    "defer": "deferred",
+    "reject": "rejected",
+    "silent": "accepted",
+    "hang": "unheard",
+}
+"""What `PUT /faults {"sms" or "smtp": ...}` takes, and what is recorded then. slow: taken after a while; defer: not
+now; reject: never; silent: taken, but the answer is lost; hang: neither taken nor answered."""
 REPORTS = {"none": 200, "delivered": 201, "undelivered": 410}
 """What `PUT /faults {"reports": ...}` takes: what became of the texts that were taken, and the status that says so."""
 
@@ -90,6 +98,8 @@ class DevGateway:
             if fault == "hang":
                 await asyncio.sleep(SILENCE_SECONDS)
             return JSONResponse({"status": fault}, 400 if fault == "reject" else 503)
+        if fault == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
         self.record.take(contents, "sms")
         if fault == "silent":
             await asyncio.sleep(SILENCE_SECONDS)
@@ -163,6 +173,8 @@ class _Session:
             self._gateway.record.note([key], "email", FAULTS["hang"])
             await asyncio.sleep(SILENCE_SECONDS)
             return False
+        if self._gateway.faults["smtp"] == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
         body = mail.get_body(("plain",))
         text = body.get_content().replace("\r\n", "\n") if body is not None else ""
         content_of = {"key": key, "to": self._to, "subject": str(mail["Subject"]), "text": text}

@@ -139,6 +139,7 @@ class EmailGateway:
     async def _connect(self) -> None:
         if not self._client.is_connected:
             await self._client.connect(timeout=CONNECT_SECONDS)
+            await self._client.ehlo()  # says what the server can
 
     async def _refused(self, error: aiosmtplib.SMTPResponseException) -> Answer:
         code = f"smtp_{error.code}"
