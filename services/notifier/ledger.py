@@ -40,12 +40,10 @@ LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
 OPEN_STATES = ("pending", "sending", "unknown")
 
-NO_GATEWAY = ("no_means", "refused", "undelivered")
-"""Why no gateway can bring a message."""
 POST_LETTER = "post_letter"
 """The task of a message that goes by post."""
 BY_POST = "by_post"
-"""In place of NO_GATEWAY, where there is such a task."""
+"""Why a message failed for which there is such a task."""
 RETURNED = "returned"
 """Why a message failed by one means, while the next one is tried."""
 
@@ -384,7 +382,8 @@ class Work:
             await self.settle(row, "suppressed", "not_wanted")
         else:
             why = "undelivered" if row["returned"] else "refused" if tried else "no_means"
-            await self.settle(row, "failed", why)
+            posted = row["audience"] == "citizen" and await self._post(row, view)
+            await self.settle(row, "failed", BY_POST if posted else why)
 
     async def _means(self, row: asyncpg.Record, view: CaseView) -> list[str]:
         if row["audience"] == "officer":
@@ -416,14 +415,13 @@ class Work:
         for row in sorted(rows, key=lambda row: int(row["number"])):
             if row["state"] in ("held", "pending"):
                 await self.settle(row, "suppressed", retraction.outcome)
+            elif row["reason"] == BY_POST:
+                await self.withdraw(TaskWithdrawal(key_of(row["key"], POST_LETTER), retraction.correction.cause))
         if any(row["state"] in ("sending", "sent", "unknown") for row in rows):
             await self.want(retraction.correction, event, view)
 
     async def settle(self, row: asyncpg.Record, state: str, outcome: str) -> None:
-        """A message reached its last state (sent, failed, suppressed), which is told on NOTICES. One for a citizen that
-        no gateway can bring goes by post, where there is an address."""
-        if state == "failed" and outcome in NO_GATEWAY and await self._post(row):
-            outcome = BY_POST
+        """A message reached its last state (sent, failed, suppressed), which is told on NOTICES."""
         settled = await self.connection.fetchrow(
             "UPDATE notifier.notices SET state = $2, reason = $3, settled_at = $4 WHERE key = $1 RETURNING *",
             row["key"],
@@ -446,10 +444,9 @@ class Work:
         for row in sorted(settled, key=lambda row: int(row["number"])):
             self.tell_result(row, "sent", code)
 
-    async def _post(self, row: asyncpg.Record) -> bool:
-        """Somebody is to write a letter, where it is for a citizen whose address is known; False where it is not."""
-        view = (await self.views([(row["tenant"], row["case_id"])]))[row["tenant"], row["case_id"]]
-        if row["audience"] != "citizen" or not view.has_address:
+    async def _post(self, row: asyncpg.Record, view: CaseView) -> bool:
+        """Somebody is to write a letter, where an address is known; False where none is."""
+        if not view.has_address:
             return False
         cause = json.loads(row["cause"])
         task = Task(

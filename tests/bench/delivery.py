@@ -79,7 +79,7 @@ async def _run(room: Room, number: int, folder: Path) -> Run:
             addresses = {
                 "SMS_URL": f"http://127.0.0.1:{ports['http']}",
                 "SMTP_URL": f"smtp://127.0.0.1:{ports['smtp']}",
-                "GIHAN_LOG_LEVEL": "info",
+                "DATABASE_PASSWORD_FILE": "",  # the address has the one of the bench
             }
             async with room.process("services.notifier", service="notifier", **addresses) as notifier:
 

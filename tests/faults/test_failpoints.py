@@ -31,6 +31,7 @@ from services.chassis.logs import configure
 from services.chassis.tasks import end
 from services.cli.auditing.audit import Report, in_words
 from services.cli.auditing.evidence import Book, Outage
+from services.notifier.reports import Marks
 from services.rules.instants import text
 from tests.faults import workload
 from tests.faults.orders import Orders, allowed
@@ -103,10 +104,15 @@ PLACES: dict[str, tuple[str, ...]] = {
         "delivery.after_attempt",
         "delivery.after_asking",
         "delivery.after_reconciling",
+        "reports.after_asking",
+        "reports.before_telling",
+        "bounces.after_keeping",
     ),
 }
 
 
+BOUNCED = ("bounces.after_keeping", "reports.before_telling")
+"""Reached only where something was reported."""
 ADOPTING = ("intake.after_adopt", "intake.after_adopted_append")
 """Reached only where an instance of intake ended between reserving a batch and appending it."""
 ALL = tuple((service, name) for service, names in PLACES.items() for name in names)
@@ -129,6 +135,8 @@ class Sweep:
         self._orders = orders
         self._tenants = tenants
         self._book = Book()
+        self._marks = Marks.of_file(world.servers.secrets / "reports.key")
+        self._bounces = 0
         self._loads = 0
         self._enacted = 0
 
@@ -173,7 +181,7 @@ class Sweep:
 
     async def _order(self, service: str, name: str, action: str) -> None:
         """Gives an order, and does what chance would not: a batch left to be adopted, a new tenant, whose keys the next
-        notifier makes, and a charter enacted again.
+        notifier makes, a charter enacted again, and a mail that came back.
         """
         self._orders.give(service, name, action)
         if name in ADOPTING:
@@ -181,9 +189,19 @@ class Sweep:
         if name == "vault.after_tenant_keys":
             with self._tenants.open("a", encoding="utf-8") as file:
                 file.write(NEW_TENANT.format(number=len(self.strikes)))
+        if name in BOUNCED:
+            self._bounce()
         if name == "fold.after_home":
             self._enacted += 1
             await enact_again(self.world, f"again-{self._enacted}")
+
+    def _bounce(self) -> None:
+        """A mail server reports on a mail, with a true mark; nobody knows the message."""
+        self._bounces += 1
+        key = f"nobody-{self._bounces}"
+        box = bounces_of(self._tenants.parent)
+        (box / "tmp" / key).write_text(BOUNCE.format(id=f"{key}.{self._marks.of(key)}"), encoding="ascii")
+        (box / "tmp" / key).rename(box / "new" / key)
 
     async def _load(self, striking: asyncio.Task[None]) -> None:
         """Publishers of one seed after another, for as long as there is anything to strike; never more of them than
@@ -211,6 +229,26 @@ class Sweep:
                 if now - since[name] > ASLEEP_SECONDS and pid is not None:
                     os.kill(pid, signal.SIGCONT)
             await asyncio.sleep(0.2)
+
+
+BOUNCE = """Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mail.example
+Original-Envelope-Id: {id}
+
+Action: failed
+Status: 5.1.1
+
+--b--
+"""
+
+
+def bounces_of(folder: Path) -> Path:
+    """The mailbox of a sweep."""
+    return folder / "bounces"
 
 
 NEW_TENANT = """
@@ -259,9 +297,13 @@ async def sweeping(folder: Path, copies: int) -> AsyncIterator[Sweep]:
         async with running_world(folder / "world", copies) as world:
             tenants = folder / "tenants.yaml"
             tenants.write_bytes((CITY / "tenants.yaml").read_bytes())
+            for part in ("new", "cur", "tmp"):
+                (bounces_of(folder) / part).mkdir(parents=True)
             for name in [name for name in world.processes if name.startswith("notifier")]:
                 told: Any = world.processes[name].command.environment
                 told["GIHAN_TENANTS_FILE"] = str(tenants)
+                told["GIHAN_BOUNCES"] = str(bounces_of(folder))
+            await world.tell_gateways({"reports": "delivered"})
             yield Sweep(world, orders, tenants)
 
 
