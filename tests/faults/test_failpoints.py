@@ -260,9 +260,16 @@ async def sweeping(folder: Path, copies: int) -> AsyncIterator[Sweep]:
             tenants = folder / "tenants.yaml"
             tenants.write_bytes((CITY / "tenants.yaml").read_bytes())
             for name in [name for name in world.processes if name.startswith("notifier")]:
-                told: Any = world.processes[name].command.environment
-                told["GIHAN_TENANTS_FILE"] = str(tenants)
+                _tell(world, name, "GIHAN_TENANTS_FILE", str(tenants))
+            for name in [name for name in world.processes if name.startswith("sla_timer")]:
+                _tell(world, name, "GIHAN_SLICE_CASES", "1")  # two cases due at once are more than a slice
             yield Sweep(world, orders, tenants)
+
+
+def _tell(world: World, process: str, name: str, value: str) -> None:
+    """A variable of a process, from its next start on."""
+    told: Any = world.processes[process].command.environment
+    told[name] = value
 
 
 def table(strikes: Sequence[Strike], action: str) -> list[str]:
