@@ -158,8 +158,8 @@ class Courier:
                 return None
             await failpoint("delivery.after_asking")
             async with self._ledger.writing(await self._clock.now()) as work:
-                if await work.is_unknown(row):  # a report may have come first
-                    await self._apply_found(work, row, told)
+                if (now := await work.still_unknown(row)) is not None:  # a report may have come first
+                    await self._apply_found(work, now, told)
             await failpoint("delivery.after_reconciling")
             canonical(
                 "notice_reconciled", key=row["key"], tenant=row["tenant"], case=row["case_id"], outcome=told.found.value
@@ -190,9 +190,9 @@ class Courier:
                 return
             case Found.NOT_TAKEN:
                 await work.end_attempt(row, "not_taken", "asked_after")
-                if row["retracted"]:
-                    await work.settle(row, "suppressed", "retracted")
-                    return
+        if row["retracted"]:  # whether it went or not, nobody is to be told this again
+            await work.settle(row, "suppressed", "retracted")
+            return
         # Where the gateway cannot say, the attempt stays unanswered, which marks the next one as a
         # repetition.
         await self._try_again(work, row)

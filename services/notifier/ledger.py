@@ -467,7 +467,7 @@ class Work:
         means is tried. What contradicts an end that is known already changes nothing."""
         ended = await self.connection.fetchrow(
             "UPDATE notifier.attempts SET outcome = $3, code = $4, ended_at = $5, ask_at = NULL "
-            "WHERE key = $1 AND number = $2 AND outcome IN ('accepted', 'unanswered') RETURNING 1",
+            "WHERE key = $1 AND number = $2 AND outcome IN ('accepted', 'unanswered', 'not_taken') RETURNING means",
             key,
             attempt,
             found.value,
@@ -475,7 +475,7 @@ class Work:
             self.now,
         )
         row = await self.connection.fetchrow("SELECT * FROM notifier.notices WHERE key = $1", key)
-        if ended is None or row is None or row["attempts"] != attempt:
+        if ended is None or row is None or (row["attempts"], row["means"]) != (attempt, ended["means"]):
             return
         if row["state"] in ("unknown", "pending"):  # its answer was lost; now it is known to have been taken
             await self.settle(row, "sent", code)
@@ -531,14 +531,13 @@ class Work:
             [(*one, self.now) for one in taken],
         )
 
-    async def is_unknown(self, row: asyncpg.Record) -> bool:
-        """Whether nothing was learned of a message since its row was read."""
-        stands = await self.connection.fetchval(
-            "SELECT 1 FROM notifier.notices WHERE key = $1 AND state = 'unknown' AND attempts = $2",
+    async def still_unknown(self, row: asyncpg.Record) -> asyncpg.Record | None:
+        """The row of a message as of now; None where something was learned of it since it was read."""
+        return await self.connection.fetchrow(
+            "SELECT * FROM notifier.notices WHERE key = $1 AND state = 'unknown' AND attempts = $2",
             row["key"],
             row["attempts"],
         )
-        return stands is not None
 
     async def mark(self, row: asyncpg.Record, state: str) -> None:
         """A message is in another state, of which nobody is told."""
