@@ -96,8 +96,11 @@ class Courier:
         await self._ledger.recover(await self._clock.now(), self._gateway.means, self._tenants)
         await failpoint("delivery.after_recovery")
         while True:
+            if (seconds := max(self._breaker.wait_seconds, self._bucket.wait_seconds)) > 0:
+                self._show()
+                await asyncio.sleep(min(seconds, LOOK_SECONDS))
+                continue
             changed = self._ledger.changed
-            await asyncio.sleep(max(self._breaker.wait_seconds, self._bucket.wait_seconds))
             busy = await self._round()
             self._show()
             if not busy:

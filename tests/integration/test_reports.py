@@ -39,15 +39,16 @@ WHOLE = {"name": "홍길동", "mobile": MOBILE, "email": EMAIL, "address": "안�
 @asynccontextmanager
 async def at_work(
     world: World, settings: Settings, nc: Client, gateways: list[Gateway] | None = None
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Health]:
+    health = Health("notifier")
     stepped = await clock.open_clock(settings, world.pool)
     made = gateways or [
         DevelopmentGateway(world.gateway.sms_url),
         EmailGateway(Server.at(world.gateway.smtp_url), mark=MARKS.of),
     ]
-    task = asyncio.create_task(Notifier(settings, world.pool, nc, stepped, made, Health("notifier")).run())
+    task = asyncio.create_task(Notifier(settings, world.pool, nc, stepped, made, health).run())
     try:
-        yield
+        yield health
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -191,6 +192,36 @@ async def _ask_at(world: World) -> int | None:
 
 async def _asked(world: World, asked: list[str], wanted: int, before: int) -> bool:
     return len(asked) == wanted and await _ask_at(world) != before
+
+
+async def test_a_gateway_that_is_away_and_one_that_takes_few_are_seen(
+    world: World,
+    settings: Callable[..., Settings],
+    connect: Callable[[str], Awaitable[Client]],
+    eventually: Eventually,
+) -> None:
+    gateways = [
+        DevelopmentGateway(world.gateway.sms_url, rate=0.001),
+        EmailGateway(Server.at("smtp://127.0.0.1:9")),
+    ]
+    async with at_work(world, settings("notifier"), await connect("notifier"), [*gateways]) as health:
+        for number in (1, 2, 3):
+            await received(world, f"c{number}", notify_by="sms")
+        await received(world, "c4", notify_by="email")
+        sent = "SELECT count(*) FROM notifier.notices WHERE state = 'sent'"
+        await eventually(lambda: world.pool.fetchval(f"{sent} AND means = 'sms'"), 30)
+        shown = health.parts["delivery-sms"].facts
+        await eventually(lambda: shown.get("tokens") == 0, 30)
+        assert await world.pool.fetchval(sent) == 1  # the next one in a quarter of an hour
+        assert shown["breaker"] == "closed"
+        assert health.parts["delivery-sms"].trouble is None
+        await eventually(lambda: health.parts["delivery-email"].facts.get("breaker") == "open", 30)
+        assert "email gateway" in (health.parts["delivery-email"].trouble or "")
+        metric = health.registry.get_sample_value
+        await eventually(lambda: metric("gihan_gateway_open", {"gateway": "email"}) == 1, 30)
+        assert metric("gihan_gateway_open", {"gateway": "sms"}) == 0
+        assert metric("gihan_delivery_attempts_total", {"gateway": "sms", "outcome": "accepted"}) == 1
+        assert metric("gihan_delivery_attempts_total", {"gateway": "email", "outcome": "unreachable"}) >= 1
 
 
 # Reported
