@@ -175,7 +175,7 @@ class Embedded:
             variables |= _database(self.data, role_of(service) or DATABASE, sockets)
         if service != "sla_timer":  # it never sees personal data
             variables["GIHAN_VAULT_KEYS"] = os.environ.get("GIHAN_VAULT_KEYS", str(self.secrets / "vault"))
-        if service == "intake":
+        if service in ("intake", "notifier"):
             variables["GIHAN_PAGES_KEY_FILE"] = os.environ.get("GIHAN_PAGES_KEY_FILE", str(self.secrets / "pages.key"))
         return variables
 

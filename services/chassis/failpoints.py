@@ -63,6 +63,7 @@ FAILPOINTS: Mapping[str, str] = {
     "ledger.after_states": "States are written, the events and receipts that tell of them are not; one transaction.",
     "ledger.after_tellings": "Receipts are written down to be told, the events for NOTICES are not; one transaction.",
     "release.after_messages": "Held messages are let go, held tasks are not; one transaction.",
+    "gathering.after_whole": "A message stands for several; these are not said to be told by it; one transaction.",
     "release.after_commit": "What was held is let go; nothing of it is delivered.",
     "compensation.after_task": "A task or remedy is written, its notice is not; one transaction.",
     "compensation.after_withdrawal": "A task or remedy is withdrawn, a remedy kept is not told; one transaction.",

@@ -59,6 +59,9 @@ class Settings:
     backup can be read. With 4, what is erased is gone from every backup within five days."""
     pages_key_file: Path | None = None
     """[GIHAN_PAGES_KEY_FILE] file of 32 bytes that signs links to cases; without it there are no pages for citizens."""
+    public_url: str | None = None
+    """[GIHAN_PUBLIC_URL] where citizens reach their pages, such as https://minwon.example; without it messages hold no
+    links."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
     http_rate: float = 3_000.0
@@ -119,6 +122,7 @@ class Settings:
             vault_keys=_path(env, "GIHAN_VAULT_KEYS"),
             vault_keep_days=int(_number(env, "GIHAN_VAULT_KEEP_DAYS", "4")),
             pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),
+            public_url=_public_url(env),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             http_rate=max(1.0, _number(env, "GIHAN_HTTP_RATE", "3000")),
             http_concurrency=int(_number(env, "GIHAN_HTTP_CONCURRENCY", "512")),
@@ -201,6 +205,16 @@ def _partitions(env: Mapping[str, str]) -> frozenset[int]:
     if not chosen or not chosen <= frozenset(range(PARTITIONS)):
         raise SettingsError(f"GIHAN_PARTITIONS must be a range within 0-{PARTITIONS - 1}, such as 0-7.")
     return chosen
+
+
+def _public_url(env: Mapping[str, str]) -> str | None:
+    address = env.get("GIHAN_PUBLIC_URL", "").rstrip("/")
+    if not address:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not address.isascii() or parts.username:
+        raise SettingsError("GIHAN_PUBLIC_URL must be an http or https address in ASCII, without a user.")
+    return address
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -27,7 +27,8 @@ from services.chassis.settings import Settings, SettingsError
 from services.chassis.tasks import Together, end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch, watch_time
-from services.notifier import recovery
+from services.notifier import pacing, recovery
+from services.notifier.composing import Composer
 from services.notifier.delivery import Courier
 from services.notifier.fold import Fold
 from services.notifier.gateways import EmailGateway, Gateway, SmsGateway
@@ -56,7 +57,9 @@ class Notifier:
         self._gateways = gateways
         self._health = health
         self._tenants = tenants.parse(settings.tenants_file.read_bytes())
+        self._paces = pacing.of(self._tenants)
         self._vault = open_vault(settings)
+        self._composer = Composer(settings, self._vault, self._tenants)
         self._parts = {
             name: health.part(name)
             for name in ("cases", "sla", "release", "outbox", "receipts", *(f"delivery-{g.means}" for g in gateways))
@@ -94,7 +97,7 @@ class Notifier:
             mark=notices_mark,
             lanes=range(PARTITIONS),
         )
-        ledger = Ledger(self._pool, outbox, self._tenants, lease.generation)
+        ledger = Ledger(self._pool, outbox, self._tenants, self._paces, lease.generation)
         async with self._pool.acquire() as connection, connection.transaction():
             await self._vault.carry_out(connection)
             # A wrong master key shows here, before it could look as if nobody could be written to.
@@ -111,7 +114,7 @@ class Notifier:
             self._keep(group, "receipts", lambda part: self._tell(ledger, part))
             for gateway in self._gateways:
                 part = self._parts[f"delivery-{gateway.means}"]
-                courier = Courier(ledger, gateway, self._vault, self._clock, part)
+                courier = Courier(ledger, gateway, self._composer, self._clock, part)
                 self._keep(group, part.name, lambda _, courier=courier: courier.run())  # type: ignore[misc]
 
     def _keep(self, group: Together, name: str, run: Callable[[Part], Awaitable[None]]) -> None:

@@ -6,10 +6,9 @@ same key.
 """
 
 import asyncio
-import json
 import random
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 
@@ -17,13 +16,11 @@ from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.logs import canonical, get_logger
-from services.chassis.vault import Erased, MasterKeyMissing, NotAllowed, Vault, VaultError
-from services.notifier import texts
+from services.chassis.vault import Erased, MasterKeyMissing, NotAllowed, VaultError
+from services.notifier.composing import Composer
 from services.notifier.gateways import Answer, Found, Gateway, Letter, Outcome
 from services.notifier.ledger import Ledger, Work, wait
-from services.notifier.notices import CaseView
 
-READER = "notifier"
 BATCH = 32
 LOOK_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.2
@@ -52,10 +49,10 @@ class Attempt(NamedTuple):
 class Courier:
     """Brings messages to one gateway. Its troubles stop no other courier."""
 
-    def __init__(self, ledger: Ledger, gateway: Gateway, vault: Vault, clock: Clock, part: Part) -> None:
+    def __init__(self, ledger: Ledger, gateway: Gateway, composer: Composer, clock: Clock, part: Part) -> None:
         self._ledger = ledger
         self._gateway = gateway
-        self._vault = vault
+        self._composer = composer
         self._clock = clock
         self._part = part
         self._resting: dict[str, float] = {}
@@ -151,7 +148,7 @@ class Courier:
             views = await work.views({(row["tenant"], row["case_id"]) for row in rows})
             for row in rows:
                 try:
-                    letter = await self._compose(work, row, views[row["tenant"], row["case_id"]])
+                    letter = await self._composer.letter(work, row, views[row["tenant"], row["case_id"]])
                 except (MasterKeyMissing, NotAllowed):
                     raise  # what is missing may come: the message waits, and this part is red
                 except VaultError as error:
@@ -163,31 +160,6 @@ class Courier:
         for row, reason in lost:
             get_logger().warning("notice_undeliverable", key=row["key"], template=row["template"], reason=reason)
         return attempts, bool(lost)
-
-    async def _compose(self, work: Work, row: asyncpg.Record, view: CaseView) -> Letter:
-        """The letter of a message as things are now. Raises Erased where nothing is known of the person."""
-        tenant = self._ledger.tenants[row["tenant"]]
-        purpose = f"notify:{row['template']}"
-        values: dict[str, Any] = json.loads(row["arguments"])
-        if row["audience"] == "officer":
-            contact = await self._vault.read_staff(work.connection, tenant.id, row["recipient"], purpose, READER)
-        else:
-            ref = view.subject_ref or row["recipient"]
-            contact = await self._vault.read_person(work.connection, tenant.id, ref, purpose, READER)
-            values["contact"] = await self._officer(work, tenant.id, view, purpose)
-        values["receipt"] = await work.connection.fetchval(
-            'SELECT receipt FROM read.subject_refs WHERE tenant = $1 AND "case" = $2', tenant.id, row["case_id"]
-        )
-        message = texts.render(row["template"], row["language"], tenant, values, work.now)
-        return Letter(row["key"], tenant, row["language"], contact, message, work.now)
-
-    async def _officer(self, work: Work, tenant: str, view: CaseView, purpose: str) -> str | None:
-        """Department and telephone of whoever answers for the case, as far as they are known."""
-        staff = await work.staff(tenant, view.officer)
-        if staff is None:
-            return view.department
-        known = await self._vault.read_staff(work.connection, tenant, staff["staff"], purpose, READER)
-        return f"{view.department or staff['department']} {known.get('phone', '')}"
 
     async def _finish(self, results: list[tuple[Attempt, Answer]]) -> None:
         now = await self._clock.now()

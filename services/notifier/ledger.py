@@ -17,11 +17,13 @@ import msgspec
 
 from contracts.streams import STREAMS, notices_subject, partition
 from services.chassis.failpoints import failpoint
-from services.chassis.logs import OperatorError
+from services.chassis.logs import OperatorError, get_logger
 from services.chassis.outbox import Connection, Outbox
-from services.notifier import texts
+from services.chassis.vault.people import references_of_same
+from services.notifier import gathering, texts
 from services.notifier.notices import (
     COMPENSATION,
+    RUNGS,
     CaseView,
     Event,
     Notice,
@@ -30,14 +32,13 @@ from services.notifier.notices import (
     TaskWithdrawal,
     Telling,
 )
+from services.notifier.pacing import Pace, Wait
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
 LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
-OPEN_STATES = ("pending", "sending", "unknown")
-
 RECEIPTS_KEPT = next(s.max_age_seconds for s in STREAMS if s.name == "RECEIPTS") * instants.SECOND
 
 CaseKey = tuple[str, str]
@@ -83,9 +84,17 @@ class Fenced(OperatorError):
 class Ledger:
     """Transactions of one holder of the lease, one at a time (so no two of them can wait for each other)."""
 
-    def __init__(self, pool: asyncpg.Pool, outbox: Outbox, tenants: Mapping[str, Tenant], generation: int) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        outbox: Outbox,
+        tenants: Mapping[str, Tenant],
+        paces: Mapping[str, Pace],
+        generation: int,
+    ) -> None:
         self.pool = pool
         self.tenants = tenants
+        self._paces = paces
         self.outbox = outbox
         self._generation = generation
         self._turn = asyncio.Lock()
@@ -100,7 +109,7 @@ class Ledger:
         async with self._turn, self.pool.acquire() as connection, connection.transaction():
             await self._check_turn(connection, "FOR SHARE")
             # The pool's proxy is a connection in all but its type.
-            work = Work(cast(asyncpg.Connection, connection), self.tenants, now, self.recovery)
+            work = Work(cast(asyncpg.Connection, connection), self.tenants, self._paces, now, self.recovery)
             yield work
             await work.close(self.outbox)
         self.outbox.wake()
@@ -164,8 +173,10 @@ class Ledger:
                 now,
             )
             views = await work.views({(row["tenant"], row["case_id"]) for row in notices})
-            for row in notices:
-                await work.plan(row, views[row["tenant"], row["case_id"]])
+            for group in await gathering.grouped(work, notices):
+                if len(group) == 1 or work.doubtful(group) or not await gathering.say_as_one(work, group, views):
+                    for row in group:
+                        await work.plan(row, views[row["tenant"], row["case_id"]])
             await failpoint("release.after_messages")
             tasks = await work.connection.fetch(
                 "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 "
@@ -204,11 +215,13 @@ class Work:
         self,
         connection: asyncpg.Connection,
         tenants: Mapping[str, Tenant],
+        paces: Mapping[str, Pace],
         now: Instant,
         recovery: Recovery | None = None,
     ) -> None:
         self.connection = connection
         self.now = now
+        self._paces = paces
         self._recovery = recovery
         self._tenants = tenants
         self._events: dict[int, list[tuple[str, str, bytes]]] = defaultdict(list)
@@ -281,18 +294,47 @@ class Work:
     async def describe_staff(self, fact: Event) -> None:
         """Keeps of a member of staff what is not personal."""
         await self.connection.execute(
-            "INSERT INTO notifier.staff VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, staff) "
-            "DO UPDATE SET department = excluded.department, has_email = excluded.has_email",
+            "INSERT INTO notifier.staff (tenant, staff, department, has_email, superior, head) "
+            "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, staff) DO UPDATE SET department = "
+            "excluded.department, has_email = excluded.has_email, superior = excluded.superior, head = excluded.head",
             fact.tenant,
             fact.data["staff"],
             fact.data["department"],
             bool(fact.data.get("has_email")),
+            fact.data.get("superior"),
+            bool(fact.data.get("head")),
         )
 
     async def staff(self, tenant: str, staff: str | None) -> asyncpg.Record | None:
         """What is known of a member of staff, or None."""
         return await self.connection.fetchrow(
             "SELECT * FROM notifier.staff WHERE tenant = $1 AND staff = $2", tenant, staff
+        )
+
+    async def _on_rung(self, row: asyncpg.Record, view: CaseView) -> str | None:
+        """The member of staff who is told: whoever stands on the rung, or above it where nobody there has mail."""
+        tenant, officer = row["tenant"], await self.staff(row["tenant"], view.officer)
+        for rung in RUNGS[RUNGS.index(row["rung"]) :]:
+            found = None
+            if rung == "officer":
+                found = officer
+            elif rung == "audit":
+                found = await self.staff(tenant, self._tenants[tenant].messages.audit)
+            elif officer is not None and officer["superior"]:
+                found = await self.staff(tenant, officer["superior"])
+            else:
+                found = await self._head_of(tenant, view.department or (officer["department"] if officer else None))
+            if found is not None and found["has_email"]:
+                name: str = found["staff"]
+                return name
+        return None
+
+    async def _head_of(self, tenant: str, department: str | None) -> asyncpg.Record | None:
+        return await self.connection.fetchrow(
+            "SELECT * FROM notifier.staff WHERE tenant = $1 AND department = $2 AND head "
+            "ORDER BY has_email DESC, staff LIMIT 1",
+            tenant,
+            department,
         )
 
     # Messages
@@ -304,17 +346,21 @@ class Work:
             return
         tenant = self._tenants[event.tenant]
         language = (view.language if notice.audience == "citizen" else None) or tenant.language
+        hold = notice.hold_until
+        if hold is not None and notice.after_hours:
+            hold = self._paces[event.tenant].after_working_hours(hold, notice.after_hours)
         row = await self.connection.fetchrow(
             "INSERT INTO notifier.notices (key, tenant, case_id, audience, recipient, template, version, "
-            "language, arguments, promise, topic, cause, state, release_at, wanted_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'held', $13, $14) "
-            "ON CONFLICT (key) DO UPDATE SET topic = excluded.topic, arguments = excluded.arguments "
+            "language, arguments, promise, topic, cause, state, release_at, wanted_at, rung, only_by, bundle) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'held', $13, $14, $15, $16, $17) "
+            "ON CONFLICT (key) DO UPDATE SET topic = excluded.topic, arguments = excluded.arguments, "
+            "audience = excluded.audience, rung = excluded.rung, only_by = excluded.only_by, bundle = excluded.bundle "
             "WHERE notices.topic = '' RETURNING *",
             notice.key,
             event.tenant,
             event.case,
             notice.audience,
-            view.subject_ref if notice.audience == "citizen" else notice.staff,
+            view.subject_ref if notice.audience == "citizen" else None,
             notice.template,
             texts.catalogue(language).version,
             language,
@@ -322,10 +368,13 @@ class Work:
             notice.promise,
             notice.topic,
             json.dumps(notice.cause),
-            notice.hold_until,
+            hold,
             self.now,
+            notice.rung,
+            notice.only_by,
+            notice.bundle,
         )
-        if row is not None and row["state"] == "held" and notice.hold_until is None:
+        if row is not None and row["state"] == "held" and hold is None:
             await self.plan(row, view)
 
     async def _stands(self, notice: Notice, event: Event) -> bool:
@@ -339,34 +388,85 @@ class Work:
         return found is not None
 
     async def plan(self, row: asyncpg.Record, view: CaseView) -> None:
-        """Chooses the means of a message that may go out, as the case is now; settles it where there is
-        none.
+        """Chooses the means of a message that may go out, as the case is now, or until when it has to wait; settles it
+        where there is nobody or no means.
         """
+        if row["template"] == "escalation_unanswered" and view.ended:
+            await self.settle(row, "suppressed", "closed")
+            return
+        if row["audience"] == "officer" and not (row["template"] == gathering.OFFICER_DIGEST and row["recipient"]):
+            row = await self._addressed(row, await self._on_rung(row, view))
         tried = await self.connection.fetch(
             "SELECT means FROM notifier.attempts WHERE key = $1 AND outcome IN ('rejected', 'gave_up')",
             row["key"],
         )
-        wanted = await self._means(row, view)
+        wanted = self._means(row, view)
         left = [means for means in wanted if means not in {attempt["means"] for attempt in tried}]
         if left:
-            planned = await self.connection.fetchrow(
-                "UPDATE notifier.notices SET state = 'pending', means = $2 WHERE key = $1 RETURNING *",
-                row["key"],
-                left[0],
+            await self._let_go(row, left[0])
+        elif row["audience"] == "officer" and row["recipient"] is None:
+            await self.settle(row, "failed", "nobody")
+            get_logger().error(
+                "nobody_to_escalate_to",
+                tenant=row["tenant"],
+                case=row["case_id"],
+                key=row["key"],
+                template=row["template"],
             )
-            assert planned is not None
-            if self._may_have_gone(row):
-                await self._doubt(planned)
         elif row["audience"] == "citizen" and view.notify_by == "none":
             await self.settle(row, "suppressed", "not_wanted")
         else:
             await self.settle(row, "failed", "refused" if tried else "no_means")
 
-    async def _means(self, row: asyncpg.Record, view: CaseView) -> list[str]:
+    async def _addressed(self, row: asyncpg.Record, staff: str | None) -> asyncpg.Record:
+        addressed = await self.connection.fetchrow(
+            "UPDATE notifier.notices SET recipient = $2 WHERE key = $1 RETURNING *", row["key"], staff
+        )
+        assert addressed is not None
+        return addressed
+
+    async def _let_go(self, row: asyncpg.Record, means: str) -> None:
+        """Gives a message to the courier of a means, or lets it wait for morning or for a digest."""
+        doubted = self._may_have_gone(row)
+        wait = None if doubted or row["attempts"] else await self._wait(row)
+        planned = await self.connection.fetchrow(
+            "UPDATE notifier.notices SET state = $2, means = $3, gathers = $4, release_at = coalesce($5, release_at), "
+            "let_go_at = $6 WHERE key = $1 RETURNING *",
+            row["key"],
+            "pending" if wait is None else "held",
+            means,
+            row["gathers"] if wait is None else wait.gathers,
+            None if wait is None else wait.until,
+            self.now if wait is None else None,
+        )
+        assert planned is not None
+        if doubted:
+            await self.doubt(planned)
+
+    async def _wait(self, row: asyncpg.Record) -> Wait | None:
+        """What a message waits for; what has waited for a digest goes."""
+        pace = self._paces[row["tenant"]]
+        if row["gathers"]:
+            return None
         if row["audience"] == "officer":
-            staff = await self.staff(row["tenant"], row["recipient"])
-            return ["email"] if staff is not None and staff["has_email"] else []
+            if row["template"] == gathering.OFFICER_DIGEST:
+                return None
+            return pace.for_officer(row["template"], json.loads(row["arguments"]).get("due"), self.now)
+        today = await self.connection.fetchval(
+            "SELECT count(*) FROM notifier.notices WHERE tenant = $1 AND recipient = ANY($2::text[]) "
+            "AND let_go_at >= $3 AND state IN ('pending', 'sending', 'sent', 'unknown')",
+            row["tenant"],
+            await references_of_same(self.connection, row["tenant"], row["recipient"]),
+            pace.midnight(self.now),
+        )
+        return pace.for_citizen(row["template"], self.now, today)
+
+    def _means(self, row: asyncpg.Record, view: CaseView) -> list[str]:
+        if row["audience"] == "officer":
+            return ["email"] if row["recipient"] is not None else []
         order = {"email": ["email", "sms"], "post": [], "none": []}.get(view.notify_by or "", ["sms", "email"])
+        if row["only_by"] is not None:
+            order = [] if view.notify_by == "none" else [row["only_by"]]
         known = {"sms": view.has_mobile, "email": view.has_email}
         return [means for means in order if known[means]]
 
@@ -392,7 +492,10 @@ class Work:
         for row in sorted(rows, key=lambda row: int(row["number"])):
             if row["state"] in ("held", "pending"):
                 await self.settle(row, "suppressed", retraction.outcome)
-        if any(row["state"] in ("sending", "sent", "unknown") for row in rows):
+        gone = any(row["state"] in gathering.GONE for row in rows)
+        for key in sorted({row["part_of"] for row in rows} - {None}):
+            gone |= await gathering.take_out(self, key, retraction.outcome)
+        if gone and retraction.correction is not None:
             await self.want(retraction.correction, event, view)
 
     async def settle(self, row: asyncpg.Record, state: str, outcome: str) -> None:
@@ -432,6 +535,7 @@ class Work:
             "cause": json.loads(row["cause"]),
             "attempt": row["attempts"] or None,
             "outcome": outcome,
+            "into": row["part_of"],
         }
         self._tell(row, f"notice.{state}", f"{row['key']}-{suffix}", data)
 
@@ -441,7 +545,7 @@ class Work:
         """From here on, what becomes due is unknown; what was still waiting to go out is, too."""
         await self.connection.execute("INSERT INTO notifier.recovery VALUES (true, $1, $2, $3)", *recovery)
         for row in await self.connection.fetch("SELECT * FROM notifier.notices WHERE state = 'pending'"):
-            await self._doubt(row)
+            await self.doubt(row)
         # Stands for attempts of which nothing is known any more; the next one is marked as a repetition by it.
         await self.connection.execute(f"{_UNANSWERED} ON CONFLICT DO NOTHING")
 
@@ -449,10 +553,11 @@ class Work:
         """Results that NOTICES tells, in their order, into a ledger that does not know them."""
         await self.connection.executemany(
             "INSERT INTO notifier.notices AS n (tenant, case_id, state, key, audience, recipient, template, version, "
-            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16) "
+            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at, part_of, "
+            "let_go_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16, $17, $15) "
             "ON CONFLICT (key) DO UPDATE SET means = excluded.means, state = excluded.state, reason = excluded.reason, "
-            "attempts = excluded.attempts, settled_at = excluded.settled_at "
+            "attempts = excluded.attempts, settled_at = excluded.settled_at, part_of = excluded.part_of "
             "WHERE n.state NOT IN ('sent', 'failed', 'suppressed')",
             [
                 (
@@ -462,6 +567,7 @@ class Work:
                     *(one.data["template"], int(one.data["version"]), one.data["language"], one.data.get("promise")),
                     *(json.dumps(one.data.get("cause") or {}), one.data.get("means"), one.data.get("outcome")),
                     *(one.data.get("attempt") or 0, one.at, None if one.state == "unknown" else one.at),
+                    one.data.get("into"),
                 )
                 for one in results
             ],
@@ -469,6 +575,7 @@ class Work:
 
     async def end_recovery(self) -> None:
         """What NOTICES tells of remedies holds; what nobody wants any more cannot be written anew."""
+        await gathering.restore(self)
         for row in await self.connection.fetch(
             "SELECT * FROM notifier.notices WHERE topic = '' AND state = 'unknown' ORDER BY number"
         ):
@@ -493,7 +600,11 @@ class Work:
             return False
         return row["release_at"] is None or row["release_at"] <= self._recovery.began_at
 
-    async def _doubt(self, row: asyncpg.Record) -> None:
+    def doubtful(self, rows: Sequence[asyncpg.Record]) -> bool:
+        """Whether any of these may have been sent before the ledger was lost: then each is asked after by itself."""
+        return any(self._may_have_gone(row) for row in rows)
+
+    async def doubt(self, row: asyncpg.Record) -> None:
         """A message of which nobody knows any more whether it was attempted."""
         doubted = await self.connection.fetchrow(
             "UPDATE notifier.notices SET state = 'unknown', attempts = attempts + 1 WHERE key = $1 RETURNING *",

@@ -68,8 +68,11 @@ def messages_that_follow(evidence: Evidence, book: Book) -> Iterator[Violation]:
     for key, (name, topic) in expected.required.items():
         if key not in wanted and (topic is None or topic not in topics):
             yield Violation("I6", "a message that must be sent is not in the ledger", f"{name} ({key})")
-    for key in sorted(wanted - expected.allowed):
+    told_by = Counter(row["part_of"] for row in evidence.ledger)
+    for key in sorted(wanted - expected.allowed - told_by.keys()):
         yield Violation("I6", "a message is in the ledger and follows from nothing", key)
+    for key in sorted(told_by.keys() - wanted - {None}):
+        yield Violation("I6", "messages are told by another one that the ledger does not know", key)
 
 
 class _Expected:
@@ -129,8 +132,8 @@ class _Expected:
                     if required:
                         topic = (told.event["tenant"], told.event["case"], one.topic) if one.once else None
                         self.required[one.key] = (f"{one.template} of {'/'.join(_case(told))}", topic)
-                case notices.Retraction():
-                    self.allowed.add(one.correction.key)
+                case notices.Retraction(correction=notices.Notice(key=key)):
+                    self.allowed.add(key)
                 case notices.Task(notice=notices.Notice(key=key)):
                     self.allowed.add(key)
 
