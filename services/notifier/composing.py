@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from services.chassis.links import Signer
+from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault
 from services.notifier import texts
@@ -25,8 +26,8 @@ REASONS = "office_reasons"
 
 
 class Composer:
-    """Composes letters. Without a public address or a key for links (`Settings.public_url`, `pages_key_file`) they hold
-    no links."""
+    """Composes letters. Without a public address and a key for links (`Settings.public_url`, `pages_key_file`) they
+    hold none. Raises OperatorError for words of a city that cannot be used."""
 
     def __init__(self, settings: Settings, vault: Vault, tenants: Mapping[str, Tenant]) -> None:
         key = settings.pages_key_file
@@ -34,10 +35,13 @@ class Composer:
         self._tenants = tenants
         self._signer = None if key is None or settings.public_url is None else Signer.of_file(key)
         self._public_url = settings.public_url
+        for tenant in tenants:
+            for language in texts.LANGUAGES:
+                _check(language, tenant)
 
     async def letter(self, work: Work, row: asyncpg.Record, view: CaseView) -> Letter:
-        """The letter of a message as things are now. Raises Erased where nothing is known of the person any more, and
-        VaultError."""
+        """The letter of a message as things are now. Raises Erased where nothing is known of the person any more,
+        VaultError, and Unsayable."""
         tenant = self._tenants[row["tenant"]]
         purpose = f"notify:{row['template']}"
         values: dict[str, Any] = json.loads(row["arguments"])
@@ -120,6 +124,13 @@ class Composer:
             for name in ("reason", "remedies")
             if values.get(f"{name}_ref")
         }
+
+
+def _check(language: str, tenant: str) -> None:
+    try:
+        texts.of_tenant(language, tenant)
+    except ValueError as error:
+        raise OperatorError(f"The words of {tenant} cannot be used: {error}. `gihan notice lint` shows all.") from None
 
 
 def _contact(department: str | None, known: Mapping[str, str]) -> str | None:

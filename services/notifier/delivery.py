@@ -20,6 +20,7 @@ from services.chassis.vault import Erased, MasterKeyMissing, NotAllowed, VaultEr
 from services.notifier.composing import Composer
 from services.notifier.gateways import Answer, Found, Gateway, Letter, Outcome
 from services.notifier.ledger import Ledger, Work, wait
+from services.notifier.texts import Unsayable
 
 BATCH = 32
 LOOK_SECONDS = 0.5
@@ -151,8 +152,8 @@ class Courier:
                     letter = await self._composer.letter(work, row, views[row["tenant"], row["case_id"]])
                 except (MasterKeyMissing, NotAllowed):
                     raise  # what is missing may come: the message waits, and this part is red
-                except VaultError as error:
-                    reason = "erased" if isinstance(error, Erased) else "no_recipient"
+                except (VaultError, Unsayable) as error:
+                    reason = _undeliverable(error)
                     await work.settle(row, "failed", reason)
                     lost.append((row, reason))
                     continue
@@ -211,6 +212,12 @@ class Courier:
         pauses = self._pauses[row["key"]] = self._pauses.get(row["key"], 0) + 1
         self._resting[row["key"]] = time.monotonic() + _pause(pauses)
         await _mark(work, row, "pending")
+
+
+def _undeliverable(error: Exception) -> str:
+    if isinstance(error, Unsayable):
+        return "no_words"
+    return "erased" if isinstance(error, Erased) else "no_recipient"
 
 
 async def _write_attempt(work: Work, row: asyncpg.Record) -> asyncpg.Record:

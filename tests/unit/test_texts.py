@@ -9,10 +9,15 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from services.chassis.settings import ROOT
+from services.cli import notice
+from services.cli.main import app
 from services.notifier import texts
+from services.notifier.texts import lint, telephone, words
 from services.rules.instants import instant
-from services.rules.tenants import Tenant
+from services.rules.tenants import Tenant, parse
 
 SEOUL = ZoneInfo("Asia/Seoul")
 CITY = Tenant(
@@ -128,7 +133,7 @@ def test_a_line_whose_value_is_missing_is_left_out() -> None:
 
 
 def test_a_message_without_its_first_line_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="extension cannot be sent without \\['due'\\]"):
+    with pytest.raises(texts.Unsayable, match="extension cannot be sent without \\['due'\\]"):
         texts.render("extension", "ko", CITY, {"length": "3 days", "ground": "bulk"}, NOW)
 
 
@@ -296,3 +301,47 @@ def test_a_file_of_words_that_cannot_be_used_is_refused_by_name(
     city = own_words(document)
     with pytest.raises(ValueError, match=wrong):
         texts.render("receipt", "en", city, VALUES, NOW)
+
+
+# Lint and previews
+
+
+def test_every_message_of_every_city_is_harmless_whatever_stands_in_it() -> None:
+    tenants = parse((ROOT / "deploy" / "tenants.yaml").read_bytes()) | {"plain": CITY}
+    assert list(lint.lint(tenants)) == []
+
+
+def test_the_lint_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way of making a value harmless is taken away, and the lint says so."""
+    city = {"anseong": CITY}
+    with monkeypatch.context() as broken:
+        broken.setattr(words, "_UNWANTED", ())
+        assert "a line is empty, breaks or hides something" in {one.says for one in lint.lint(city)}
+    with monkeypatch.context() as broken:
+        broken.setattr(telephone, "LMS_BYTES", 3_000)
+        assert any(re.fullmatch(r"LMS of [23]\d{3} bytes", one.says) for one in lint.lint(city))
+    with monkeypatch.context() as broken:
+        broken.setattr(telephone, "SMS_BYTES", 200)
+        assert any(one.says.startswith("SMS of ") for one in lint.lint(city))
+    with monkeypatch.context() as broken:
+        broken.setattr(words, "NAME_CHARACTERS", 5_000)
+        broken.setattr(words.plain, "__defaults__", (5_000,))
+        assert any(one.says.startswith("the subject is longer") for one in lint.lint(city))
+
+
+def test_a_preview_shows_the_mail_and_the_text() -> None:
+    (shown,) = notice.previews("breach", "anseong", "ko", "anseong-inquiry")
+    assert shown["subject"] == "[안성시] 약속한 기한을 지키지 못해 죄송합니다"
+    assert shown["lines"][1:3] == ["약속: 문의하신 내용에 답변.", "기한: 3월 12일(목) 오후 6시까지."]
+    assert (shown["kind"], shown["bytes"]) == ("LMS", len(shown["text"].encode("cp949")))
+    assert len(notice.previews(None, None, "en", "-")) == len(texts.catalogue("en").templates)
+    for wrong in (("recipe", None, "ko"), (None, "atlantis", "ko"), (None, None, "fr")):
+        with pytest.raises(ValueError, match="take one of"):
+            notice.previews(*wrong, "-")
+
+
+def test_the_command_ends_well() -> None:
+    runner = CliRunner()
+    assert runner.invoke(app, ["notice", "preview", "receipt", "--language", "en"]).stdout.startswith("== receipt\n")
+    assert runner.invoke(app, ["notice", "lint"]).stdout == "Every message is fit to be sent.\n"
+    assert runner.invoke(app, ["notice", "preview", "recipe"]).exit_code == 2

@@ -23,6 +23,7 @@ __all__ = [
     "SMS_BYTES",
     "Message",
     "Template",
+    "Unsayable",
     "catalogue",
     "date_text",
     "of_tenant",
@@ -36,9 +37,13 @@ ITEMS = 20
 _SIGNATURE, _ITEMS = "{signature}", "{items}"
 
 
+class Unsayable(ValueError):
+    """A message has no words, or lacks a value that it cannot do without; names it but no value."""
+
+
 def render(template: str, language: str, tenant: Tenant, values: Mapping[str, Any], now: Instant) -> Message:
-    """The message of a template, in the words of the tenant. Raises ValueError where its first line lacks a value,
-    naming it but no value.
+    """The message of a template, in the words of the tenant. Raises Unsayable where there is no such template, or its
+    first line lacks a value.
 
     `values` are the arguments of the ledger (instants, amounts, codes; `items`, the arguments of each thing that one
     message lists, with its `template`) and what is added at the attempt (`receipt`, `contact`, `link` and the like); a
@@ -46,12 +51,15 @@ def render(template: str, language: str, tenant: Tenant, values: Mapping[str, An
     """
     texts = of_tenant(language, tenant.id)
     city = tenant.name_ko if language == "ko" else tenant.name_en
-    filled = said({**values, "city": city}, texts, tenant, now)
     chosen = texts.template(template, values.get("promise"))
+    if chosen is None:
+        raise Unsayable(f"no message is called {template}")
+    whole_text = (chosen.subject, *chosen.lines, *texts.signature)
+    filled = said(whole_text, {**values, "city": city}, texts, tenant, now)
     subject, first = fill(chosen.subject, filled), fill(chosen.lines[0], filled)
     if first is None or subject is None:
         lacking = missing(chosen.lines[0] + chosen.subject, filled)
-        raise ValueError(f"template {template} cannot be sent without {lacking}")
+        raise Unsayable(f"template {template} cannot be sent without {lacking}")
     lines: list[str] = []
     spare: set[int] = set()
     for line in chosen.lines:
@@ -71,8 +79,8 @@ def _items(
     chosen: Template, items: Sequence[Mapping[str, Any]], texts: Catalogue, tenant: Tenant, now: Instant
 ) -> Iterator[str]:
     for item in items[:ITEMS]:
-        filled = said({**item, "news": item.get("template")}, texts, tenant, now)
-        whole = fill(chosen.each.get(item.get("template", ""), chosen.each["default"]), filled)
+        line = chosen.each.get(item.get("template", ""), chosen.each["default"])
+        whole = fill(line, said((line,), {**item, "news": item.get("template")}, texts, tenant, now))
         if whole is not None:
             yield whole
     if len(items) > ITEMS:

@@ -49,9 +49,9 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What the signature names."""
         return frozenset(name for line in self.signature for name in PLACEHOLDER.findall(line))
 
-    def template(self, name: str, promise: str | None = None) -> Template:
+    def template(self, name: str, promise: str | None = None) -> Template | None:
         """The template of a message, in the words for its promise where there are any."""
-        return self.promises.get(promise or "", {}).get(name) or self.templates[name]
+        return self.promises.get(promise or "", {}).get(name) or self.templates.get(name)
 
 
 class _Own(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

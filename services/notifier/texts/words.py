@@ -5,7 +5,7 @@ The one rule: each placeholder has one way to become words, and what comes out i
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,12 @@ _MONTHS = (
 )
 
 
-def said(values: Mapping[str, Any], texts: "Catalogue", tenant: Tenant, now: Instant) -> dict[str, str]:
-    """The values that are there, as words."""
-    words = {
-        name: FILLERS[name](value, texts, tenant, now)
-        for name, value in values.items()
-        if name in FILLERS and value is not None
-    }
+def said(
+    lines: Iterable[str], values: Mapping[str, Any], texts: "Catalogue", tenant: Tenant, now: Instant
+) -> dict[str, str]:
+    """The values that these lines ask for and that are there, as words."""
+    wanted = {name for line in lines for name in _PLACEHOLDER.findall(line)} & values.keys() & FILLERS.keys()
+    words = {name: FILLERS[name](values[name], texts, tenant, now) for name in wanted if values[name] is not None}
     return {name: text for name, text in words.items() if text}
 
 
@@ -54,7 +53,7 @@ def missing(text: str, filled: Mapping[str, str]) -> list[str]:
 
 def plain(value: object, characters: int = NAME_CHARACTERS) -> str:
     """A value as one harmless line: normalised, without controls, line breaks or direction marks, and cut."""
-    text = unicodedata.normalize("NFC", str(value))
+    text = unicodedata.normalize("NFC", str(value)[: 8 * characters])
     text = "".join(" " if character in "\t\r\n" else character for character in text)
     text = " ".join("".join(one for one in text if unicodedata.category(one) not in _UNWANTED).split())
     return text if len(text) <= characters else text[: characters - 1].rstrip() + CUT
