@@ -73,6 +73,9 @@ FAILPOINTS: Mapping[str, str] = {
     "delivery.after_result": "The result of an attempt is in the ledger; NOTICES does not tell of it.",
     "delivery.after_asking": "The gateway was asked after an unknown message; the ledger holds no answer.",
     "delivery.after_reconciling": "One unknown message is settled, the next one is not.",
+    "reports.after_asking": "A gateway has said what became of messages; the ledger does not know.",
+    "reports.before_telling": "Reports that came by themselves are kept; the ledger does not know.",
+    "bounces.after_keeping": "The report of a mail server is kept; its mail still lies in the mailbox.",
     "receipts.after_publish": "RECEIPTS has what publishers are told; the rows are still there to be told.",
 }
 """Every failpoint: what is durable when a process dies there, and what is not yet."""

@@ -79,7 +79,14 @@ class Settings:
     smtp_url: str | None = field(default=None, repr=False)
     """[SMTP_URL] such as smtp://127.0.0.1:2525."""
     sms_url: str | None = field(default=None, repr=False)
-    """[SMS_URL] http address of the SMS gateway."""
+    """[SMS_URL] http address of the development gateway for text messages."""
+    gateways_file: Path | None = None
+    """[GIHAN_GATEWAYS_FILE] YAML file that describes the gateways for messages; see docs/delivery.md."""
+    reports_key_file: Path | None = None
+    """[GIHAN_REPORTS_KEY_FILE] file of 32 bytes that makes the marks by which reports on messages are known to be true;
+    without it none is taken in."""
+    bounces: Path | None = None
+    """[GIHAN_BOUNCES] Maildir into which the mail server puts what comes back."""
     clock: Literal["real", "stepped"] = "real"
     """[GIHAN_CLOCK] whose time holds: the machine's, or the row that a driver steps."""
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
@@ -132,6 +139,9 @@ class Settings:
             oidc_source=env.get("GIHAN_OIDC_SOURCE", "desk"),
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),
+            gateways_file=_path(env, "GIHAN_GATEWAYS_FILE"),
+            reports_key_file=_path(env, "GIHAN_REPORTS_KEY_FILE"),
+            bounces=_path(env, "GIHAN_BOUNCES"),
             clock=cast(Literal["real", "stepped"], clock),
             partitions=_partitions(env),
             settle_seconds=_number(env, "GIHAN_SETTLE_SECONDS", "0" if clock == "stepped" else "1"),

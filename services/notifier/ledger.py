@@ -21,6 +21,7 @@ from services.chassis.logs import OperatorError, get_logger
 from services.chassis.outbox import Connection, Outbox
 from services.chassis.vault.people import references_of_same
 from services.notifier import gathering, texts
+from services.notifier.gateways import Found
 from services.notifier.notices import (
     COMPENSATION,
     RUNGS,
@@ -31,6 +32,7 @@ from services.notifier.notices import (
     Task,
     TaskWithdrawal,
     Telling,
+    key_of,
 )
 from services.notifier.pacing import Pace, Wait
 from services.rules import instants
@@ -39,6 +41,16 @@ from services.rules.tenants import Tenant
 
 LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
+
+NO_GATEWAY = ("no_means", "refused", "undelivered")
+"""Why no gateway can bring a message."""
+POST_LETTER = "post_letter"
+"""The task of a message that goes by post."""
+BY_POST = "by_post"
+"""In place of NO_GATEWAY, where there is such a task."""
+RETURNED = "returned"
+"""Why a message failed by one means, while the next one is tried."""
+
 RECEIPTS_KEPT = next(s.max_age_seconds for s in STREAMS if s.name == "RECEIPTS") * instants.SECOND
 
 CaseKey = tuple[str, str]
@@ -135,12 +147,14 @@ class Ledger:
         assert row is not None
         return Position(*row)
 
-    async def recover(self, now: Instant, means: str) -> int:
+    async def recover(self, now: Instant, means: str, tenants: Sequence[str]) -> int:
         """Attempts by a means that were left without a result become unknown; returns how many."""
         async with self.writing(now) as work:
             rows = await work.connection.fetch(
-                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' AND means = $1 RETURNING *",
+                "UPDATE notifier.notices SET state = 'unknown' WHERE state = 'sending' AND means = $1 "
+                "AND tenant = ANY($2::text[]) RETURNING *",
                 means,
+                list(tenants),
             )
             for row in rows:
                 await work.end_attempt(row, "unanswered", "interrupted")
@@ -311,6 +325,16 @@ class Work:
             "SELECT * FROM notifier.staff WHERE tenant = $1 AND staff = $2", tenant, staff
         )
 
+    async def staffs(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], asyncpg.Record]:
+        """What is known of many, by tenant and id; who is not known is left out."""
+        rows = await self.connection.fetch(
+            "SELECT s.* FROM unnest($1::text[], $2::text[]) AS wanted (tenant, staff) "
+            "JOIN notifier.staff s USING (tenant, staff)",
+            [tenant for tenant, _ in wanted],
+            [staff for _, staff in wanted],
+        )
+        return {(row["tenant"], row["staff"]): row for row in rows}
+
     async def _on_rung(self, row: asyncpg.Record, view: CaseView) -> str | None:
         """The member of staff who is told: whoever stands on the rung, or above it where nobody there has mail."""
         tenant, officer = row["tenant"], await self.staff(row["tenant"], view.officer)
@@ -397,7 +421,7 @@ class Work:
         if row["audience"] == "officer" and not (row["template"] == gathering.OFFICER_DIGEST and row["recipient"]):
             row = await self._addressed(row, await self._on_rung(row, view))
         tried = await self.connection.fetch(
-            "SELECT means FROM notifier.attempts WHERE key = $1 AND outcome IN ('rejected', 'gave_up')",
+            "SELECT means FROM notifier.attempts WHERE key = $1 AND outcome IN ('rejected', 'gave_up', 'undelivered')",
             row["key"],
         )
         wanted = self._means(row, view)
@@ -416,7 +440,8 @@ class Work:
         elif row["audience"] == "citizen" and view.notify_by == "none":
             await self.settle(row, "suppressed", "not_wanted")
         else:
-            await self.settle(row, "failed", "refused" if tried else "no_means")
+            why = "undelivered" if row["returned"] else "refused" if tried else "no_means"
+            await self.settle(row, "failed", why)
 
     async def _addressed(self, row: asyncpg.Record, staff: str | None) -> asyncpg.Record:
         addressed = await self.connection.fetchrow(
@@ -452,6 +477,8 @@ class Work:
             if row["template"] == gathering.OFFICER_DIGEST:
                 return None
             return pace.for_officer(row["template"], json.loads(row["arguments"]).get("due"), self.now)
+        if pace.cap(row["template"]) is None:
+            return pace.for_citizen(row["template"], self.now)
         today = await self.connection.fetchval(
             "SELECT count(*) FROM notifier.notices WHERE tenant = $1 AND recipient = ANY($2::text[]) "
             "AND let_go_at >= $3 AND state IN ('pending', 'sending', 'sent', 'unknown')",
@@ -499,7 +526,10 @@ class Work:
             await self.want(retraction.correction, event, view)
 
     async def settle(self, row: asyncpg.Record, state: str, outcome: str) -> None:
-        """A message reached its last state (sent, failed, suppressed), which is told on NOTICES."""
+        """A message reached its last state (sent, failed, suppressed), which is told on NOTICES. One for a citizen that
+        no gateway can bring goes by post, where there is an address."""
+        if state == "failed" and outcome in NO_GATEWAY and row["only_by"] is None and await self._post(row):
+            outcome = BY_POST
         settled = await self.connection.fetchrow(
             "UPDATE notifier.notices SET state = $2, reason = $3, settled_at = $4 WHERE key = $1 RETURNING *",
             row["key"],
@@ -509,6 +539,119 @@ class Work:
         )
         assert settled is not None
         self.tell_result(settled, state, outcome)
+
+    async def settle_sent(self, keys: Sequence[str], code: str) -> None:
+        """Messages that a gateway took with the same code."""
+        settled = await self.connection.fetch(
+            "UPDATE notifier.notices SET state = 'sent', reason = $2, settled_at = $3 WHERE key = ANY($1::text[]) "
+            "RETURNING *",
+            list(keys),
+            code,
+            self.now,
+        )
+        for row in sorted(settled, key=lambda row: int(row["number"])):
+            self.tell_result(row, "sent", code)
+
+    async def _post(self, row: asyncpg.Record) -> bool:
+        """Somebody is to write a letter, where it is for a citizen whose address is known; False where it is not."""
+        view = (await self.views([(row["tenant"], row["case_id"])]))[row["tenant"], row["case_id"]]
+        if row["audience"] != "citizen" or not view.has_address:
+            return False
+        cause = json.loads(row["cause"])
+        task = Task(
+            key=key_of(row["key"], POST_LETTER),
+            incident=row["key"],
+            clause="",
+            task=POST_LETTER,
+            cause=cause,
+            promise=row["promise"],
+            officer=view.officer,
+        )
+        event = Event(cause["id"], cause["source"], "", "", {}, row["tenant"], row["case_id"])
+        await self.assign(task, event, view)
+        return True
+
+    async def learn(self, key: str, attempt: int, found: Found, code: str) -> None:
+        """What became of an attempt that a gateway took, as it says: the message arrived, or it will not and the next
+        means is tried. What contradicts an end that is known already changes nothing."""
+        ended = await self.connection.fetchrow(
+            "UPDATE notifier.attempts SET outcome = $3, code = $4, ended_at = $5, ask_at = NULL "
+            "WHERE key = $1 AND number = $2 AND outcome IN ('accepted', 'unanswered') RETURNING 1",
+            key,
+            attempt,
+            found.value,
+            code,
+            self.now,
+        )
+        row = await self.connection.fetchrow("SELECT * FROM notifier.notices WHERE key = $1", key)
+        if ended is None or row is None or row["attempts"] != attempt:
+            return
+        if row["state"] in ("unknown", "pending"):  # its answer was lost; now it is known to have been taken
+            await self.settle(row, "sent", code)
+        elif row["state"] != "sent":
+            return
+        if found is Found.DELIVERED:
+            self._tell_notice(row, "notice.delivered", "delivered", code)
+            return
+        row = await self.connection.fetchrow(
+            "UPDATE notifier.notices SET returned = returned + 1 WHERE key = $1 RETURNING *", key
+        )
+        assert row is not None
+        if row["retracted"]:  # nobody needs it any more
+            await self.settle(row, "failed", "retracted")
+            return
+        await self.plan(row, (await self.views([(row["tenant"], row["case_id"])]))[row["tenant"], row["case_id"]])
+        if await self.connection.fetchval("SELECT state FROM notifier.notices WHERE key = $1", key) == "pending":
+            self._tell_notice(row, "notice.failed", f"returned-{attempt}", RETURNED)
+
+    async def ask_later(self, key: str, attempt: int, ask_at: Instant | None) -> None:
+        """When the gateway is to be asked what became of an attempt; None: no more."""
+        await self.connection.execute(
+            "UPDATE notifier.attempts SET ask_at = $3, asked = asked + 1 WHERE key = $1 AND number = $2",
+            key,
+            attempt,
+            ask_at,
+        )
+
+    async def begin_attempts(self, keys: Sequence[str], gateway: str) -> list[asyncpg.Record]:
+        """Attempts are about to be made at these messages; their rows as of now, in order. One by a means of which an
+        earlier one had no answer is a repetition."""
+        started = await self.connection.fetch(
+            "UPDATE notifier.notices SET state = 'sending', attempts = attempts + 1 WHERE key = ANY($1::text[]) "
+            "RETURNING *",
+            list(keys),
+        )
+        await self.connection.execute(
+            "INSERT INTO notifier.attempts (key, number, means, gateway, repeated, started_at) "
+            "SELECT n.key, n.attempts, n.means, $2, EXISTS (SELECT 1 FROM notifier.attempts a "
+            "WHERE a.key = n.key AND a.means = n.means AND a.outcome = 'unanswered'), $3 "
+            "FROM notifier.notices n WHERE n.key = ANY($1::text[])",
+            list(keys),
+            gateway,
+            self.now,
+        )
+        return sorted(started, key=lambda row: int(row["number"]))
+
+    async def end_taken(self, taken: Sequence[tuple[str, int, str, str | None, Instant | None]]) -> None:
+        """Attempts that a gateway took: key, number, its code, its name for the message, and when to ask after it."""
+        await self.connection.executemany(
+            "UPDATE notifier.attempts SET outcome = 'accepted', code = $3, ref = $4, ask_at = $5, ended_at = $6 "
+            "WHERE key = $1 AND number = $2",
+            [(*one, self.now) for one in taken],
+        )
+
+    async def is_unknown(self, row: asyncpg.Record) -> bool:
+        """Whether nothing was learned of a message since its row was read."""
+        stands = await self.connection.fetchval(
+            "SELECT 1 FROM notifier.notices WHERE key = $1 AND state = 'unknown' AND attempts = $2",
+            row["key"],
+            row["attempts"],
+        )
+        return stands is not None
+
+    async def mark(self, row: asyncpg.Record, state: str) -> None:
+        """A message is in another state, of which nobody is told."""
+        await self.connection.execute("UPDATE notifier.notices SET state = $2 WHERE key = $1", row["key"], state)
 
     async def end_attempt(self, row: asyncpg.Record, outcome: str, code: str) -> None:
         """Writes what came of the last attempt."""
@@ -524,6 +667,11 @@ class Work:
     def tell_result(self, row: asyncpg.Record, state: str, outcome: str) -> None:
         """A result of a message on NOTICES."""
         suffix = f"unknown-{row['attempts']}" if state == "unknown" else state
+        if row["returned"] and state != "unknown":  # it was told as sent before, and came back
+            suffix = f"{state}-{row['returned']}"
+        self._tell_notice(row, f"notice.{state}", suffix, outcome)
+
+    def _tell_notice(self, row: asyncpg.Record, type: str, suffix: str, outcome: str) -> None:
         data = {
             "key": row["key"],
             "template": row["template"],
@@ -537,7 +685,7 @@ class Work:
             "outcome": outcome,
             "into": row["part_of"],
         }
-        self._tell(row, f"notice.{state}", f"{row['key']}-{suffix}", data)
+        self._tell(row, type, f"{row['key']}-{suffix}", data)
 
     # Recovery
 
@@ -550,15 +698,19 @@ class Work:
         await self.connection.execute(f"{_UNANSWERED} ON CONFLICT DO NOTHING")
 
     async def restore(self, results: Sequence[Result]) -> None:
-        """Results that NOTICES tells, in their order, into a ledger that does not know them."""
+        """Results that NOTICES tells, in their order, into a ledger that does not know them. One that came back is due
+        again, by another means."""
         await self.connection.executemany(
             "INSERT INTO notifier.notices AS n (tenant, case_id, state, key, audience, recipient, template, version, "
-            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at, part_of, "
-            "let_go_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16, $17, $15) "
+            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at, release_at, "
+            "part_of, let_go_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16, $17, $18, $15) "
             "ON CONFLICT (key) DO UPDATE SET means = excluded.means, state = excluded.state, reason = excluded.reason, "
-            "attempts = excluded.attempts, settled_at = excluded.settled_at, part_of = excluded.part_of "
-            "WHERE n.state NOT IN ('sent', 'failed', 'suppressed')",
+            "attempts = excluded.attempts, settled_at = excluded.settled_at, part_of = excluded.part_of, "
+            "release_at = coalesce(excluded.release_at, n.release_at), returned = n.returned + "
+            "CASE WHEN n.state = 'sent' AND excluded.state IN ('failed', 'held') THEN 1 ELSE 0 END "
+            "WHERE n.state NOT IN ('sent', 'failed', 'suppressed') "
+            "OR (n.state = 'sent' AND excluded.state IN ('failed', 'held'))",
             [
                 (
                     *(one.tenant, one.case, one.state, one.data["key"]),
@@ -566,10 +718,35 @@ class Work:
                     one.data.get("staff") or one.data.get("subject_ref"),
                     *(one.data["template"], int(one.data["version"]), one.data["language"], one.data.get("promise")),
                     *(json.dumps(one.data.get("cause") or {}), one.data.get("means"), one.data.get("outcome")),
-                    *(one.data.get("attempt") or 0, one.at, None if one.state == "unknown" else one.at),
-                    one.data.get("into"),
+                    *(one.data.get("attempt") or 0, one.at, None if one.state in ("unknown", "held") else one.at),
+                    *(one.at if one.state == "held" else None, one.data.get("into")),
                 )
                 for one in results
+            ],
+        )
+        await self.connection.executemany(
+            "INSERT INTO notifier.attempts (key, number, means, repeated, started_at, outcome, code, ended_at) "
+            "VALUES ($1, $2, $3, false, $4, 'undelivered', 'returned', $4) "
+            "ON CONFLICT (key, number) DO UPDATE SET outcome = excluded.outcome",
+            [
+                (one.data["key"], one.data["attempt"], one.data["means"], one.at)
+                for one in results
+                if one.state == "held"
+            ],
+        )
+
+    async def restore_letters(self, letters: Sequence[Result]) -> None:
+        """Messages that went by post, as NOTICES tells: no decision brings their tasks anew."""
+        await self.connection.executemany(
+            "INSERT INTO notifier.tasks (key, tenant, case_id, incident, clause, task, promise, officer, cause, state, "
+            "revision, wanted_at) VALUES ($1, $2, $3, $4, '', $5, $6, $7, $8, 'assigned', 1, $9) "
+            "ON CONFLICT DO NOTHING",
+            [
+                (
+                    *(one.data["key"], one.tenant, one.case, one.data["incident"], POST_LETTER),
+                    *(one.data.get("promise"), one.data.get("assignee"), json.dumps(one.data["cause"]), one.at),
+                )
+                for one in letters
             ],
         )
 
@@ -596,7 +773,7 @@ class Work:
 
     def _may_have_gone(self, row: asyncpg.Record) -> bool:
         """Whether a message that becomes due may have been sent before the ledger was lost."""
-        if self._recovery is None or row["attempts"]:
+        if self._recovery is None or (row["attempts"] and not row["returned"]):
             return False
         return row["release_at"] is None or row["release_at"] <= self._recovery.began_at
 

@@ -107,7 +107,7 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     has_mobile: bool = False
     has_email: bool = False
     has_name: bool = True
-    has_address: bool = True
+    has_address: bool = False
     has_phone: bool = False
     department: str | None = None
     officer: str | None = None

@@ -35,11 +35,14 @@ class Pace:
         self._policy: Messages = tenant.messages
         self._calendar = calendar
 
-    def for_citizen(self, template: str, now: Instant, today: int) -> Wait | None:
+    def cap(self, template: str) -> int | None:
+        """How many messages a citizen may have been sent in a day before this one has to wait; None: any number."""
+        return None if template in self._policy.beyond_daily else self._policy.daily
+
+    def for_citizen(self, template: str, now: Instant, today: int = 0) -> Wait | None:
         """What a message to a citizen waits for who was sent `today` already today; None: it may go."""
-        policy = self._policy
-        beyond = policy.daily is not None and policy.digest_at is not None and today >= policy.daily
-        if beyond and policy.digest_at is not None and template not in policy.beyond_daily:
+        policy, cap = self._policy, self.cap(template)
+        if cap is not None and today >= cap:
             return Wait(self._next(now, policy.digest_at), True)
         if policy.quiet is None or template in policy.never_quiet:
             return None

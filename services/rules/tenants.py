@@ -34,7 +34,7 @@ class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }
     )
     """What goes all the same, since somebody must know it or do something; the rest is news."""
-    digest_at: time | None = time(9)
+    digest_at: time = time(9)
     """When a citizen's digest goes."""
     officers_at: time | None = time(8, 30)
     """When, on working days, the digest of members of staff goes; None: each message goes by itself."""
@@ -63,6 +63,8 @@ class Tenant(msgspec.Struct, frozen=True):
     sms_sender: str = ""
     email_sender: str = ""
     messages: Messages = Messages()
+    gateways: Mapping[str, str] = {}
+    """Which gateway sends this municipality's messages, by means (sms, email); default: the one named as the means."""
 
     @property
     def reports_within_seconds(self) -> int:

@@ -202,12 +202,13 @@ def sound() -> Evidence:
         standing=dict(refold.partitions[P].cases),
         relayed={P: 5},
         ledger=[
-            {"key": key, "tenant": "rapids", "case_id": "c1", "topic": name, "state": "sent", "part_of": None}
+            {"key": key, "tenant": "rapids", "case_id": "c1", "topic": name, "state": "sent"}
+            | {"returned": 0, "part_of": None}
             for name, key in MESSAGES.items()
         ]
         + [
             {"key": UNHEARD, "tenant": "rapids", "case_id": "c1", "topic": "escalation", "state": "failed"}
-            | {"part_of": None}
+            | {"returned": 0, "part_of": None}
         ],
         attempts=[{"key": key, "outcome": "accepted"} for key in MESSAGES.values()],
         tasks=[
@@ -577,11 +578,12 @@ def test_a_disturbance_excuses_a_late_breach_and_not_for_ever() -> None:
     ]
 
 
-def test_a_lost_answer_excuses_a_second_hand_over() -> None:
+@pytest.mark.parametrize("outcome", ["unanswered", "undelivered"])
+def test_a_lost_answer_excuses_a_second_hand_over(outcome: str) -> None:
     whole = sound()
     assert whole.record is not None
     twice = replace(whole, record=[*whole.record, whole.record[0]], recorded_before=5)
-    lost = {"key": MESSAGES["receipt"], "outcome": "unanswered"}
+    lost = {"key": MESSAGES["receipt"], "outcome": outcome}
     assert said(replace(twice, attempts=[lost, *twice.attempts])) == []
 
 

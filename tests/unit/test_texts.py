@@ -178,7 +178,7 @@ def test_rarer_syllables_count_two_bytes() -> None:
 def test_of_a_text_beyond_a_long_message_the_longest_lines_are_cut_and_links_never() -> None:
     link = "https://minwon.example/" + "x" * 60
     lines = ("시작", "가" * 1_500, "나" * 800, link)
-    kind, text = texts.sms_text(texts.Message("", lines, frozenset({3})))
+    kind, text = texts.sms_text(texts.Message("", lines, spare=frozenset({3})))
     first, second, third, last = text.split("\n")
     assert (kind, first, last) == ("LMS", "시작", link)
     assert 1_990 <= len(text.encode("cp949")) <= 2_000
@@ -191,7 +191,7 @@ def test_of_a_text_beyond_a_long_message_the_longest_lines_are_cut_and_links_nev
 @pytest.mark.parametrize(("link", "kept"), [("http://a.kr/" + "x" * 29, True), ("http://a.kr/" + "x" * 30, False)])
 def test_a_link_stands_in_a_short_text_only_where_it_fits(link: str, kept: bool) -> None:
     # 48 bytes before it, a blank, and 41 or 42 bytes of it.
-    message = texts.Message("", ("가" * 24, link), frozenset({1}))
+    message = texts.Message("", ("가" * 24, link), spare=frozenset({1}))
     assert texts.sms_text(message) == ("SMS", "가" * 24 + (f" {link}" if kept else ""))
 
 

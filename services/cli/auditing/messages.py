@@ -18,8 +18,8 @@ from services.rules.routing import ALL
 
 def messages_sent_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
     """I6. What the ledger counts as sent, a gateway took, and NOTICES tells once; a gateway was handed a message twice
-    only where an answer was lost, which the ledger says."""
-    unanswered = {row["key"] for row in evidence.attempts if row["outcome"] in ("unanswered", None)}
+    only where an answer was lost or it came back undelivered, which the ledger says."""
+    unanswered = {row["key"] for row in evidence.attempts if row["outcome"] in ("unanswered", "undelivered", None)}
     told = Counter(one.event["data"]["key"] for one in _results(evidence) if one.event["type"] == "notice.sent")
     relayed = {
         json.loads(bytes(row["body"]))["id"]
@@ -27,8 +27,9 @@ def messages_sent_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
         if row["number"] <= evidence.results_relayed.get(row["lane"], 0)
     }
     states = {row["key"]: row["state"] for row in evidence.ledger}
+    returned = {row["key"]: row["returned"] for row in evidence.ledger}
     for key, state in states.items():
-        if told[key] > (state == "sent") or told[key] < (f"{key}-sent" in relayed):
+        if told[key] > (state == "sent") + returned[key] or told[key] < (f"{key}-sent" in relayed):
             yield Violation("I6", f"a message that is {state} was told as sent {told[key]} times", key)
     for key in told.keys() - states.keys():
         yield Violation("I6", "NOTICES tells of a message that the ledger does not know", key)

@@ -72,7 +72,7 @@ def render(template: str, language: str, tenant: Tenant, values: Mapping[str, An
                 if any(name in part for name in SPARE):
                     spare.add(len(lines))
                 lines.append(whole)
-    return Message(subject, tuple(lines), frozenset(spare))
+    return Message(subject, tuple(lines), filled, frozenset(spare))
 
 
 def _items(

@@ -4,6 +4,7 @@ The one rule: what we hand over is what arrives. Bytes are counted as the Korean
 that cannot write is left out by us, since a gateway would send question marks or nothing.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from services.notifier.texts.words import CUT
@@ -18,11 +19,12 @@ _CP949 = str.maketrans({"—": "-", "–": "-", "₩": "￦", "\u00a0": " "})
 
 
 class Message(NamedTuple):
-    """A text ready to be sent: a subject for e-mail, and the lines of the body. `spare` are the places of those lines
-    that a short text does without."""
+    """A text ready to be sent: a subject for e-mail, the lines of the body, and the values that were put into them.
+    `spare` are the places of those lines that a short text does without."""
 
     subject: str
     lines: tuple[str, ...]
+    values: Mapping[str, str] = {}
     spare: frozenset[int] = frozenset()
 
 
