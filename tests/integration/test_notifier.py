@@ -442,6 +442,7 @@ async def test_a_warning_reaches_the_officer_by_mail(
     await running.received()
     await running.fact("complaint.assigned", {"department": "토지민원과", "officer": "kim"})
     await running.decide("deadline.warned", RUN)
+    await eventually(running.quiet)
     await clock.step(pool, instant("2026-03-11T08:30:00+09:00"))  # the due instant lies beyond the next digest
     await eventually(running.quiet)
     mail = next(line for line in running.gateway.texts() if line["means"] == "email")
@@ -631,7 +632,12 @@ async def test_a_lost_ledger_is_worked_out_anew_and_nothing_is_sent_again(
         await eventually(world.quiet, 30)
     assert len(world.gateway.record()) == len(record) + 2
     new = (await world._stored("NOTICES", "notices.>"))[len(told) :]
-    assert sorted((event["type"], event["case"]) for event in new) == [("notice.sent", "c5"), ("notice.sent", "c6")]
+    assert sorted((event["type"], event["case"]) for event in new) == [
+        ("notice.failed", "c3x"),  # no head is known
+        ("notice.failed", "c5"),
+        ("notice.sent", "c5"),
+        ("notice.sent", "c6"),
+    ]
     assert await _none(pool, "notifier.told")
 
 
