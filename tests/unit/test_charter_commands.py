@@ -59,7 +59,7 @@ def two(**changes: Any) -> dict[str, Any]:
 
 
 CLAUSE = {"id": "poster", "section": "3", "kind": "notice", "says": {"ko": "알림", "en": "A poster."}}
-CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "poster"}
+CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "progress"}
 
 
 def duty(due: str = "11-30", until: str = "survey.conducted") -> dict[str, Any]:
