@@ -46,18 +46,19 @@ class Record:
         folder.mkdir(parents=True, exist_ok=True)
         self._record = folder / "record.jsonl"
         self._texts = folder / "texts.jsonl"
-        self.taken: set[str] = set()
+        self.taken: set[tuple[str, str]] = set()
+        """Means and key of what was taken."""
         if self._record.exists():
             lines = map(json.loads, self._record.read_text(encoding="utf-8").splitlines())
-            self.taken = {line["key"] for line in lines if line["outcome"] == "accepted"}
+            self.taken = {(line["means"], line["key"]) for line in lines if line["outcome"] == "accepted"}
 
     def note(self, keys: Sequence[str], means: str, outcome: str) -> None:
         """Lines of the record: accepted, duplicate, deferred, rejected or unheard."""
         _append(self._record, [{"key": key, "means": means, "outcome": outcome} for key in keys])
 
     def take(self, contents: Sequence[Mapping[str, Any]], means: str) -> None:
-        """Takes messages, each once per key."""
-        known = [content["key"] in self.taken for content in contents]
+        """Takes messages, each once per key and means."""
+        known = [(means, content["key"]) in self.taken for content in contents]
         new = [{**content, "means": means} for content, twice in zip(contents, known, strict=True) if not twice]
         _append(self._texts, new)
         lines = [
@@ -65,7 +66,7 @@ class Record:
             for content, twice in zip(contents, known, strict=True)
         ]
         _append(self._record, lines)
-        self.taken |= {str(content["key"]) for content in contents}
+        self.taken |= {(means, str(content["key"])) for content in contents}
 
 
 def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
@@ -108,7 +109,7 @@ class DevGateway:
 
     async def _get(self, request: Request) -> Response:
         key = request.path_params["key"]
-        if key in self.record.taken:
+        if ("sms", key) in self.record.taken:
             return JSONResponse({"key": key, "status": "accepted"}, REPORTS[self.faults["reports"]])
         return JSONResponse({"key": key, "status": "unknown"}, 404)
 

@@ -23,6 +23,7 @@ from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
+from services.cli import bounce as bouncing
 from services.cli import calculate, charters, dead, demo, golive, notice, parallel, publisher, reappend, running
 from services.cli import check as checking
 from services.cli import coverage as covering
@@ -45,6 +46,7 @@ app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
 app.add_typer(vaults.app, name="vault")
 app.command()(vaults.erase)
+app.command()(bouncing.bounce)
 app.add_typer(publisher.app, name="publisher")
 app.add_typer(notice.app, name="notice")
 

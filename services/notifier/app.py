@@ -18,7 +18,7 @@ from contracts.streams import PARTITIONS, STREAMS, notices_mark
 from services.chassis import broker, postgres
 from services.chassis.clock import Clock, open_clock
 from services.chassis.failpoints import failpoint
-from services.chassis.health import Counter, Gauge, Health, Part
+from services.chassis.health import Gauge, Health, Part
 from services.chassis.http import create_app
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
@@ -29,7 +29,7 @@ from services.chassis.vault import open_vault
 from services.chassis.watch import watch, watch_time
 from services.notifier import bounces, pacing, recovery, reports
 from services.notifier.composing import Composer
-from services.notifier.delivery import Courier
+from services.notifier.delivery import Courier, Meters
 from services.notifier.fold import Fold
 from services.notifier.gateways import Gateway
 from services.notifier.gateways.opening import opened, serves
@@ -66,9 +66,7 @@ class Notifier:
             name: health.part(name)
             for name in ("cases", "sla", "release", "outbox", "receipts", "reports", *_parts(gateways, settings))
         }
-        self._attempts = Counter(
-            "gihan_delivery_attempts", "Attempts at messages", ["gateway", "outcome"], registry=health.registry
-        )
+        self._meters = Meters(health.registry)
         health.status.append(self._status)
         self._outbox: Outbox | None = None
         age = Gauge(
@@ -127,7 +125,7 @@ class Notifier:
     def _deliver(self, group: Together, ledger: Ledger, gateway: Gateway) -> None:
         part = self._parts[f"delivery-{gateway.name}"]
         tenants = serves(gateway, self._tenants)
-        courier = Courier(ledger, gateway, tenants, self._composer, self._clock, part, self._attempts)
+        courier = Courier(ledger, gateway, tenants, self._composer, self._clock, part, self._meters)
         self._keep(group, part.name, lambda _: courier.run())
         if gateway.reports:
             self._keep(group, f"reports-{gateway.name}", lambda part: reports.ask(ledger, gateway, self._clock, part))

@@ -14,7 +14,7 @@ import asyncpg
 
 from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
-from services.chassis.health import Counter, Part
+from services.chassis.health import CollectorRegistry, Counter, Gauge, Part
 from services.chassis.logs import canonical, get_logger
 from services.notifier.composing import Composer, Unwritten
 from services.notifier.gateways import Answer, Found, Gateway, Letter, Outcome, Told
@@ -51,6 +51,21 @@ class Attempt(NamedTuple):
     letter: Letter
 
 
+class Meters:
+    """What couriers show of their gateways to Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.attempts = Counter(
+            "gihan_delivery_attempts", "Attempts at messages", ["gateway", "outcome"], registry=registry
+        )
+        self.open = Gauge(
+            "gihan_gateway_open", "1 while a gateway in trouble is left alone", ["gateway"], registry=registry
+        )
+        self.tokens = Gauge(
+            "gihan_gateway_tokens", "Messages that a gateway's rate lets go now", ["gateway"], registry=registry
+        )
+
+
 class Courier:
     """Brings the messages of some tenants to one gateway. Its troubles stop no other courier."""
 
@@ -62,7 +77,7 @@ class Courier:
         composer: Composer,
         clock: Clock,
         part: Part,
-        attempts: Counter | None = None,
+        meters: Meters,
     ) -> None:
         self._ledger = ledger
         self._gateway = gateway
@@ -70,7 +85,7 @@ class Courier:
         self._composer = composer
         self._clock = clock
         self._part = part
-        self._attempts = attempts
+        self._meters = meters
         self._breaker = Breaker()
         self._bucket = Bucket(gateway.rate)
         self._resting: dict[str, float] = {}
@@ -90,8 +105,10 @@ class Courier:
 
     def _show(self) -> None:
         facts: dict[str, Any] = {"resting": len(self._resting), "breaker": self._breaker.state}
+        self._meters.open.labels(gateway=self._gateway.name).set(self._breaker.state == "open")
         if self._bucket.rate:
             facts["tokens"] = int(self._bucket.tokens)
+            self._meters.tokens.labels(gateway=self._gateway.name).set(self._bucket.tokens)
         self._part.beat(**facts)
         if self._breaker.state != "closed":
             self._part.down(
@@ -141,8 +158,8 @@ class Courier:
                 return None
             await failpoint("delivery.after_asking")
             async with self._ledger.writing(await self._clock.now()) as work:
-                if await work.is_unknown(row):  # a report may have come first
-                    await self._apply_found(work, row, told)
+                if (now := await work.still_unknown(row)) is not None:  # a report may have come first
+                    await self._apply_found(work, now, told)
             await failpoint("delivery.after_reconciling")
             canonical(
                 "notice_reconciled", key=row["key"], tenant=row["tenant"], case=row["case_id"], outcome=told.found.value
@@ -173,9 +190,9 @@ class Courier:
                 return
             case Found.NOT_TAKEN:
                 await work.end_attempt(row, "not_taken", "asked_after")
-                if row["retracted"]:
-                    await work.settle(row, "suppressed", "retracted")
-                    return
+        if row["retracted"]:  # whether it went or not, nobody is to be told this again
+            await work.settle(row, "suppressed", "retracted")
+            return
         # Where the gateway cannot say, the attempt stays unanswered, which marks the next one as a
         # repetition.
         await self._try_again(work, row)
@@ -215,8 +232,7 @@ class Courier:
                     await self._apply_trouble(work, attempt.row, answer)
         for attempt, answer in results:
             row = attempt.row
-            if self._attempts is not None:
-                self._attempts.labels(gateway=self._gateway.name, outcome=answer.outcome.value).inc()
+            self._meters.attempts.labels(gateway=self._gateway.name, outcome=answer.outcome.value).inc()
             canonical(
                 "notice_attempted",
                 key=row["key"],

@@ -42,12 +42,10 @@ from services.rules.tenants import Tenant
 LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
 
-NO_GATEWAY = ("no_means", "refused", "undelivered")
-"""Why no gateway can bring a message."""
 POST_LETTER = "post_letter"
 """The task of a message that goes by post."""
 BY_POST = "by_post"
-"""In place of NO_GATEWAY, where there is such a task."""
+"""Why a message failed for which there is such a task."""
 RETURNED = "returned"
 """Why a message failed by one means, while the next one is tried."""
 
@@ -441,7 +439,8 @@ class Work:
             await self.settle(row, "suppressed", "not_wanted")
         else:
             why = "undelivered" if row["returned"] else "refused" if tried else "no_means"
-            await self.settle(row, "failed", why)
+            posted = row["audience"] == "citizen" and not row["only_by"] and await self._post(row, view)
+            await self.settle(row, "failed", BY_POST if posted else why)
 
     async def _addressed(self, row: asyncpg.Record, staff: str | None) -> asyncpg.Record:
         addressed = await self.connection.fetchrow(
@@ -519,6 +518,8 @@ class Work:
         for row in sorted(rows, key=lambda row: int(row["number"])):
             if row["state"] in ("held", "pending"):
                 await self.settle(row, "suppressed", retraction.outcome)
+            elif row["reason"] == BY_POST and retraction.correction is not None:
+                await self.withdraw(TaskWithdrawal(key_of(row["key"], POST_LETTER), retraction.correction.cause))
         gone = any(row["state"] in gathering.GONE for row in rows)
         for key in sorted({row["part_of"] for row in rows} - {None}):
             gone |= await gathering.take_out(self, key, retraction.outcome)
@@ -526,10 +527,7 @@ class Work:
             await self.want(retraction.correction, event, view)
 
     async def settle(self, row: asyncpg.Record, state: str, outcome: str) -> None:
-        """A message reached its last state (sent, failed, suppressed), which is told on NOTICES. One for a citizen that
-        no gateway can bring goes by post, where there is an address."""
-        if state == "failed" and outcome in NO_GATEWAY and row["only_by"] is None and await self._post(row):
-            outcome = BY_POST
+        """A message reached its last state (sent, failed, suppressed), which is told on NOTICES."""
         settled = await self.connection.fetchrow(
             "UPDATE notifier.notices SET state = $2, reason = $3, settled_at = $4 WHERE key = $1 RETURNING *",
             row["key"],
@@ -552,10 +550,9 @@ class Work:
         for row in sorted(settled, key=lambda row: int(row["number"])):
             self.tell_result(row, "sent", code)
 
-    async def _post(self, row: asyncpg.Record) -> bool:
-        """Somebody is to write a letter, where it is for a citizen whose address is known; False where it is not."""
-        view = (await self.views([(row["tenant"], row["case_id"])]))[row["tenant"], row["case_id"]]
-        if row["audience"] != "citizen" or not view.has_address:
+    async def _post(self, row: asyncpg.Record, view: CaseView) -> bool:
+        """Somebody is to write a letter, where an address is known; False where none is."""
+        if not view.has_address:
             return False
         cause = json.loads(row["cause"])
         task = Task(
@@ -576,7 +573,7 @@ class Work:
         means is tried. What contradicts an end that is known already changes nothing."""
         ended = await self.connection.fetchrow(
             "UPDATE notifier.attempts SET outcome = $3, code = $4, ended_at = $5, ask_at = NULL "
-            "WHERE key = $1 AND number = $2 AND outcome IN ('accepted', 'unanswered') RETURNING 1",
+            "WHERE key = $1 AND number = $2 AND outcome IN ('accepted', 'unanswered', 'not_taken') RETURNING means",
             key,
             attempt,
             found.value,
@@ -584,7 +581,7 @@ class Work:
             self.now,
         )
         row = await self.connection.fetchrow("SELECT * FROM notifier.notices WHERE key = $1", key)
-        if ended is None or row is None or row["attempts"] != attempt:
+        if ended is None or row is None or (row["attempts"], row["means"]) != (attempt, ended["means"]):
             return
         if row["state"] in ("unknown", "pending"):  # its answer was lost; now it is known to have been taken
             await self.settle(row, "sent", code)
@@ -640,14 +637,13 @@ class Work:
             [(*one, self.now) for one in taken],
         )
 
-    async def is_unknown(self, row: asyncpg.Record) -> bool:
-        """Whether nothing was learned of a message since its row was read."""
-        stands = await self.connection.fetchval(
-            "SELECT 1 FROM notifier.notices WHERE key = $1 AND state = 'unknown' AND attempts = $2",
+    async def still_unknown(self, row: asyncpg.Record) -> asyncpg.Record | None:
+        """The row of a message as of now; None where something was learned of it since it was read."""
+        return await self.connection.fetchrow(
+            "SELECT * FROM notifier.notices WHERE key = $1 AND state = 'unknown' AND attempts = $2",
             row["key"],
             row["attempts"],
         )
-        return stands is not None
 
     async def mark(self, row: asyncpg.Record, state: str) -> None:
         """A message is in another state, of which nobody is told."""

