@@ -49,6 +49,7 @@ class Supervisor:
                         **(environment or {}),
                         **servers.environment(service),
                         "GIHAN_PORT": str(port),
+                        "GIHAN_PUBLIC_URL": os.environ.get("GIHAN_PUBLIC_URL", self._urls["intake"]),
                         "GIHAN_CLOCK": clock,
                         "PYTHONPATH": str(ROOT),
                     },

@@ -63,6 +63,7 @@ FAILPOINTS: Mapping[str, str] = {
     "ledger.after_states": "States are written, the events and receipts that tell of them are not; one transaction.",
     "ledger.after_tellings": "Receipts are written down to be told, the events for NOTICES are not; one transaction.",
     "release.after_messages": "Held messages are let go, held tasks are not; one transaction.",
+    "gathering.after_whole": "A message stands for several; these are not said to be told by it; one transaction.",
     "release.after_commit": "What was held is let go; nothing of it is delivered.",
     "compensation.after_task": "A task or remedy is written, its notice is not; one transaction.",
     "compensation.after_withdrawal": "A task or remedy is withdrawn, a remedy kept is not told; one transaction.",
@@ -74,6 +75,9 @@ FAILPOINTS: Mapping[str, str] = {
     "delivery.after_result": "The result of an attempt is in the ledger; NOTICES does not tell of it.",
     "delivery.after_asking": "The gateway was asked after an unknown message; the ledger holds no answer.",
     "delivery.after_reconciling": "One unknown message is settled, the next one is not.",
+    "reports.after_asking": "A gateway has said what became of messages; the ledger does not know.",
+    "reports.before_telling": "Reports that came by themselves are kept; the ledger does not know.",
+    "bounces.after_keeping": "The report of a mail server is kept; its mail still lies in the mailbox.",
     "receipts.after_publish": "RECEIPTS has what publishers are told; the rows are still there to be told.",
 }
 """Every failpoint: what is durable when a process dies there, and what is not yet."""

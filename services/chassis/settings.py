@@ -59,6 +59,9 @@ class Settings:
     backup can be read. With 4, what is erased is gone from every backup within five days."""
     pages_key_file: Path | None = None
     """[GIHAN_PAGES_KEY_FILE] file of 32 bytes that signs links to cases; without it there are no pages for citizens."""
+    public_url: str | None = None
+    """[GIHAN_PUBLIC_URL] where citizens reach their pages, such as https://minwon.example; without it messages hold no
+    links."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
     http_rate: float = 3_000.0
@@ -76,7 +79,14 @@ class Settings:
     smtp_url: str | None = field(default=None, repr=False)
     """[SMTP_URL] such as smtp://127.0.0.1:2525."""
     sms_url: str | None = field(default=None, repr=False)
-    """[SMS_URL] http address of the SMS gateway."""
+    """[SMS_URL] http address of the development gateway for text messages."""
+    gateways_file: Path | None = None
+    """[GIHAN_GATEWAYS_FILE] YAML file that describes the gateways for messages; see docs/delivery.md."""
+    reports_key_file: Path | None = None
+    """[GIHAN_REPORTS_KEY_FILE] file of 32 bytes that makes the marks by which reports on messages are known to be true;
+    without it none is taken in."""
+    bounces: Path | None = None
+    """[GIHAN_BOUNCES] Maildir into which the mail server puts what comes back."""
     clock: Literal["real", "stepped"] = "real"
     """[GIHAN_CLOCK] whose time holds: the machine's, or the row that a driver steps."""
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
@@ -121,6 +131,7 @@ class Settings:
             vault_keys=_path(env, "GIHAN_VAULT_KEYS"),
             vault_keep_days=int(_number(env, "GIHAN_VAULT_KEEP_DAYS", "4")),
             pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),
+            public_url=_public_url(env),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             http_rate=max(1.0, _number(env, "GIHAN_HTTP_RATE", "3000")),
             http_concurrency=int(_number(env, "GIHAN_HTTP_CONCURRENCY", "512")),
@@ -130,6 +141,9 @@ class Settings:
             oidc_source=env.get("GIHAN_OIDC_SOURCE", "desk"),
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),
+            gateways_file=_path(env, "GIHAN_GATEWAYS_FILE"),
+            reports_key_file=_path(env, "GIHAN_REPORTS_KEY_FILE"),
+            bounces=_path(env, "GIHAN_BOUNCES"),
             clock=cast(Literal["real", "stepped"], clock),
             partitions=_partitions(env),
             slice_cases=max(1, int(_number(env, "GIHAN_SLICE_CASES", "1000"))),
@@ -204,6 +218,16 @@ def _partitions(env: Mapping[str, str]) -> frozenset[int]:
     if not chosen or not chosen <= frozenset(range(PARTITIONS)):
         raise SettingsError(f"GIHAN_PARTITIONS must be a range within 0-{PARTITIONS - 1}, such as 0-7.")
     return chosen
+
+
+def _public_url(env: Mapping[str, str]) -> str | None:
+    address = env.get("GIHAN_PUBLIC_URL", "").rstrip("/")
+    if not address:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not address.isascii() or parts.username:
+        raise SettingsError("GIHAN_PUBLIC_URL must be an http or https address in ASCII, without a user.")
+    return address
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -23,7 +23,19 @@ from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, golive, parallel, publisher, reappend, remedies, running
+from services.cli import (
+    calculate,
+    charters,
+    dead,
+    demo,
+    golive,
+    notice,
+    parallel,
+    publisher,
+    reappend,
+    remedies,
+    running,
+)
 from services.cli import check as checking
 from services.cli import coverage as covering
 from services.cli import explain as explaining
@@ -46,6 +58,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(vaults.app, name="vault")
 app.command()(vaults.erase)
 app.add_typer(publisher.app, name="publisher")
+app.add_typer(notice.app, name="notice")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]

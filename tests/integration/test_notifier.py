@@ -31,7 +31,8 @@ from services.chassis.vault import Erasure, Vault
 from services.notifier import recovery
 from services.notifier.app import Notifier, _count
 from services.notifier.fold import Fold
-from services.notifier.gateways import EmailGateway, SmsGateway
+from services.notifier.gateways.development import DevelopmentGateway
+from services.notifier.gateways.email import EmailGateway, Server
 from services.rules.instants import HOUR, instant
 
 TENANT = "anseong"  # its slowest source reports within an hour
@@ -206,7 +207,7 @@ async def health() -> Health:
 async def working(world: World, settings: Settings, nc: Client, health: Health) -> AsyncIterator[Notifier]:
     """The notifier at work in this process, under its own NATS user, until the block is left."""
     stepped = await clock.open_clock(settings, world.pool)
-    gateways = [SmsGateway(world.gateway.sms_url), EmailGateway(world.gateway.smtp_url)]
+    gateways = [DevelopmentGateway(world.gateway.sms_url), EmailGateway(Server.at(world.gateway.smtp_url))]
     notifier = Notifier(settings, world.pool, nc, stepped, [*gateways], health)
     task = asyncio.create_task(notifier.run())
     yield notifier
@@ -461,9 +462,9 @@ async def test_what_waits_for_somebody_who_is_erased_reaches_nobody_and_is_count
     assert running.gateway.texts() == []
     assert sorted(await running.told()) == ["notice.failed", "notice.failed"]
     assert capsys.readouterr().err.count('"event":"notice_undeliverable"') == 2
-    unknown, undeliverable = Gauge("unknown", "-", registry=None), Gauge("undeliverable", "-", registry=None)
-    await _count(pool, unknown, undeliverable)
-    assert [gauge._value.get() for gauge in (unknown, undeliverable)] == [0, 2]
+    gauges = [Gauge(name, "-", registry=None) for name in ("unknown", "undeliverable", "nobody")]
+    await _count(pool, *gauges)
+    assert [gauge._value.get() for gauge in gauges] == [0, 2, 0]
     await running.received("c3")
     await eventually(running.quiet, 30)
     assert len(running.gateway.texts()) == 1

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.chassis.links import Link, Signer
 from services.intake import admission
 from services.intake.pages.app import preferred
 from services.intake.pages.filing import KINDS, asked_by
-from services.intake.pages.links import Link, Signer
 from services.intake.pages.words import LANGUAGES, Language, Speaker, catalogue
 from services.intake.reserve import receipt_number
 from services.rules import tenants as tenants_file
