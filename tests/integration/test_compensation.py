@@ -471,13 +471,14 @@ async def test_what_people_did_comes_back_from_notices(
     async with working(office, settings("notifier"), nc, Health("notifier")) as notifier:
         await eventually(office.quiet, 30)
         await eventually(lambda: _empty(pool, "notifier.recovery"), 30)
-        assert [await pool.fetch(query) for query in _ALL] == before
+        for query, rows in zip(_ALL, before, strict=True):
+            assert await pool.fetch(query) == rows
         assert await office._stored("NOTICES", "notices.>") == told
         assert office.gateway.record() == record
         assert notifier.ledger is not None
         office.ledger = notifier.ledger
         assert await office.refused(acting.approve, ANN, key["c2"]) == "four_eyes"
-        assert await office.refused(acting.issue, CLERK, key["c4"], "by_hand") == "wrong_state"
+        assert await office.refused(acting.issue, BEA, key["c4"], "by_hand") == "wrong_state"
         assert (await office.act(acting.approve, BEA, key["c2"])).amount == 12_000
 
 
@@ -521,10 +522,12 @@ async def test_a_ledger_put_back_from_yesterday_learns_what_people_did_since(
         await pool.execute(
             f"INSERT INTO notifier.{name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM saved_{name}"
         )
-    async with working(office, settings("notifier"), nc, Health("notifier")):
-        await eventually(office.quiet, 30)
+    async with working(office, settings("notifier"), nc, Health("notifier")) as notifier:
+        await eventually(lambda: notifier.ledger is not None, 30)
         await eventually(lambda: _empty(pool, "notifier.recovery"), 30)
-    assert [await pool.fetch(query) for query in _ALL[:3]] == after
+        await eventually(office.quiet, 30)
+    for query, rows in zip(_ALL, after, strict=False):
+        assert await pool.fetch(query) == rows
     assert await office._stored("NOTICES", "notices.>") == told
     assert office.gateway.record() == record
 
