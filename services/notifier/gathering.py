@@ -95,10 +95,10 @@ async def _write(work: "Work", key: str, members: Sequence[Row], outcome: str) -
 
 
 def _arguments(members: Sequence[Row]) -> dict[str, Any]:
-    """What the members say, in their order; what is owed in one currency is one sum."""
+    """What the members say, case by case; what is owed in one currency is one sum."""
     items: list[dict[str, Any]] = []
     owed: dict[str, dict[str, Any]] = {}
-    for member in members:
+    for member in sorted(members, key=lambda one: (one["case_id"], one["number"])):
         item = {**json.loads(member["arguments"]), "template": member["template"], "case": member["case_id"]}
         if member["template"] == "compensation" and "amount" in item:
             amount, currency = item["amount"]
@@ -125,9 +125,10 @@ async def take_out(work: "Work", key: str, outcome: str) -> bool:
     return False
 
 
-async def _members(work: "Work", key: str) -> list[Row]:
+async def _members(work: "Work", key: str, all: bool = False) -> list[Row]:
+    """What a message tells, or all that it once told."""
     return await work.connection.fetch(
-        "SELECT * FROM notifier.notices WHERE part_of = $1 AND NOT retracted ORDER BY number", key
+        "SELECT * FROM notifier.notices WHERE part_of = $1 AND ($2 OR NOT retracted) ORDER BY number", key, all
     )
 
 
@@ -135,11 +136,13 @@ async def restore(work: "Work") -> None:
     """After a loss: messages that tell several, made anew from their members. One of which NOTICES does not tell may
     have gone or not, and is asked after under its own key."""
     keys = await work.connection.fetch(
-        "SELECT m.part_of AS key FROM notifier.notices m LEFT JOIN notifier.notices whole ON whole.key = m.part_of "
+        "SELECT m.part_of AS key, "
+        "max(CASE WHEN whole.state IN ('sent', 'failed', 'suppressed') THEN 1 ELSE 0 END) = 1 AS over "
+        "FROM notifier.notices m LEFT JOIN notifier.notices whole ON whole.key = m.part_of "
         "WHERE m.part_of IS NOT NULL AND (whole.key IS NULL OR whole.topic = '') GROUP BY 1 ORDER BY min(m.number)"
     )
     for found in keys:
-        members = await _members(work, found["key"])
+        members = await _members(work, found["key"], bool(found["over"]))
         row = await _write(work, found["key"], members, members[0]["reason"]) if members else None
         if row is not None and row["state"] == "held":
             views = await work.views([(row["tenant"], row["case_id"])])

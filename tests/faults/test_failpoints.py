@@ -96,6 +96,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "notifier.after_sla",
         "ledger.after_states",
         "ledger.after_tellings",
+        "gathering.after_whole",
         "release.after_messages",
         "release.after_commit",
         "compensation.after_task",

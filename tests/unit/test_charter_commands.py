@@ -171,6 +171,7 @@ def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
         (with_remedy(on=[{"fault": ["rudeness"]}]), ("error", "never_starts", "voucher")),
         (duty(until="survey.held"), ("error", "never_met", "survey")),
         (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
+        (base(clauses=[CLAUSE | {"kind": "notice", "notice": "poem"}]), ("error", "no_words", "poster")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
         (base(tenant="seoul"), ("error", "overlap", "file")),
         (base(document={"clauses": ["answer", "voucher", "greeting"]}), ("error", "no_rule", "greeting")),
