@@ -21,7 +21,7 @@ DESK = "desk"
 """The source by which the desk speaks; the tenant's file must name it among its sources and partners."""
 
 GROUND = "standard"
-"""Of what a finding about a broken promise says. A charter may pay for the ground `late` itself, and would then pay for a
+"""What a finding about a broken promise says. A charter may pay for the ground `late` itself, and would then pay for a
 lateness that a late fact has proved wrong since."""
 
 ANSWER_SECONDS = 10.0
