@@ -14,7 +14,7 @@ import msgspec
 
 from contracts.events import OPENING_TYPES
 from contracts.streams import feed_subject, receipts_subject
-from services.rules import instants
+from services.rules import discretion, instants
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
@@ -84,6 +84,8 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     department: str | None = None
     officer: str | None = None
     extensions: dict[str, Extension] = {}
+    unheard: tuple[str, ...] = ()
+    """Facts (source/id) of which the owner may not know: faults that it did not report itself."""
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -172,6 +174,9 @@ def evolve(view: CaseView, fact: Event) -> CaseView:
     elif fact.type == "complaint.extended" and not fact.imported:
         extension = Extension(data["ground"], data["amount"], data["unit"])
         changes["extensions"] = {**view.extensions, _fact_topic(fact.source, fact.id): extension}
+    named = {"type": fact.type, "source": fact.source, "id": fact.id, "data": data}
+    if discretion.is_of_another(view.owner, named) or discretion.takes_back(frozenset(view.unheard), named):
+        changes["unheard"] = (*view.unheard, discretion.key_of(named))
     return msgspec.structs.replace(view, **changes) if changes else view
 
 
@@ -205,10 +210,11 @@ def of_decision(
     decision: Event, body: bytes, view: CaseView, tenant: Tenant, live_since: Instant = 0
 ) -> list[Consequence]:
     """What a decision brings; `body` is the decision as it stands in the log, for the feed of the case's
-    owner. What was over before the municipality was live (`live_since`) is told to that owner alone.
+    owner, who is not told what it may not know of. What was over before the municipality was live
+    (`live_since`) is told to that owner alone.
     """
     found: list[Consequence] = []
-    if view.owner:
+    if view.owner and not discretion.tells_of(frozenset(view.unheard), {"data": decision.data}):
         found.append(Telling(decision.id, feed_subject(decision.tenant, view.owner), body))
     if _over_at(decision) < live_since and decision.type not in ("event.refused", "event.accepted"):
         return found
