@@ -20,6 +20,7 @@ import typer
 from deploy.embedded import data_folder, environment_of
 from services.chassis import logs, postgres
 from services.chassis.clock import Instant, open_clock
+from services.chassis.failpoints import arm
 from services.chassis.settings import Settings
 from services.chassis.vault import Head, Rotation, Vault, open_vault
 from services.chassis.vault.access import Report, access_report
@@ -55,6 +56,7 @@ async def _place(data: Path | None) -> AsyncIterator[Place]:
         environment.setdefault("GIHAN_VAULT_KEYS", str(there / "secrets" / "vault"))
         environment |= environment_of(there, "operator")
     settings = Settings.from_env("vault", environment)
+    arm(settings)
     vault = open_vault(settings)
     pool = await postgres.connect_pool(settings, max_size=2)
     try:

@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from services.chassis.clock import Clock, Instant
+from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, canonical, error_code, get_logger
@@ -111,11 +112,16 @@ async def retain(pool: asyncpg.Pool, vault: Vault, now: Instant) -> int:
     done = 0
     async with pool.acquire() as conn:
         while cases := await over(conn, now):
-            vault.ledger.add([Erasure(now, tenant, case=case) for tenant, case in cases])
+            # First on record: from the line in the ledger on it happens, whoever comes to carry it out.
             async with conn.transaction():
                 await conn.execute(_LONG)
                 for tenant, case in cases:
                     await vault.record(conn, tenant, READER, PURPOSE, "case.erased", case)
+            await failpoint("retention.after_record")
+            vault.ledger.add([Erasure(now, tenant, case=case) for tenant, case in cases])
+            await failpoint("retention.after_ledger")
+            async with conn.transaction():
+                await conn.execute(_LONG)
                 await carry_out(conn, vault)
             done += len(cases)
     return done

@@ -16,3 +16,11 @@ with faults as (
 )
 update notifier.cases c set view = c.view || jsonb_build_object('unheard', u.keys)
 from unheard u where u.tenant = c.tenant and u.case_id = c.case_id;
+
+-- How much of the ledger of erasures intake has carried out itself. Whoever opens the vault first carries the vault's part
+-- out, and that may be the notifier, which has no rights here. Begun anew: what was carried out may be carried out again.
+create table intake.erasures (
+    one boolean primary key default true check (one),
+    lines bigint not null default 0,
+    digest text not null default ''
+);
