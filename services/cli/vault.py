@@ -184,7 +184,7 @@ def retain(data: Data = None, as_json: AsJson = False) -> None:
 
     async def run() -> int:
         async with _place(data) as place:
-            return await retention.retain(place.pool, place.vault, place.now)
+            return await retention.retain(place.pool, place.vault, read_tenants(), place.now)
 
     with plain_errors():
         cases = asyncio.run(run())
