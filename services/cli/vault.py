@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from services.chassis.failpoints import arm
 from services.chassis.settings import Settings
 from services.chassis.vault import Head, Rotation, Vault, open_vault
 from services.chassis.vault.access import Report, access_report
+from services.chassis.vault.purposes import reader_of
 from services.cli.errors import plain_errors
 from services.cli.running import read_tenants
 from services.intake import erasure, retention
@@ -204,7 +206,8 @@ def erase(
         tenant, slash, ref = whom.partition("/")
         if bool(slash) == (receipt is not None):
             raise ValueError("give TENANT/REF, or TENANT and --receipt")
-        done = asyncio.run(_erase(data, tenant, ref or None, receipt, yes, f"operator/{by or getpass.getuser()}"))
+        reader = reader_of("operator", by or getpass.getuser(), socket.gethostname())
+        done = asyncio.run(_erase(data, tenant, ref or None, receipt, yes, reader))
     if as_json:
         typer.echo(json.dumps(done))
     elif done["erased"]:

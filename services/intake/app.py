@@ -97,7 +97,7 @@ def build_app(settings: Settings) -> FastAPI:
             )
             doors = Doors(tenants, clock, appender)
             app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()))
-            app.state.gate = Gate(settings, pool, clock)
+            app.state.gate = Gate(settings, pool, clock, tenants)
             if pages is not None:
                 pages.open(app.state.parts, vault)
             inbox = Inbox(doors, clock, pool, nc, vault)

@@ -385,8 +385,14 @@ async def test_tokens_of_other_hands_and_roles(world: World) -> None:
     for wrong, code in (({"roles": ["king"]}, "not_allowed"), ({"roles": ["clerk"]}, "no_department")):
         answer = await world.staff(wrong, "GET", "/v1/cases")
         assert (answer.status_code, answer.json()["code"]) == (403, code)
-    stranger = await world.staff({**CLERK, "tenant": "atlantis"}, "POST", "/v1/complaints", json=COMPLAINT)
-    assert (stranger.status_code, stranger.json()["code"]) == (403, "unknown_tenant")
+    for method, path in (
+        ("POST", "/v1/complaints"),
+        ("GET", "/v1/cases"),
+        ("GET", "/v1/cases/x"),
+        ("POST", "/v1/check"),
+    ):
+        stranger = await world.staff({**CLERK, "tenant": "atlantis"}, method, path, json=COMPLAINT)
+        assert (stranger.status_code, stranger.json()["code"]) == (403, "unknown_tenant")
 
 
 async def test_earlier_cases_of_a_petitioner_are_found_on_record(
@@ -407,8 +413,8 @@ async def test_earlier_cases_of_a_petitioner_are_found_on_record(
     assert (await world.ask("web", "GET", "/v1/cases/e-4/earlier")).status_code == 403
     records = await world.pool.fetch("select reader, purpose, kind, ref from vault.access order by number")
     assert [tuple(row) for row in records] == [
-        ("clerk/k-7", "handle:repeats", "case", "e-4"),
-        ("audit/k-20", "confidential_report:repeats", "case", "e-4"),
+        ("clerk/k-7@127.0.0.1", "handle:repeats", "case", "e-4"),
+        ("audit/k-20@127.0.0.1", "confidential_report:repeats", "case", "e-4"),
     ]
     keys = settings("intake").vault_keys
     assert keys is not None
@@ -433,10 +439,10 @@ async def test_who_filed_a_confidential_case_shows_in_no_list_of_repeats(world: 
         assert [row["case"] for row in listed.json()["items"]] == earlier
     records = await world.pool.fetch("select reader, purpose, kind, ref from vault.access order by number")
     assert [tuple(row) for row in records] == [
-        ("clerk/k-7", "handle:repeats", "refused.case", "c-2"),
-        ("clerk/k-7", "handle:repeats", "case", "c-3"),
-        ("audit/k-20", "confidential_report:repeats", "case", "c-2"),
-        ("audit/k-20", "confidential_report:repeats", "case", "c-3"),
+        ("clerk/k-7@127.0.0.1", "handle:repeats", "refused.case", "c-2"),
+        ("clerk/k-7@127.0.0.1", "handle:repeats", "case", "c-3"),
+        ("audit/k-20@127.0.0.1", "confidential_report:repeats", "case", "c-2"),
+        ("audit/k-20@127.0.0.1", "confidential_report:repeats", "case", "c-3"),
     ]
 
 

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 
 from services.chassis.http import Problem
-from services.chassis.vault.purposes import purposes
+from services.chassis.vault.purposes import purposes, reader_of
 from services.intake.api import reading
 from services.intake.api.answers import Cases, summary
 from services.intake.api.callers import Asking
@@ -36,13 +36,14 @@ async def earlier(case: str, request: Request, parts: Given, caller: Asking) -> 
         raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", "This is for staff with a sign-on of their own.")
     found = (await reading.visible_case(parts, caller, case)).row
     purpose = PURPOSES.get(caller.role, "handle")
+    reader = reader_of(caller.role, caller.staff, request.client.host if request.client else "")
     async with parts.pool.acquire() as connection:
         sealed = await connection.fetchval(_SEALED, caller.tenant, found["case"])
         allowed = purposes()[purpose].confidential or not sealed
         await connection.execute(
             "select vault.record_access($1, $2, $3, $4, $5)",
             caller.tenant,
-            f"{caller.role}/{caller.staff}",
+            reader,
             f"{purpose}:{OCCASION}",
             "case" if allowed else "refused.case",
             found["case"],
