@@ -70,9 +70,9 @@ async def read_back(world: World, settings: Callable[..., Settings], case: str) 
 
 
 async def said_in_streams(nc: Client) -> str:
-    """Every subject and every body of every stream."""
+    """Every subject and every body of every stream; of INBOX, whose letters go, another test says that none is left."""
     found: list[str] = []
-    for stream in STREAMS:
+    for stream in (stream for stream in STREAMS if stream.name != "INBOX"):
         async with LogCursor(nc, stream=stream.name, after=0, subject=">") as cursor:
             while cursor.pending:
                 found += [f"{one.subject} {one.data!r}" for one in await cursor.read(500, 0.5)]
