@@ -40,7 +40,8 @@ def missing(tenant: Tenant, data: Contract) -> Missing | None:
 def _first_install(what: str, folder: str) -> str:
     return (
         f"There is no {what} of this version, day and hash here. Have whoever runs Gihan first put the file into "
-        f"contracts/{folder}, or install the release that has it, and start all services anew; then send it."
+        f"contracts/{folder} or the folder that GIHAN_CONTRACTS names, or install the release that has it, and start "
+        "all services anew; then send it."
     )
 
 
