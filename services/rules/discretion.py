@@ -27,6 +27,8 @@ def takes_back(hidden: Set[str], fact: Mapping[str, Any]) -> bool:
 
 def tells_of(hidden: Set[str], row: Mapping[str, Any]) -> bool:
     """Whether a fact or decision, a deadline or a remedy would give one of the hidden facts away."""
+    if not hidden:
+        return False
     data = row.get("data") or row
     # A fact may have a `cause` of its own, in words: only what is an object names an event.
     events = (row, *(one for one in (data.get("cause"), data.get("about")) if isinstance(one, Mapping)))
