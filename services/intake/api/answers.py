@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.intake.api import cursors, reading
+from services.intake.api import cursors, reading, visibility
 from services.intake.api.reading import Row, Visible, moment
 from services.intake.api.serving import Parts
-from services.rules.discretion import tells_of
 from services.rules.tenants import Tenant
 
 State = Literal["pending", "open", "closed", "stuck"]
@@ -167,7 +166,7 @@ def remedy(parts: Parts, row: Row, tenant: Tenant, korean: bool) -> Remedy:
 def page_of(found: Visible, rows: list[Row], tenant: Tenant) -> History:
     """A page of the history, without what the caller may not know of."""
     page = rows[:HISTORY_PAGE]
-    items = [_entry(row, tenant) for row in page if not tells_of(found.hidden, row)]
+    items = [_entry(row, tenant) for row in page if not visibility.tells_of(found.hidden, row)]
     more = len(rows) > HISTORY_PAGE
     return History(items=items, next=cursors.cursor(page[-1]["sequence"], page[-1]["number"]) if more else None)
 

@@ -13,14 +13,13 @@ from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, Field
 
 from services.chassis.http import Problem, reads_korean
-from services.intake.api import cursors, reading
+from services.intake.api import cursors, reading, visibility
 from services.intake.api.answers import HISTORY_PAGE, Cases, Detail, History, deadline, page_of, remedy, summary
 from services.intake.api.callers import Asking
 from services.intake.api.reading import Row, Visible
 from services.intake.api.serving import TAGGED, Given, Parts, problems, tagged
 from services.intake.api.visibility import Caller
 from services.rules.calendar import OutOfCalendar
-from services.rules.discretion import tells_of
 from services.rules.explaining.text import as_json, in_words
 from services.rules.instants import Instant, of_datetime
 
@@ -106,14 +105,14 @@ async def read(case: str, request: Request, parts: Given, caller: Asking) -> Res
         runs = await reading.deadlines(connection, caller.tenant, [name])
         owed = await reading.remedies(connection, caller.tenant, name)
         events = await reading.history(connection, caller.tenant, name, (0, -1), HISTORY_PAGE + 1)
-    runs = [run for run in runs if not tells_of(found.hidden, run)]
+    runs = [run for run in runs if not visibility.tells_of(found.hidden, run)]
     korean = reads_korean(request.headers.get("accept-language", "ko"))
     detail = Detail(
         **summary(found.row, _next_due(runs), tenant).model_dump(),
         language=found.row["language"],
         notify_by=found.row["notify_by"],
         deadlines=[deadline(parts, run, tenant, korean) for run in runs],
-        remedies=[remedy(parts, row, tenant, korean) for row in owed if not tells_of(found.hidden, row)],
+        remedies=[remedy(parts, row, tenant, korean) for row in owed if not visibility.tells_of(found.hidden, row)],
         history=page_of(found, events, tenant),
     )
     return tagged(request, detail.model_dump_json(exclude_none=True).encode())
@@ -198,7 +197,7 @@ async def _is_hidden(parts: Parts, caller: Caller, found: Visible, promise: str)
         runs = await reading.deadlines(connection, caller.tenant, [found.row["case"]])
     ours = [run for run in runs if run["promise"] == promise]
     # A promise that never ran, or was only measured, is told of where nothing is hidden.
-    return not ours or any(tells_of(found.hidden, run) for run in ours)
+    return not ours or any(visibility.tells_of(found.hidden, run) for run in ours)
 
 
 async def _next_dues(parts: Parts, caller: Caller, rows: list[Row]) -> dict[str, int]:
@@ -211,7 +210,7 @@ async def _next_dues(parts: Parts, caller: Caller, rows: list[Row]) -> dict[str,
         hidden = await reading.hidden(connection, caller, cases)
     visible: dict[str, list[Row]] = {}
     for run in runs:
-        if not tells_of(hidden.get(run["case"], frozenset()), run):
+        if not visibility.tells_of(hidden.get(run["case"], frozenset()), run):
             visible.setdefault(run["case"], []).append(run)
     return {case: due for case, held in visible.items() if (due := _next_due(held)) is not None}
 

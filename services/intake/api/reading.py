@@ -16,7 +16,6 @@ from services.chassis.http import Problem
 from services.intake.api import visibility
 from services.intake.api.serving import Parts
 from services.intake.api.visibility import Caller, Named
-from services.rules.discretion import tells_of
 from services.rules.instants import Instant, text
 from services.rules.tenants import Tenant
 
@@ -186,7 +185,7 @@ async def _without_hidden_runs(
     sealed = await hidden(connection, caller, [row["case"] for row in rows])
     runs: dict[str, list[Row]] = {}
     for run in await deadlines(connection, caller.tenant, sorted(sealed)):
-        if not tells_of(sealed[run["case"]], run):
+        if not visibility.tells_of(sealed[run["case"]], run):
             runs.setdefault(run["case"], []).append(run)
     return [row for row in rows if row["case"] not in sealed or _fits(runs.get(row["case"], []), wanted)]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from services.rules.discretion import FAULTS, is_of_another, key_of, takes_back
+from services.rules.discretion import tells_of as tells_of
 
 Role = Literal["publisher", "clerk", "approver", "head", "audit"]
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from contracts.envelope import parse_time
 from services.chassis.http import Problem, reads_korean
-from services.intake.api import reading
+from services.intake.api import reading, visibility
 from services.intake.api.callers import entered
 from services.intake.api.filing import file
 from services.intake.api.reading import Row, moment
@@ -21,7 +21,6 @@ from services.intake.api.serving import Given, Parts
 from services.intake.api.visibility import Caller
 from services.intake.open311 import forms, services
 from services.rules.charter import Charter
-from services.rules.discretion import tells_of
 from services.rules.instants import DAY, of_datetime
 
 router = APIRouter(prefix="/open311/v2", tags=["open311"], route_class=forms.FacadeRoute)
@@ -299,7 +298,7 @@ async def _described(parts: Parts, caller: Caller, rows: list[Row], korean: bool
     for run in runs:
         if run["state"] != "open" or run["due"] is None:
             continue
-        hidden = tells_of(sealed.get(run["case"], frozenset()), run)
+        hidden = visibility.tells_of(sealed.get(run["case"], frozenset()), run)
         if not hidden and _is_answer(parts.charter(caller.tenant, run["charter"]), run):
             expected[run["case"]] = min(run["due"], expected.get(run["case"], run["due"]))
     items = []
