@@ -83,9 +83,9 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     has_email: bool = False
     department: str | None = None
     officer: str | None = None
-    extensions: dict[str, Extension] = {}
     unheard: tuple[str, ...] = ()
     """Facts (source/id) of which the owner may not know: faults that it did not report itself."""
+    extensions: dict[str, Extension] = {}
 
 
 class Notice(msgspec.Struct, frozen=True):
