@@ -38,6 +38,15 @@ FAILPOINTS: Mapping[str, str] = {
     "inbox.after_letter_key": "The key of a refused letter is kept; the letter is not in DEAD.",
     "inbox.after_dead": "A refused letter is in DEAD; its source is not told, the letter lies in INBOX.",
     "inbox.after_receipt": "A letter's source is told; the letter lies in INBOX.",
+    # Forgetting, and the master keys
+    "erasure.after_ledger": "Who is to be erased stands in the ledger; nothing is erased.",
+    "vault.after_forgetting": "The vault has forgotten what the ledger says, and not yet noted it; one transaction.",
+    "erasure.after_vault": "The vault has forgotten, intake's hashes are still there; one transaction.",
+    "retention.after_record": "Cases past their time are on record as erased; the ledger has nothing of them.",
+    "retention.after_ledger": "Cases past their time stand in the ledger; nothing of them is erased.",
+    "rotation.after_new_key": "The day's master key is in the folder; older ones still wrap every key.",
+    "rotation.after_batch": "Some keys are wrapped by the new master key, others are not.",
+    "rotation.after_destruction": "An old master key is destroyed; others that are over are still there.",
     # The log: batches, their relay, and who may write
     "batch.before_marker": "The messages of a batch are sent, the marker that commits them is not.",
     "lease.after_lock": "The lock of a lease is taken, its generation is the last holder's.",

@@ -92,10 +92,12 @@ def build_app(settings: Settings) -> FastAPI:
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
             ]
             keeping = health.part("vault")
-            tasks.append(keeping.runs(asyncio.create_task(keep(pool, vault, clock, settings, keeping), name="vault")))
+            tasks.append(
+                keeping.runs(asyncio.create_task(keep(pool, vault, tenants, clock, settings, keeping), name="vault"))
+            )
             doors = Doors(tenants, clock, appender)
             app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()))
-            app.state.gate = Gate(settings, pool, clock)
+            app.state.gate = Gate(settings, pool, clock, tenants)
             if pages is not None:
                 pages.open(app.state.parts, vault)
             inbox = Inbox(doors, clock, pool, nc, vault)

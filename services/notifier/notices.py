@@ -15,7 +15,7 @@ import msgspec
 from contracts.events import OPENING_TYPES
 from contracts.streams import feed_subject, receipts_subject
 from services.notifier.tasks.noted import Entry, named
-from services.rules import instants
+from services.rules import discretion, instants
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
 from services.rules.tenants import Tenant
@@ -115,6 +115,8 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     officer: str | None = None
     approver: str | None = None
     ended: bool = False
+    unheard: tuple[str, ...] = ()
+    """Facts (source/id) of which the owner may not know: faults that it did not report itself."""
     extensions: dict[str, Extension] = {}
     noted: dict[str, Entry] = {}
     results: dict[str, Said] = {}
@@ -237,6 +239,9 @@ def evolve(view: CaseView, fact: Event) -> CaseView:
     elif fact.type == "complaint.extended" and not fact.imported:
         extension = Extension(data["ground"], data["amount"], data["unit"], data.get("reason_ref"))
         changes["extensions"] = {**view.extensions, _fact_topic(fact.source, fact.id): extension}
+    told = {"type": fact.type, "source": fact.source, "id": fact.id, "data": data}
+    if discretion.is_of_another(view.owner, told) or discretion.takes_back(frozenset(view.unheard), told):
+        changes["unheard"] = (*view.unheard, discretion.key_of(told))
     return msgspec.structs.replace(view, **changes) if changes else view
 
 
@@ -268,10 +273,11 @@ def of_decision(
     decision: Event, body: bytes, view: CaseView, tenant: Tenant, live_since: Instant = 0
 ) -> list[Consequence]:
     """What a decision brings; `body` is the decision as it stands in the log, for the feed of the case's
-    owner. What was over before the municipality was live (`live_since`) is told to that owner alone.
+    owner, who is not told what it may not know of. What was over before the municipality was live
+    (`live_since`) is told to that owner alone.
     """
     found: list[Consequence] = []
-    if view.owner:
+    if view.owner and not discretion.tells_of(frozenset(view.unheard), {"data": decision.data}):
         found.append(Telling(decision.id, feed_subject(decision.tenant, view.owner), body))
     if _over_at(decision) < live_since and decision.type not in ("event.refused", "event.accepted"):
         return found

@@ -1,7 +1,8 @@
 """Remedies: measures taken on events, and what a city owes when a promise was broken.
 
 The one rule: an incident is paid for once, and its key says which: a run of a promise, a promise where the charter
-counts it once, or a confirmed fault that names no broken promise. Amounts are the charter's own, never guessed.
+counts it once, or a confirmed fault that names no broken promise. Amounts are the charter's own, never guessed. What
+was over before the city went live is shown as broken, and nothing is owed for it.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from services.rules.facts import Fact
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.runs import Run
 from services.rules.scan import Scan
-from services.rules.state import Finding
+from services.rules.state import Finding, Rules
 
 
 def measure(scan: Scan, fact: Fact) -> None:
@@ -36,7 +37,7 @@ def measure(scan: Scan, fact: Fact) -> None:
             for trigger in remedy.triggers:
                 if promise.id in trigger.breach:
                     incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
-                    brought = _remedy(scan.charter, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
+                    brought = _remedy(scan.rules, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
                     for finding in brought:
                         scan.find(finding)
 
@@ -123,12 +124,12 @@ def of_breach(run: Run) -> Iterator[Finding]:
     """What a broken run brings, by the charter that it was promised in."""
     assert run.due is not None
     assert run.rules is not None
-    charter = run.rules.charter
-    for remedy in charter.remedies:
+    rules = run.rules
+    for remedy in rules.charter.remedies:
         for trigger in remedy.triggers:
             if run.promise.id in trigger.breach:
                 incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
-                yield from _remedy(charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
+                yield from _remedy(rules, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
 
 
 def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
@@ -147,7 +148,7 @@ def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
             incident = f"fault:{reported.key if reported else fact.key}"
             if broken is not None:
                 incident = named if remedy.once_per_promise else f"{named}:{broken}"
-            yield from _remedy(scan.charter, remedy, trigger, incident, fact.time, "", "", None)
+            yield from _remedy(scan.rules, remedy, trigger, incident, fact.time, "", "", None)
 
 
 def _broken_in(scan: Scan, promise: str) -> str | None:
@@ -166,7 +167,7 @@ def _broken_in(scan: Scan, promise: str) -> str | None:
 
 
 def _remedy(
-    charter: Charter,
+    rules: Rules,
     remedy: Remedy,
     trigger: Trigger,
     incident: str,
@@ -176,6 +177,8 @@ def _remedy(
     due: Instant | None,
     by_time: bool = False,
 ) -> Iterator[Finding]:
+    if at < rules.live_since:
+        return
     by_time |= due is not None  # a breach is dated by its due instant, whatever brought it to light
     if remedy.money:
         yield Finding(
@@ -191,7 +194,7 @@ def _remedy(
             trigger.needs,
             by_time=by_time,
         )
-        yield from _unasked(charter, remedy, incident, at, due, by_time)
+        yield from _unasked(rules.charter, remedy, incident, at, due, by_time)
         return
     for task in remedy.tasks:
         yield Finding(

@@ -177,7 +177,7 @@ class Rules(NamedTuple):
     """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
 
     `stages` are what else comes to govern the case, in order; `declared` is the time that the tenant declared not to
-    count.
+    count. What was over before `live_since`, when the tenant went live, is nothing that it owes amends for.
     """
 
     charter: Charter
@@ -185,6 +185,7 @@ class Rules(NamedTuple):
     revision: str
     stages: tuple["Stage", ...] = ()
     declared: tuple[Declared, ...] = ()
+    live_since: Instant = 0
 
     def calendar(self, hours: str) -> Calendar:
         """The calendar with the named weekly hours."""

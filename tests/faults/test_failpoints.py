@@ -36,7 +36,7 @@ from services.cli.auditing.evidence import Book, Outage
 from services.cli.demo_driver import BUSY_CODES
 from services.notifier.reports import Marks
 from services.rules.instants import text
-from tests.faults import workload
+from tests.faults import test_erasing, workload
 from tests.faults.orders import Orders, allowed
 from tests.faults.test_two import is_stopped
 from tests.faults.world import CITY, World, running_world
@@ -365,7 +365,8 @@ def table(strikes: Sequence[Strike], action: str) -> list[str]:
 
 
 def test_every_failpoint_has_a_service_that_reaches_it() -> None:
-    assert {name for names in PLACES.values() for name in names} | BY_HAND == set(FAILPOINTS)
+    swept = {name for places in (PLACES, test_erasing.PLACES) for names in places.values() for name in names}
+    assert swept | BY_HAND == set(FAILPOINTS)
 
 
 async def swept(folder: Path, action: str, times: int, copies: int = 1) -> None:

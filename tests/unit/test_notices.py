@@ -285,6 +285,40 @@ def test_the_owner_of_a_case_is_fed_every_decision_as_it_stands_in_the_log() -> 
     assert notices.of_decision(decision("deadline.started", **RUN), b"{}", CaseView(), CITY) == []
 
 
+@pytest.mark.parametrize(
+    ("type", "data"),
+    [
+        (
+            "remedy.proposed",
+            REMEDY | {"key": "remedy:anseong-remedy-standard:fault:desk/f1", "incident": "fault:desk/f1"},
+        ),
+        ("task.created", RUN | {"task": "caution", "cause": {"source": "desk", "id": "f1"}}),
+        ("deadline.started", RUN | {"occurrence": "desk/f1"}),
+        ("event.refused", {"about": {"source": "desk", "id": "f1"}, "code": "unknown_fault"}),
+        ("task.withdrawn", RUN | {"task": "caution", "cause": {"source": "desk", "id": "v1"}}),
+    ],
+)
+def test_the_feed_of_a_system_tells_of_no_fault_that_another_one_reported(type: str, data: dict[str, Any]) -> None:
+    reported = fact("fault.reported", {"ground": "unkind", "officer": "kim"}, source="desk", id="f1")
+    taken_back = fact("fact.voided", {"source": "desk", "id": "f1", "code": "typing_error"}, source="desk", id="v1")
+    view = notices.evolve(notices.evolve(KNOWN, reported), taken_back)
+    told = [one for one in notices.of_decision(decision(type, **data), b"{}", view, CITY) if isinstance(one, Telling)]
+    assert [one.subject for one in told if one.subject.startswith("feed.")] == []
+    # Where the owner reported the fault itself, it hears what came of it.
+    own = CaseView(owner="desk", subject_ref="s1")
+    for event in (reported, taken_back):
+        own = notices.evolve(own, event)
+    told = [one for one in notices.of_decision(decision(type, **data), b"{}", own, CITY) if isinstance(one, Telling)]
+    assert "feed.anseong.desk" in [one.subject for one in told]
+
+
+def test_a_hidden_fault_hides_nothing_else_from_the_feed() -> None:
+    view = notices.evolve(KNOWN, fact("fault.reported", {"ground": "unkind"}, source="desk", id="f1"))
+    assert notices.of_decision(decision("deadline.met", **RUN), b"{}", view, CITY) == [
+        Telling("7-1", "feed.anseong.web", b"{}")
+    ]
+
+
 def test_a_voided_fact_takes_its_messages_back() -> None:
     voided = fact("fact.voided", {"source": "web", "id": "e1", "code": "typing_error"}, id="v1")
     retraction = only(notices.of_fact(voided, KNOWN, CITY))

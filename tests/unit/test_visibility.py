@@ -20,6 +20,8 @@ def row(what: str, **data: object) -> dict[str, object]:
         row("decision", about={"source": "web", "id": "fault-7"}),
         row("decision", incident="web/fault-7:officer"),
         {**row("decision"), "occurrence": "web/fault-7"},
+        {**row("decision"), "occurrence": "web/fault-7#2"},
+        row("decision", key="task:seoul-remedy:fault:web/fault-7:caution"),
     ],
 )
 def test_a_row_that_names_a_hidden_fact_tells_of_it(told: dict[str, object]) -> None:
@@ -34,6 +36,7 @@ def test_a_row_that_names_a_hidden_fact_tells_of_it(told: dict[str, object]) -> 
         row("decision", cause={"source": "web", "id": "fault-70"}),
         row("decision", cause=None, about=None),
         row("decision", incident="web/fault-70"),
+        row("decision", incident="web/fault-7-1"),
     ],
 )
 def test_a_row_of_something_else_does_not(told: dict[str, object]) -> None:

@@ -4,7 +4,7 @@ The one rule it protects: nothing is done for anybody who is not known, and no c
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
@@ -35,8 +35,9 @@ _bearer = HTTPBearer(
 class Gate:
     """Lets callers in and counts what they ask for."""
 
-    def __init__(self, settings: Settings, pool: asyncpg.Pool, clock: Clock) -> None:
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, clock: Clock, tenants: Collection[str]) -> None:
         self._pool = pool
+        self._tenants = tenants
         self._clock = clock
         self._tokens = Tokens(settings)
         self._known: dict[bytes, tuple[Caller, float]] = {}
@@ -48,6 +49,8 @@ class Gate:
     async def enter(self, credentials: str, address: str) -> AsyncIterator[Caller]:
         """The caller with these credentials, while the request lasts. Raises Problem 401, 403 or 429."""
         caller = await self._caller(credentials, address)
+        if caller.tenant not in self._tenants:
+            raise Problem(HTTPStatus.FORBIDDEN, "unknown_tenant", "This tenant is not served here.")
         self._rate.take(caller.name)
         with self._at_once.one(caller.name):
             yield caller

@@ -173,7 +173,7 @@ async def answer(parts: Parts, caller: Caller, accepted: Accepted, type: str, bo
 
 
 def _tenant(parts: Parts, caller: Caller) -> Tenant:
-    tenant = parts.tenants.get(caller.tenant)
-    if tenant is None or (caller.role != "publisher" and caller.source not in tenant.sources):
-        raise Problem(HTTPStatus.FORBIDDEN, "unknown_tenant", "This tenant is not served here, or has no such desk.")
+    tenant = parts.tenants[caller.tenant]
+    if caller.role != "publisher" and caller.source not in tenant.sources:
+        raise Problem(HTTPStatus.FORBIDDEN, "unknown_tenant", "This tenant has no desk that takes events of its staff.")
     return tenant

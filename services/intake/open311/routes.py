@@ -66,8 +66,8 @@ def _query(*names: str) -> dict[str, Any]:
 @router.get("/services.{form}", summary="Services", responses=_ANSWERS, openapi_extra=_query())
 async def list_services(form: str, request: Request, parts: Given) -> Response:
     """The kinds of petition of a municipality (`jurisdiction_id`)."""
-    charter, korean = _charter(parts, _jurisdiction(parts, request.query_params)), _korean(request)
     _check(form)
+    charter, korean = _charter(parts, _jurisdiction(parts, request.query_params)), _korean(request)
     items = [
         {
             "service_code": service.code,
@@ -125,7 +125,7 @@ async def file_request(form: str, request: Request, parts: Given) -> Response:
         service = services.find(_charter(parts, tenant), fields.get("service_code", ""))
         body = _petition(service, fields, _korean(request))
         accepted = await file(parts, caller, "complaint.received", body, request.headers.get("idempotency-key"))
-        item = {"service_request_id": accepted.case, "service_notice": accepted.receipt, "account_id": None}
+        item = {"service_request_id": accepted.case, "service_notice": accepted.receipt}
     return forms.listing(request, [item], forms.REQUESTS)
 
 
