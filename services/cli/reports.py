@@ -3,19 +3,29 @@
 The one rule: without a date the projection is asked, with one the log, and both say the same of the same instant.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from nats.aio.client import Client
 
 from contracts import files
 from contracts.streams import PARTITIONS, partition
-from services.chassis import broker, clock, postgres
+from deploy.embedded import data_folder, environment_of
+from services.chassis import broker, clock, logs, postgres
 from services.chassis.cursor import read_up_to
+from services.chassis.pdf import FontMissing
 from services.chassis.settings import Settings
 from services.cli.simulate import Zones, new_world, read_events, steps
+from services.intake.pages.words import Language
+from services.intake.reporting import html, printed
+from services.intake.reporting.document import speaker_of
 from services.intake.reporting.live import counted, postings, scores
+from services.intake.reporting.promises import state_of
+from services.intake.reporting.table import table
 from services.rules import instants
 from services.rules.facts import Event, decode_event
 from services.rules.instants import Instant, of_datetime
@@ -27,6 +37,70 @@ from services.rules.rulebook import Library, Rulebook
 from services.rules.world import Decided, Partition
 
 CLOCK = "clock.advanced"
+
+
+FORMATS = ("html", "pdf", "csv", "csv-bom", "json")
+
+
+class Source(NamedTuple):
+    """Where a report is counted from: a file of events, else the system of a data folder or of the environment."""
+
+    data: Path | None = None
+    file: Path | None = None
+
+
+async def found(source: Source, tenant: str, year: int, as_of: Instant | None) -> Report:
+    """The report of a year as known at an instant, or now. Raises ValueError, NotEnacted, Unreadable, and what the
+    servers raise."""
+    if tenant not in Library(files.read()).tenants():
+        raise ValueError(f"there is no charter of {tenant}; `gihan charter list` names those that there are")
+    if not 1970 <= year <= 2999:
+        raise ValueError("--year is a year from 1970 to 2999")
+    if source.file is not None:
+        if as_of is None:
+            raise ValueError("with --file say --as-of: a file knows no now")
+        with source.file.open("rb") as lines:
+            return from_lines(lines, tenant, year, as_of)
+    logs.configure("report", "critical")
+    own = "NATS_URL" in os.environ
+    environment = os.environ if own else os.environ | environment_of(source.data or data_folder(), "replay")
+    settings = Settings.from_env("replay", environment)
+    if as_of is None:
+        return await from_system(settings, tenant, year)
+    return await from_log(settings, tenant, year, as_of)
+
+
+def shown(report: Report, form: str, language: Language) -> bytes:
+    """The report in a format. Raises ValueError for an unknown one, and where the font of documents is missing."""
+    speaker = speaker_of(language, Zones()[report.tenant])
+    if form == "html":
+        return html.whole(report, speaker)
+    if form == "pdf":
+        try:
+            return printed.printed(report, speaker)
+        except FontMissing as error:
+            raise ValueError(str(error)) from error
+    if form in ("csv", "csv-bom"):
+        return table(report, bom=form == "csv-bom")
+    if form == "json":
+        return msgspec.json.encode(report) + b"\n"
+    raise ValueError(f"--format {form}: {', '.join(FORMATS)}")
+
+
+def duties_in_words(report: Report, language: Language, as_json: bool) -> Iterator[str]:
+    """The duties of the year, a line or a JSON object each."""
+    speaker = speaker_of(language, Zones()[report.tenant])
+    for duty in report.duties:
+        due = "" if duty.due is None else instants.text(duty.due, speaker.zone)
+        if as_json:
+            instants_of = {
+                name: instants.text(moment, speaker.zone)
+                for name, moment in (("begins", duty.begins), ("due", duty.due), ("met_at", duty.met_at))
+                if moment is not None
+            }
+            yield json.dumps({**msgspec.to_builtins(duty), **instants_of}, ensure_ascii=False)
+        else:
+            yield f"{due or '-':<25}  {duty.promise:<24} {' '.join(duty.wants):<46} {state_of(duty, speaker)}"
 
 
 async def from_system(settings: Settings, tenant: str, year: int) -> Report:

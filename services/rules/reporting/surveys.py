@@ -59,6 +59,7 @@ class SurveyBook:
     def _question(self, name: str) -> Question:
         rows = [(month, department, scores[name]) for month, department, scores in self._rows if name in scores]
         months = [[score for month, _, score in rows if month == at] for at in MONTHS]
+        told_months = _told([len(scores) for scores in months])
         departments: dict[str, list[int]] = {}
         for _, department, score in rows:
             departments.setdefault(department, []).append(score)
@@ -70,7 +71,7 @@ class SurveyBook:
             name,
             _answers("", [score for _, _, score in rows], len(rows) >= ENOUGH),
             tuple(
-                _answers(str(month), scores, month in _told([len(one) for one in months]))
+                _answers(str(month), scores, not scores or month in told_months)
                 for month, scores in zip(MONTHS, months, strict=True)
             ),
             tuple(
