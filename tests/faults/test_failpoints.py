@@ -110,6 +110,9 @@ PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
+BY_HAND = {"compensation.after_step", "finding.after_door"}
+"""Reached only where a person acts at the desk: tests/integration/test_compensation.py kills there."""
+
 ADOPTING = ("intake.after_adopt", "intake.after_adopted_append")
 """Reached only where an instance of intake ended between reserving a batch and appending it."""
 ALL = tuple((service, name) for service, names in PLACES.items() for name in names)
@@ -308,7 +311,7 @@ def table(strikes: Sequence[Strike], action: str) -> list[str]:
 
 
 def test_every_failpoint_has_a_service_that_reaches_it() -> None:
-    assert {name for names in PLACES.values() for name in names} == set(FAILPOINTS)
+    assert {name for names in PLACES.values() for name in names} | BY_HAND == set(FAILPOINTS)
 
 
 async def swept(folder: Path, action: str, times: int, copies: int = 1) -> None:
@@ -350,4 +353,4 @@ async def main(action: str, names: Sequence[str]) -> bool:
 
 if __name__ == "__main__":
     configure("failpoints", "critical")
-    sys.exit(0 if asyncio.run(main(sys.argv[1], sys.argv[2:] or list(FAILPOINTS))) else 1)
+    sys.exit(0 if asyncio.run(main(sys.argv[1], sys.argv[2:] or sorted(set(FAILPOINTS) - BY_HAND))) else 1)
