@@ -178,7 +178,7 @@ class _Gathered:
         before = self._settled.get(data["key"], Settled(data["remedy"], at))
         if event["type"] == "remedy.declined":
             before = before._replace(declined=True)
-        elif event["type"] == "remedy.approved":
+        elif event["type"] in ("remedy.entered", "remedy.approved"):
             before = before._replace(declined=False, approved=data["amount"])
         elif event["type"] == "remedy.issued":
             before = before._replace(declined=False, paid=data["amount"])

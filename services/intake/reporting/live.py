@@ -23,7 +23,7 @@ from services.rules.fold import refold
 from services.rules.instants import Instant
 from services.rules.reporting.counting import Counting
 from services.rules.reporting.enacted import enacted
-from services.rules.reporting.known import TAKING_BACK, Known, Posting, TakenBack
+from services.rules.reporting.known import TAKING_BACK, Known, Posting, Settled, TakenBack
 from services.rules.reporting.report import Report
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
@@ -40,6 +40,7 @@ _STATED = (
     "select source, id, type, occurred, data from read.case_facts where tenant = $1 and not voided and type = $2"
     " order by occurred, sequence"
 )
+_SETTLED = "select key, remedy, at, declined, approved, paid from read.remedy_outcomes where tenant = $1"
 _decode = msgspec.json.Decoder(Case).decode
 
 
@@ -86,6 +87,7 @@ async def _known(connection: asyncpg.pool.PoolConnectionProxy, tenant: str, now:
             for row in await connection.fetch(_STATED, tenant, "staff.described")
         ),
         taken_back=tuple(TakenBack(row["kind"], row["promise"] or "", row["at"]) for row in taken_back),
+        settled={row["key"]: Settled(*tuple(row)[1:]) for row in await connection.fetch(_SETTLED, tenant)},
         answers={f"{row['source']}/{row['id']}": scores(orjson.loads(row["data"])) for row in answers},
     )
 
