@@ -98,9 +98,10 @@ class _Expected:
                 self._live.setdefault(told.event["tenant"], since)
         ends = self._fold(lambda at, view: None)
         self._fold(lambda at, view: self._decide(at, view, ends))
-        for told in (one.event for one in _results(evidence) if one.event["type"] == "remedy.approved"):
-            key, cause = told["data"]["key"], told["data"]["cause"]["id"]
-            self.allowed.add(store.approval_key(told["tenant"], told["case"], key, cause))
+        for told in _results(evidence):
+            if told.event["type"] == "remedy.approved":
+                data = told.event["data"]
+                self.allowed.add(store.approval_key(*_case(told), data["key"], data["cause"]["id"]))
 
     def _fold(self, decide: Callable[[Told, notices.CaseView], None]) -> dict[tuple[str, str], notices.CaseView]:
         views: dict[tuple[str, str], notices.CaseView] = {}

@@ -63,7 +63,10 @@ async def assign(work: "Work", task: Task, event: Event, view: CaseView) -> None
     if row is None:
         return
     await book.enter(work, row, "proposed", task.cause["id"], "open", "charter", row["amount"], task.proposed_at)
-    if row["state"] == "assigned":
+    if row["state"] == "held" and await work.was_told(_assigned_id(row)):
+        # A ledger that is worked out anew: it was let go before the old one was lost.
+        row = await _let_go(work, row)
+    elif row["state"] == "assigned":
         tell_assigned(work, row)
     if task.notice is not None:
         await work.want(task.notice, event, view)
@@ -146,7 +149,20 @@ async def release(work: "Work") -> None:
 def tell_assigned(work: "Work", row: Row) -> None:
     """A task lies with somebody now."""
     # Named by the decision that wants it, so that it is the same event whoever works it out again.
-    work.tell(row, "task.assigned", f"{row['key']}-assigned-{_cause(row)['id']}", _of_task(work, row))
+    work.tell(row, "task.assigned", _assigned_id(row), _of_task(work, row))
+
+
+def _assigned_id(row: Row) -> str:
+    return f"{row['key']}-assigned-{_cause(row)['id']}"
+
+
+async def _let_go(work: "Work", row: Row) -> Row:
+    let_go = await work.connection.fetchrow(
+        "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 WHERE key = $1 RETURNING *", row["key"]
+    )
+    assert let_go is not None
+    tell_assigned(work, let_go)
+    return let_go
 
 
 # What people do
@@ -219,6 +235,10 @@ TYPES = {
 """The event on NOTICES that tells of each step."""
 
 
+PAYING = ("entered", "approved", "issued", "acknowledged")
+"""The steps that say an amount."""
+
+
 def event_id(key: str, step: Step) -> str:
     """How the event of a step is named."""
     return f"{key}-{step.step}-{step.number}"
@@ -247,8 +267,8 @@ async def restore(work: "Work", events: Sequence[Event]) -> list[tuple[str, Step
             step=name,
             staff=data["by"],
             at=instants.instant(event.time),
-            amount=data.get("amount"),
-            currency=data.get("currency"),
+            amount=data.get("amount") if name in PAYING else None,
+            currency=data.get("currency") if name in PAYING else None,
             code=data.get("reason") or data.get("means") or data.get("outcome"),
             voucher=data.get("voucher"),
         )
@@ -303,16 +323,12 @@ async def _apply(work: "Work", row: Row, step: Step) -> asyncpg.Record:
 async def _release_beside(work: "Work", row: Row) -> None:
     """What goes with a remedy is assigned, now that it is approved."""
     rows = await work.connection.fetch(
-        "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 WHERE tenant = $1 AND case_id = $2 "
-        "AND incident = $3 AND clause = $4 AND remedy_key IS NULL AND state = 'held' AND release_at IS NULL "
-        "RETURNING *",
+        "SELECT * FROM notifier.tasks WHERE tenant = $1 AND case_id = $2 AND incident = $3 AND clause = $4 "
+        "AND remedy_key IS NULL AND state = 'held' AND release_at IS NULL ORDER BY key FOR UPDATE",
         *(row["tenant"], row["case_id"], row["incident"], row["clause"]),
     )
-    for beside in sorted(rows, key=lambda task: task["key"]):
-        tell_assigned(work, beside)
-        for step in await steps_of(work, beside["key"]):
-            if step.cause == _cause(beside)["id"]:
-                await _apply(work, beside, step)
+    for beside in rows:
+        await _let_go(work, beside)
 
 
 async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
