@@ -5,10 +5,16 @@ from typing import Any
 
 import msgspec
 import pytest
-from stories import at
+from stories import SEOUL, at
 
 from services.cli.reports import from_lines
+from services.rules import instants
+from services.rules.facts import Fact
+from services.rules.reporting.amends import AmendsBook
+from services.rules.reporting.desks import Desks
+from services.rules.reporting.known import Known, Settled, TakenBack
 from services.rules.reporting.report import Amends, Handling, Line, Report, Tally
+from services.rules.state import Case, Finding
 
 STAFF = {"k-1": "민원과", "k-2": "세무과"}
 
@@ -212,3 +218,50 @@ def test_the_duties_of_a_year(city: City) -> None:
     assert (survey.state, survey.met_at) == ("met", at("10-05 10:00"))
     (next_year,) = city.report(year=2027).duties
     assert (next_year.state, next_year.due) == ("planned", at("2028-01-01 00:00"))
+
+
+def proposed(key: str, amount: int | None, month: int = 3) -> Case:
+    """A case that is owed something since the middle of a month."""
+    incident, at_ = f"seoul-statutory-period:{key}", at(f"0{month}-15 14:00")
+    finding = Finding(
+        "remedy.proposed", key, at_, "seoul-statutory-period", key, at_, "seoul-remedy-money", incident, amount
+    )
+    fact = Fact(1, "desk", "e1", "complaint.received", at(f"0{month}-10 10:00"))
+    return Case("seoul", key, (fact,), findings=(finding,))
+
+
+def test_what_was_owed_and_paid_adds_up() -> None:
+    """Five thousand each: one untouched, one declined, one paid; one whose amount was entered, one that has none yet;
+    and one that was paid and then withdrawn, of which the citizen keeps what there was."""
+
+    def key(case: str) -> str:
+        return f"seoul/{case}/seoul-statutory-period:{case}/seoul-remedy-money"
+
+    clause, then = "seoul-remedy-money", at("04-02 10:00")
+    known = Known(
+        "seoul",
+        at("12-31 18:00"),
+        settled={
+            key("b"): Settled(clause, then, declined=True),
+            key("c"): Settled(clause, then, approved=5_000, paid=5_000),
+            key("d"): Settled(clause, then, approved=7_000),
+            key("f"): Settled(clause, then, approved=5_000, paid=5_000),
+        },
+        taken_back=(TakenBack("remedy.withdrawn", "seoul-statutory-period", at("03-15 14:00")),),
+    )
+    book = AmendsBook(known, lambda moment: instants.local(moment, SEOUL).month)
+    cases = (
+        proposed("a", 5_000),
+        proposed("b", 5_000),
+        proposed("c", 5_000),
+        proposed("d", None),
+        proposed("e", None, 5),
+    )
+    for case in cases:
+        book.take(case, Desks((), {}))
+    found = book.compensation("KRW")
+    assert found.year == Amends(proposed=6, declined=1, unsaid=1, owed=22_000, paid=10_000)
+    assert found.months[2] == Amends(proposed=4, declined=1, owed=17_000, paid=5_000)
+    assert found.months[3] == Amends(proposed=1, owed=5_000, paid=5_000)
+    assert found.months[4] == Amends(proposed=1, unsaid=1)
+    assert sum((month for month in found.months), Amends()) == found.year
