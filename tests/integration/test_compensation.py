@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,20 @@ from nats.aio.msg import Msg
 
 from contracts import files
 from contracts.streams import partition
-from services.chassis import clock
+from services.chassis import clock, failpoints
+from services.chassis.cursor import read_up_to
 from services.chassis.health import Health
 from services.chassis.outbox import Outbox
 from services.chassis.settings import ROOT, Settings
+from services.cli import remedies
+from services.cli.folded import Folded
+from services.intake.app import build_app
 from services.intake.judge import Publisher, judge
 from services.notifier.ledger import LEASE, Ledger
 from services.notifier.tasks import acting, charters, findings
 from services.notifier.tasks.life import Actor, Item, NotPossible
 from services.rules.instants import DAY, instant
+from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
 from tests.integration.test_notifier import (  # noqa: F401 - fixtures
     AFTER_HOLD,
@@ -409,6 +415,60 @@ async def test_a_finding_goes_by_the_door_as_the_desks(
     assert (reason.value.code, str(reason.value)) == ("refused", "The desk is no partner here.")
 
 
+async def test_a_finding_is_a_fact_that_intake_takes(
+    world: World,  # noqa: F811
+    settings: Callable[..., Settings],
+    connect: Callable[[str], Awaitable[Client]],
+    eventually: Eventually,
+    pool: asyncpg.Pool,
+) -> None:
+    """The real door, under the notifier's own permissions: kept once, its words in the vault, back in the ledger."""
+    office = Office(world.nc, world.pool, world.vault, world.gateway)
+    app = build_app(settings("intake"))
+    async with app.router.lifespan_context(app):
+        opening = {"specversion": "1.0", "id": "e1", "source": "web", "type": "complaint.received", "subject": "c1"}
+        opening |= {"time": "2026-03-10T09:00:00+09:00", "tenant": TENANT}
+        applicant = {"name": "홍길동", "address": "안성시 1", "mobile": "010-0000-0001"}
+        data = {"channel": "web", "kind": "inquiry", "title": "가로등", "applicant": applicant}
+        answer = await office.nc.request(
+            f"door.{TENANT}.web", json.dumps(opening | {"data": data}).encode(), timeout=60
+        )
+        assert json.loads(answer.data)["status"] == "accepted"
+        nc = await connect("notifier")
+        async with working(office, settings("notifier"), nc, Health("notifier")) as notifier:
+            await clock.step(pool, AFTER_HOLD)
+            office.last["CASES"] = (await nc.jetstream().stream_info("CASES")).state.last_seq
+            await office.decide("remedy.proposed", LATE)
+            await eventually(office.quiet, 30)
+            assert notifier.ledger is not None
+            office.ledger = notifier.ledger
+            remedy, now = (await office.keys())["compensation"], await office.now()
+            say = ("dismissed", "태풍으로 청사가 닫혔음")
+            with failing_at("finding.after_door"), pytest.raises(failpoints.Struck):
+                await findings.find(office.ledger, nc, now, ANN, remedy, *say)  # type: ignore[arg-type]
+            receipt = await findings.find(office.ledger, nc, now, ANN, remedy, *say)  # type: ignore[arg-type]
+            assert (receipt["status"], receipt["case"], receipt["source"]) == ("accepted", "c1", "desk")
+            finding = "SELECT finding_by FROM read.tasks WHERE finding = 'dismissed'"
+            await eventually(lambda: pool.fetchval(finding), 30)
+            assert await pool.fetchval(finding) == "ann"
+            later = await findings.find(office.ledger, nc, now + DAY, ANN, remedy, *say)  # type: ignore[arg-type]
+            assert later["status"] == "accepted"
+            with pytest.raises(NotPossible) as reason:
+                await findings.find(office.ledger, nc, now, BEA, remedy, "confirmed")
+            assert reason.value.code == "wrong_state"
+        stored = await office._stored("CASES", f"cases.*.{TENANT}.fault.dismissed")
+        assert [(one["id"], one["source"], one["data"]["by"]) for one in stored] == [(receipt["id"], "desk", "ann")]
+        assert "태풍" not in json.dumps(stored, ensure_ascii=False)
+
+
+@contextmanager
+def failing_at(name: str) -> Iterator[None]:
+    """What is ordered fails at that place, in this process, until the block is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(failpoints, "_armed", failpoints._Armed(failpoints.parse(f"{name}:raise"), None))
+        yield
+
+
 _ALL = (
     "SELECT key, case_id, task, state, amount, currency, needs, release_at, cause, revision, remedy_key, department, "
     "lies_with, at_fault, due, finding, finding_by, overdue_at IS NULL FROM notifier.tasks ORDER BY key",
@@ -532,6 +592,48 @@ async def test_a_ledger_put_back_from_yesterday_learns_what_people_did_since(
     assert office.gateway.record() == record
 
 
+async def test_the_book_says_what_the_logs_say(office: Office, eventually: Eventually) -> None:
+    """Promises are broken by the rules themselves; people decide; then the book is spoilt, and that is seen."""
+    cases = ("c7", "c8", "c9")
+    for case in cases:
+        await office.received(case)
+    tick = {"specversion": "1.0", "id": "tick", "source": "gihan/sla_timer", "type": "clock.advanced"}
+    tick |= {"time": "2026-04-01T00:00:00+09:00", "data": {"to": "2026-04-01T00:00:00+09:00"}}
+    stream = office.nc.jetstream()
+    for number in sorted({partition(TENANT, case) for case in cases}):
+        await stream.publish(f"cases.{number}.clock", json.dumps(tick | {"partition": number}).encode())
+    office.last["CASES"] = (await stream.stream_info("CASES")).state.last_seq
+    library = Library(files.read())
+    for number in sorted({partition(TENANT, case) for case in cases}):
+        folded = Folded(library, number)
+        async for entry in read_up_to(office.nc, "CASES", office.last["CASES"], subject=f"cases.{number}.>"):
+            for told in folded.take(entry.sequence, entry.data):
+                office.last["SLA"] = (await stream.publish(told.subject, told.body.encode(), stream="SLA")).seq
+    await clock.step(office.pool, instant("2026-04-02T00:00:00+09:00"))
+    await eventually(office.quiet, 60)
+    rows = await office.pool.fetch(
+        "SELECT \"case\", key FROM read.tasks WHERE remedy = 'anseong-remedy-standard' AND task = 'compensation'"
+    )
+    keys = {row["case"]: row["key"] for row in rows}
+    assert cases == tuple(sorted(keys))[-3:]
+    await office.act(acting.approve, BEA, keys["c7"])
+    await office.act(acting.issue, BEA, keys["c7"], "by_hand")
+    await office.act(acting.decline, BEA, keys["c8"], "no_loss")
+    await eventually(office.quiet, 60)
+    assert await remedies.differences(office.nc, office.pool) == []
+    [row] = [row for row in await remedies.sums(office.pool, ["clause", "month"], TENANT) if row["paid"]]
+    assert (row["city"], row["clause"], row["month"], row["currency"]) == (
+        *(TENANT, "anseong-remedy-standard", "2026-04", "KRW"),
+    )
+    assert (row["paid"], row["declined"]) == (10_000, 10_000)
+
+    await office.pool.execute("UPDATE notifier.book SET amount = 9999 WHERE key = $1 AND entry = 'issued'", keys["c7"])
+    spoilt = await remedies.differences(office.nc, office.pool)
+    assert len(spoilt) == 2
+    assert all("/c7/" in said for said in spoilt)
+    assert "9,999" in spoilt[1]
+
+
 async def _empty(pool: asyncpg.Pool, table: str) -> bool:
     return not await pool.fetchval(f"SELECT count(*) FROM {table}")
 
@@ -566,7 +668,6 @@ async def test_who_is_killed_in_the_middle_has_done_all_of_it_or_nothing(
 async def main(told: dict[str, Any]) -> None:
     """Approves as the notifier that holds the lease would."""
     from contracts.streams import PARTITIONS, notices_mark
-    from services.chassis import failpoints
     from services.rules import tenants
 
     arming = Settings.from_env("notifier", os.environ | {"DATABASE_URL": told["database"], "NATS_URL": "nats://none"})

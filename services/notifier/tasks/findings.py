@@ -44,9 +44,12 @@ async def find(
         raise NotPossible("wrong_state", f"It was {item.finding} already. Take that finding back first.")
     if finding == "dismissed" and not (reason or "").strip():
         raise NotPossible("reason_wanted", "Say what the just reason was.")
+    id = f"{finding}-{item.key}-{item.cause}"
+    if (item.finding, item.finding_by) == (finding, actor.staff):
+        return {"status": "accepted", "source": DESK, "id": id, "case": item.case}
     event = {
         "specversion": "1.0",
-        "id": f"{finding}-{item.key}-{item.cause}",
+        "id": id,
         "source": DESK,
         "type": f"fault.{finding}",
         "subject": item.case,
@@ -57,6 +60,8 @@ async def find(
     answer = await nc.request(door_subject(item.tenant, DESK), msgspec.json.encode(event), timeout=ANSWER_SECONDS)
     await failpoint("finding.after_door")
     receipt: dict[str, Any] = msgspec.json.decode(answer.data)
+    if receipt.get("code") == "other_content":
+        raise NotPossible("wrong_state", "Such a finding was sent a moment ago. Look at it again.")
     if receipt["status"] == "refused":
         raise NotPossible("refused", str(receipt.get("detail", "Intake refused the finding.")))
     return receipt
