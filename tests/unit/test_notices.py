@@ -8,6 +8,7 @@ import pytest
 
 from services.notifier import notices
 from services.notifier.notices import CaseView, Consequence, Event, Retraction, TaskWithdrawal, Telling
+from services.notifier.tasks import kinds
 from services.rules.instants import instant
 from services.rules.tenants import Source, Tenant
 
@@ -263,3 +264,15 @@ def test_an_extension_from_before_is_not_told_with_the_date_that_moves_later() -
     for imported, known in ((True, {}), (False, {"fact|web|e1"})):
         view = notices.evolve(KNOWN, fact("complaint.extended", extended, imported=imported))
         assert set(view.extensions) == set(known)
+
+
+def test_a_task_ahead_of_its_date_waits_for_no_report() -> None:
+    """The survey of the year, from October on; it is due when the duty is, and lies with the administration."""
+    due = "2027-01-01T00:00:00+09:00"
+    event = decision("task.created", task="hold_survey", promise="anseong-survey", occurrence="2026 survey", due=due)
+    task = only(of_decision(event, CaseView(owner="administration")))
+    assert task.hold_until is None
+    late = msgspec.structs.replace(event, time=due)
+    assert only(of_decision(late, CaseView(owner="administration"))).hold_until == instant("2027-01-01T01:00:00+09:00")
+    assert task.broken_at == instant(due)
+    assert (kinds.of("hold_survey").lies_with, kinds.of("hold_survey").due) == ("administration", "promise")
