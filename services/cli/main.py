@@ -35,6 +35,7 @@ from services.cli import (
     publisher,
     reappend,
     remedies,
+    reports,
     running,
 )
 from services.cli import check as checking
@@ -451,6 +452,46 @@ def audit(
         typer.echo("\n".join(auditing.in_words(found)))
     if found.violations:
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    tenant: Annotated[str, typer.Argument(help="The city.")],
+    year: Annotated[int, typer.Option(help="Of which year.")],
+    as_of: Annotated[str | None, typer.Option(help="RFC 3339: as known then, by the log; default now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of events, with --as-of, in place of the system.")] = None,
+    form: Annotated[str, typer.Option("--format", help="html, pdf, csv, csv-bom (for spreadsheets) or json.")] = "json",
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    out: Annotated[Path | None, typer.Option(help="Where to write it; default standard output.")] = None,
+    data: Data = None,
+) -> None:
+    """How a city kept its charter in a year, per promise, month and department. The same as-of gives the same bytes."""
+    with _plain_errors():
+        moment = None if as_of is None else instants.instant(as_of)
+        found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
+        body = reports.shown(found, form, explaining.language(lang))
+        if out is None:
+            sys.stdout.buffer.write(body)
+        else:
+            out.write_bytes(body)
+
+
+@app.command()
+def duties(
+    tenant: Annotated[str, typer.Argument(help="The city.")],
+    year: Annotated[int, typer.Option(help="Of which year.")],
+    as_of: Annotated[str | None, typer.Option(help="RFC 3339: as known then, by the log; default now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of events, with --as-of, in place of the system.")] = None,
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the charter wants of the city itself in a year, such as a survey, by when, and how it stands."""
+    with _plain_errors():
+        moment = None if as_of is None else instants.instant(as_of)
+        found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
+        for line in reports.duties_in_words(found, explaining.language(lang), as_json):
+            typer.echo(line)
 
 
 @app.command()

@@ -369,10 +369,10 @@ def _promise_arguments(decision: Event) -> dict[str, Any]:
 
 def _hold(decision: Event, tenant: Tenant) -> Instant | None:
     """Until when a breach and what it brings are held: any source of the tenant may still report what was
-    in time.
+    in time. A task ahead of its date follows from no breach, and waits for nobody.
     """
     due = decision.data.get("due")
-    if due is None:
+    if due is None or (decision.type == "task.created" and instants.instant(decision.time) < instants.instant(due)):
         return None
     return instants.instant(due) + tenant.reports_within_seconds * instants.SECOND
 

@@ -144,18 +144,20 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class Yearly(msgspec.Struct, frozen=True):
-    """A date of every year by whose end something must have happened; never rolled."""
+    """A date of every year by whose end something must have happened; never rolled. `tasks` bring it about."""
 
     month: int
     day: int
     until: tuple[Match, ...]
+    tasks: tuple[str, ...] = ()
 
 
 class Promise(msgspec.Struct, frozen=True):
     """One promise of a charter, or one deadline of a law.
 
     What somebody else than the office owes lapses when it is over, and is no breach. `timing` and `after_lapses`
-    (a promise and how often it must have lapsed before) are measures taken on an event and those before it.
+    (a promise and how often it must have lapsed before) are measures taken on an event and those before it. `ahead`
+    says how long before the date of a duty its tasks are created.
     """
 
     id: str
@@ -186,6 +188,7 @@ class Promise(msgspec.Struct, frozen=True):
     yearly: tuple[Yearly, ...] = ()
     until_all: bool = False
     first_of_year: bool = False
+    ahead: Span | None = None
     clause: str = ""
     workflow: "Workflow | None" = None
     meeting: frozenset[str] = frozenset()
@@ -511,6 +514,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             yearly=yearly,
             until_all="until_all" in row,
             first_of_year=row.get("first_of_year", False),
+            ahead=_span(row["ahead"]) if "ahead" in row else None,
             clause=row.get("clause", ""),
             workflow=_workflow(row),
             meeting=frozenset(match.type for match in (*until, *(match for one in yearly for match in one.until))),
@@ -546,7 +550,8 @@ def _timing(row: dict[str, Any]) -> Timing | None:
 
 def _yearly(entry: dict[str, Any]) -> Yearly:
     month, _, day = entry["due"].partition("-")
-    return Yearly(int(month), int(day), tuple(_match(match) for match in entry["until"]))
+    until = tuple(_match(match) for match in entry["until"])
+    return Yearly(int(month), int(day), until, tuple(entry.get("tasks") or ()))
 
 
 def _start(entry: dict[str, Any]) -> Start:

@@ -25,6 +25,9 @@ def of_scan(scan: Scan) -> Standing:
         if run.state == "broken":
             for finding in remedies.of_breach(run):
                 keep(findings, finding)
+        if run.promise.kind == "duty":
+            for finding in promises.of_duty(scan, run):
+                keep(findings, finding)
     deadlines = {key: scan.frozen(run) for key, run in scan.runs.items()}
     label, lives = scan.charter.label, tuple(scan.lives)
     return Standing(deadlines, findings, scan.closed, scan.next_at(deadlines.values()), label, lives)

@@ -18,6 +18,7 @@ from services.notifier.notices import (
     TaskWithdrawal,
     Telling,
 )
+from services.notifier.tasks import kinds
 from services.rules.instants import instant
 from services.rules.tenants import Messages, Source, Tenant
 
@@ -417,3 +418,15 @@ def test_a_case_is_over_until_it_is_opened_again() -> None:
         view = notices.evolve(KNOWN, fact(f"complaint.{end}", {"outcome": "answered"}))
         assert view.ended, end
         assert not notices.evolve(view, fact("complaint.reopened")).ended
+
+
+def test_a_task_ahead_of_its_date_waits_for_no_report() -> None:
+    """The survey of the year, from October on; it is due when the duty is, and lies with the administration."""
+    due = "2027-01-01T00:00:00+09:00"
+    event = decision("task.created", task="hold_survey", promise="anseong-survey", occurrence="2026 survey", due=due)
+    task = only(of_decision(event, CaseView(owner="administration")))
+    assert task.hold_until is None
+    late = msgspec.structs.replace(event, time=due)
+    assert only(of_decision(late, CaseView(owner="administration"))).hold_until == instant("2027-01-01T01:00:00+09:00")
+    assert task.broken_at == instant(due)
+    assert (kinds.of("hold_survey").lies_with, kinds.of("hold_survey").due) == ("administration", "promise")

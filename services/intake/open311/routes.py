@@ -63,6 +63,27 @@ def _query(*names: str) -> dict[str, Any]:
     }
 
 
+@router.get("/discovery.{form}", summary="Where and what this is", responses=_ANSWERS)
+async def discover(form: str, request: Request, parts: Given) -> Response:
+    """The endpoint, for whoever knows the host alone. Asks for no key and no municipality."""
+    _check(form)
+    changed = max(versions[-1][1].in_force for name in parts.tenants if (versions := parts.library.charters_of(name)))
+    endpoint = {
+        "specification": "http://wiki.open311.org/GeoReport_v2",
+        "url": str(request.base_url.replace(path=router.prefix)),
+        "changeset": changed.isoformat(),
+        "type": "production",
+        "formats": ["text/xml", "application/json"],
+    }
+    item = {
+        "changeset": changed.isoformat(),
+        "contact": "The municipality whose jurisdiction_id you use.",
+        "key_service": "A municipality gives its systems their keys.",
+        "endpoints": [endpoint],
+    }
+    return forms.single(request, item, forms.DISCOVERY)
+
+
 @router.get("/services.{form}", summary="Services", responses=_ANSWERS, openapi_extra=_query())
 async def list_services(form: str, request: Request, parts: Given) -> Response:
     """The kinds of petition of a municipality (`jurisdiction_id`)."""

@@ -19,11 +19,12 @@ from services.chassis import postgres
 from services.chassis.links import Signer
 from services.chassis.vault import Vault
 from services.intake.api.serving import Parts
-from services.intake.pages import charter, filing, following, talking, telling
+from services.intake.pages import charter, filing, following, reports, talking, telling
 from services.intake.pages.counter import Counter
 from services.intake.pages.site import PageError, Site, Visit, language_of, render
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import LANGUAGES, Speaker
+from services.intake.reporting.shelf import Shelf
 
 LINK = "/{tenant}/p/{link}"
 STATIC_SECONDS = 3600
@@ -57,7 +58,8 @@ class Pages:
         pool, clock, doors, explainer, tenants, _ = parts
         signer = Signer.of_file(self._key_file)
         throttle, counter = Throttle(pool, signer), Counter(pool, explainer)
-        site = Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter)
+        shelf = Shelf(pool, clock)
+        site = Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter, shelf)
         self._app.state.site = self._outer.state.site = site
 
 
@@ -84,6 +86,9 @@ def _routes() -> list[Route]:
         "/{tenant}/renewed/{link}": (following.renewed, None),
         "/{tenant}/follow": (following.show_look_up, following.look_up),
         "/{tenant}/charter": (charter.show, None),
+        "/{tenant}/report": (reports.newest, None),
+        "/{tenant}/report/{year}": (reports.show, None),
+        "/{tenant}/report/{year}/{form}": (reports.take, None),
         LINK: (following.show, None),
         f"{LINK}/report": (telling.show_report, telling.report),
         f"{LINK}/talk": (talking.show, talking.send),

@@ -24,6 +24,7 @@ from services.intake.explain import Explainer
 from services.intake.pages.counter import Counter
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import Language, Speaker
+from services.intake.reporting.shelf import Shelf
 from services.rules.tenants import Tenant
 
 SOURCE = "web"
@@ -71,6 +72,7 @@ class Site:
     signer: Signer
     throttle: Throttle
     counter: Counter
+    shelf: Shelf
 
 
 @dataclass(frozen=True, slots=True)

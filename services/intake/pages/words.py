@@ -37,21 +37,23 @@ class Moment(NamedTuple):
     iso: str
 
 
+TEXTS = Path(__file__).parent / "texts"
+
+
 @cache
-def catalogue(language: Language) -> Mapping[str, Mapping[str, Any]]:
+def catalogue(language: Language, folder: Path = TEXTS) -> Mapping[str, Mapping[str, Any]]:
     """The texts of a language, by page and name."""
-    path = Path(__file__).parent / "texts" / f"{language}.yaml"
-    found: dict[str, dict[Any, Any]] = yaml.safe_load(path.read_bytes())
+    found: dict[str, dict[Any, Any]] = yaml.safe_load((folder / f"{language}.yaml").read_bytes())
     return {page: {str(name): text for name, text in texts.items()} for page, texts in found.items()}
 
 
 class Speaker:
-    """One language and one time zone."""
+    """One language and one time zone, with the texts of a folder."""
 
-    def __init__(self, language: Language, zone: ZoneInfo) -> None:
+    def __init__(self, language: Language, zone: ZoneInfo, folder: Path = TEXTS) -> None:
         self.language = language
         self.zone = zone
-        self._texts = catalogue(language)
+        self._texts = catalogue(language, folder)
 
     def say(self, name: str, **values: object) -> str:
         """A text by its dotted name, with its values in it. Raises KeyError where it has none."""
@@ -94,11 +96,17 @@ class Speaker:
 
     def share(self, of: str, kept: int, total: int) -> str:
         """How many of how many, as a share where there are enough of them; `of` names the texts."""
-        if total < ENOUGH:
+        percent = self.percent(kept, total)
+        if percent is None:
             return self.say(f"charter.{of}few", kept=kept, total=total)
-        tenths = 1000 * kept // total
-        percent = tenths // 10 if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"
-        return self.say(f"charter.{of}rate", percent=percent, kept=kept, total=total)
+        return self.say(f"charter.{of}rate", percent=percent[:-1], kept=kept, total=total)
+
+    def percent(self, part: int, total: int) -> str | None:
+        """A share such as 92.3%, rounded down; None of too few."""
+        if total < ENOUGH:
+            return None
+        tenths = 1000 * part // total
+        return f"{tenths // 10}%" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}%"
 
 
 _UNITS: Words = {
