@@ -29,11 +29,16 @@ from services.sla_timer.folder import Folder, Meter
 
 SCHEMA = "sla_timer_rebuild"
 TABLES = {
-    "cases": ("partition", "tenant, case_id"),
-    "decisions": ("lane", "lane, number"),
-    "enacted": ("partition", "partition, sequence"),
+    "cases": (
+        "partition",
+        "tenant, case_id",
+        # A bookmark says nothing that the case does not: it may be laid or not.
+        "tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at",
+    ),
+    "decisions": ("lane", "lane, number", "*"),
+    "enacted": ("partition", "partition, sequence", "*"),
 }
-"""What a partition consists of beside its place: the column that says whose a row is, and the key."""
+"""What a partition consists of beside its place: the column that says whose a row is, the key, and what is compared."""
 CATCH_UP_SECONDS = 30.0
 """How long the live fold of a partition may stand still for the last events before its turn is given back."""
 STALL_SECONDS = 10.0
@@ -221,11 +226,12 @@ class _Rebuild:
 
     async def _replace(self, table: str) -> int:
         """Writes what differs; returns how many rows were missing, too many or other."""
-        column, key = TABLES[table]
+        column, key, compared = TABLES[table]
         live, rebuilt = f"{store.SCHEMA}.{table}", f"{SCHEMA}.{table}"
         extra = await self._connection.execute(
-            f"delete from {live} where ({key}) in (select {key} from (select * from {live} where {column} = $1 "  # noqa: S608
-            f"except select * from {rebuilt} where {column} = $1) as other)",
+            f"delete from {live} where ({key}) in (select {key} from "  # noqa: S608
+            f"(select {compared} from {live} where {column} = $1 "
+            f"except select {compared} from {rebuilt} where {column} = $1) as other)",
             self._number,
             timeout=_NO_LIMIT_SECONDS,
         )

@@ -176,8 +176,15 @@ def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = Non
     scan.begin(run)
     run.first_due = run.due
     scan.add(run)
-    calendar = (run.rules or scan.rules).calendar(promise.hours if span.unit in counting.WORKING else "office")
-    over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
-    assert over is not None
-    scan.rounds.append(Round(over, run))
+    scan.rounds.append(Round(over(scan, run), run))
     return run
+
+
+def over(scan: Scan, run: Run) -> Instant:
+    """When the counted time of a round is over, so that the next one begins; its last date may roll on."""
+    span = run.span
+    assert span is not None
+    calendar = (run.rules or scan.rules).calendar(run.promise.hours if span.unit in counting.WORKING else "office")
+    found = counting.due(calendar, run.start, Span(span.amount * run.rounds, span.unit), roll=False)
+    assert found is not None
+    return found

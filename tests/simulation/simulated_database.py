@@ -373,7 +373,7 @@ def _words(sql: str) -> str:
 
 
 def _statements() -> Iterator[str]:
-    for name in ("004_sla_timer.sql", "005_notifier.sql", "009_recovery.sql", "014_go_live.sql"):
+    for name in ("004_sla_timer.sql", "005_notifier.sql", "009_recovery.sql", "014_go_live.sql", "020_bookmarks.sql"):
         text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
         text = re.sub(r"comment on [^']*'(?:[^']|'')*';", "", text, flags=re.IGNORECASE)
         for statement in text.split(";"):
