@@ -74,9 +74,12 @@ def lay(scan: Scan, facts: tuple[Fact, ...], deadlines: Mapping[tuple[str, str],
 
 def take_up(case: Case, bookmark: Bookmark, clock: Instant, rules: Rules) -> Scan:
     """The scan of a case as it was when the bookmark was laid, by the same rules."""
-    prefix = len("refused:")
-    refused = {one.key[prefix:]: one.code for one in case.findings if one.kind == "event.refused"}
-    scan = Scan(case.facts, clock, rules, refused)
+    # Of a fact that waits for a receipt nothing was said, which is read as nothing that refuses it.
+    verdicts = {fact.key: "" for fact in case.facts}
+    for finding in case.findings:
+        if finding.kind == "event.refused":
+            verdicts[finding.key.removeprefix("refused:")] = finding.code
+    scan = Scan(case.facts, clock, rules, verdicts)
     scan.taken = len(scan.facts)
     scan.read_to = scan.facts[-1].moment
     scan.passed = bookmark.passed
@@ -111,7 +114,8 @@ def _run(deadline: Deadline, origin: int, facts: tuple[Fact, ...], scan: Scan) -
     run = Run(promise, deadline.occurrence, deadline.start, data, span, started_by, rounds)
     run.rules = scan.rules
     run.state = deadline.state
-    run.due = deadline.due
+    run.due = run.warned_for = deadline.due
+    run.warn_at = deadline.warn_at
     run.first_due = deadline.first_due
     run.met_at = deadline.met_at
     run.began = deadline.began

@@ -334,10 +334,14 @@ class Charter(msgspec.Struct, frozen=True):
     walking: Mapping[str, tuple[Workflow, ...]] = {}
     admitting: Mapping[str, tuple[Clause, ...]] = {}
     """Of the clauses listening to a type, those that may refuse or mark what comes in."""
+    refusing: Mapping[str, tuple[Clause, ...]] = {}
+    """Of those, the ones that may refuse it."""
     asking: Mapping[str, tuple[Clause, ...]] = {}
     """Of the clauses listening to a type, those that bring a task or a message."""
     meeting: frozenset[str] = frozenset()
     """The types of event that may meet a promise."""
+    ending: frozenset[str] = frozenset()
+    """The types of event that may end a promise without meeting it."""
 
     @property
     def label(self) -> str:
@@ -456,8 +460,10 @@ def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> 
         "clauses": clauses,
         "listening": {type: tuple(rows) for type, rows in listening.items()},
         "admitting": _of_those(listening, lambda clause: clause.kind == "admission"),
+        "refusing": _of_those(listening, lambda clause: clause.kind == "admission" and bool(clause.refuse)),
         "asking": _of_those(listening, lambda clause: bool(clause.tasks or clause.notice or clause.desks)),
         "meeting": frozenset(type for promise in promises.values() for type in promise.meeting),
+        "ending": frozenset(match.type for promise in promises.values() for match in promise.ends),
     }
 
 

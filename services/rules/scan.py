@@ -240,16 +240,10 @@ class Scan:
             self.fresh.append(finding)
 
     def frozen(self, run: Run) -> Deadline:
+        """The run as it leaves the scan."""
+        if run.due != run.warned_for:
+            run.warned_for, run.warn_at = run.due, self._warn_at(run)
         calendar = (run.rules or self.rules).calendar(run.promise.hours)
-        warn_at = None
-        for span in run.promise.warn if run.due is not None else ():
-            if span.unit in counting.WORKING and not calendar.reaches(run.due or 0):
-                continue  # the citizen named an instant that no calendar knows
-            at = counting.before(calendar, run.due or 0, span)
-            # A warning that would come before the run began is none; a shorter one may still fit.
-            if at > (run.began or run.start):
-                warn_at = at
-                break
         counted = run.span is not None and run.at is None and counting.depends_on_calendar(run.span.unit)
         return Deadline(
             run.promise.id,
@@ -258,13 +252,26 @@ class Scan:
             run.due,
             run.first_due,
             run.state,
-            warn_at,
+            None if run.due is None else run.warn_at,
             run.met_at,
             counted and run.due is not None and run.due > calendar.horizon,
             run.began,
             run.turned,
             run.deemed and run.state == "broken",
         )
+
+    def _warn_at(self, run: Run) -> Instant | None:
+        """When to warn of a run: the first of its warnings that lies after its beginning."""
+        calendar, due = (run.rules or self.rules).calendar(run.promise.hours), run.due
+        for span in run.promise.warn if due is not None else ():
+            assert due is not None
+            if span.unit in counting.WORKING and not calendar.reaches(due):
+                continue  # the citizen named an instant that no calendar knows
+            at = counting.before(calendar, due, span)
+            # A warning that would come before the run began is none; a shorter one may still fit.
+            if at > (run.began or run.start):
+                return at
+        return None
 
     def next_at(self, deadlines: Iterable[Deadline]) -> Instant | None:
         """The earliest instant at which time alone changes something, given the deadlines that stand."""

@@ -31,6 +31,7 @@ def shift(scan: Scan, facts: tuple[Fact, ...], rules: Rules, since: Instant) -> 
         if run.due >= since:
             run.due = scan.due(run)
             # Its warning is counted back across the date, also where the instant itself is another's word.
+            run.warned_for = None
             scan.touched[run.key] = run
     for round in scan.rounds:
         if round.at >= since:

@@ -134,7 +134,7 @@ class Connection:
         row = await self.fetchrow(sql, *args)
         return None if row is None else row[0]
 
-    async def cursor(self, sql: str, *args: Any) -> AsyncIterator[Record]:
+    async def cursor(self, sql: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Record]:
         """The rows, one by one."""
         for row in await self.fetch(sql, *args):
             yield row
