@@ -64,7 +64,7 @@ def open_run(
         return
     begin, petition = moment, scan.petition
     if start.from_receipt and scan.receipt is not None:
-        begin, occurrence = scan.receipt.moment, scan.receipt.key
+        begin, occurrence = scan.received, scan.receipt.key
     span = promise.span_for(data, petition)
     within = promise.within
     if span is None and not within.or_at and not within.at:

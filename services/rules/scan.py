@@ -12,7 +12,7 @@ from services.rules import admission, counting
 from services.rules.charter import Charter, Petition, Promise
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact, in_effect
-from services.rules.instants import Instant, instant, of_datetime
+from services.rules.instants import NEVER, Instant, instant, of_datetime
 from services.rules.law import LawRules
 from services.rules.runs import Pause, Round, Run, Stop
 from services.rules.state import Deadline, Finding, Rules, State
@@ -33,8 +33,9 @@ class Scan:
     """The case as far as it has been read: `moment` is where the scan stands.
 
     `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
-    The last of them has effect from `read_to` on. Time is let pass up to `until`, and `passed` is the last instant at
-    which it brought something. `awaits` is when a later version comes to govern, where that is ahead.
+    The last of them has effect from `read_to` on, and the receipt from `received`. Time is let pass up to `until`, and
+    `passed` is the last instant at which it brought something. `awaits` is when a later version comes to govern, where
+    that is ahead.
 
     Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh`
     the findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
@@ -73,6 +74,7 @@ class Scan:
         self.opened: Instant = 0
         self.closed = False
         self.receipt = next((f for f in self.facts if f.type == "complaint.received" and not self.barred(f)), None)
+        self.received: Instant = self.receipt.moment if self.receipt is not None else NEVER
         info = self.info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
         self.forget_pauses()
