@@ -97,7 +97,10 @@ class Match(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
-        return not self.where or all(condition.holds(data, petition) for condition in self.where)
+        for condition in self.where:  # noqa: SIM110 - asked several times of every fact
+            if not condition.holds(data, petition):
+                return False
+        return True
 
     def answers(self, data: Data, begun: Data) -> bool:
         """Whether the data name the same as those of the event that began a run, where they must."""
@@ -341,10 +344,14 @@ class Charter(msgspec.Struct, frozen=True):
     walking: Mapping[str, tuple[Workflow, ...]] = {}
     admitting: Mapping[str, tuple[Clause, ...]] = {}
     """Of the clauses listening to a type, those that may refuse or mark what comes in."""
+    refusing: Mapping[str, tuple[Clause, ...]] = {}
+    """Of those, the ones that may refuse it."""
     asking: Mapping[str, tuple[Clause, ...]] = {}
     """Of the clauses listening to a type, those that bring a task or a message."""
     meeting: frozenset[str] = frozenset()
     """The types of event that may meet a promise."""
+    ending: frozenset[str] = frozenset()
+    """The types of event that may end a promise without meeting it."""
 
     @property
     def label(self) -> str:
@@ -463,8 +470,10 @@ def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> 
         "clauses": clauses,
         "listening": {type: tuple(rows) for type, rows in listening.items()},
         "admitting": _of_those(listening, lambda clause: clause.kind == "admission"),
+        "refusing": _of_those(listening, lambda clause: clause.kind == "admission" and bool(clause.refuse)),
         "asking": _of_those(listening, lambda clause: bool(clause.tasks or clause.notice or clause.desks)),
         "meeting": frozenset(type for promise in promises.values() for type in promise.meeting),
+        "ending": frozenset(match.type for promise in promises.values() for match in promise.ends),
     }
 
 

@@ -65,7 +65,7 @@ def open_run(
         return
     begin, petition = moment, scan.petition
     if start.from_receipt and scan.receipt is not None:
-        begin, occurrence = scan.receipt.moment, scan.receipt.key
+        begin, occurrence = scan.received, scan.receipt.key
     span = promise.span_for(data, petition)
     within = promise.within
     if span is None and not within.or_at and not within.at:
@@ -193,8 +193,15 @@ def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = Non
     scan.begin(run)
     run.first_due = run.due
     scan.add(run)
-    calendar = (run.rules or scan.rules).calendar(promise.hours if span.unit in counting.WORKING else "office")
-    over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
-    assert over is not None
-    scan.rounds.append(Round(over, run))
+    scan.rounds.append(Round(over(scan, run), run))
     return run
+
+
+def over(scan: Scan, run: Run) -> Instant:
+    """When the counted time of a round is over, so that the next one begins; its last date may roll on."""
+    span = run.span
+    assert span is not None
+    calendar = (run.rules or scan.rules).calendar(run.promise.hours if span.unit in counting.WORKING else "office")
+    found = counting.due(calendar, run.start, Span(span.amount * run.rounds, span.unit), roll=False)
+    assert found is not None
+    return found

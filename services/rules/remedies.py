@@ -97,9 +97,11 @@ def _breaks(scan: Scan, promise: Promise, fact: Fact) -> bool:
 def timed_from(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
     """What the time of a measured event is counted from, or None where that is not there."""
     assert promise.timing is not None
-    earlier = {other.type for other in scan.facts if other.moment <= fact.moment and other is not fact}
-    if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
-        return None
+    if promise.timing.unless or promise.timing.first:
+        moment = fact.moment
+        earlier = {other.type for other in scan.facts if other.moment <= moment and other is not fact}
+        if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
+            return None
     if not promise.timing.since:
         named = getattr(fact.data, promise.timing.field)
         return None if named is None else of_datetime(named)
@@ -110,10 +112,12 @@ def timed_from(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
 def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
     """The latest event before a measured one from which its time is counted."""
     since = promise.timing.since if promise.timing else ()
+    types, moment = [match.type for match in since], fact.moment
     found = [
         other
         for other in scan.facts
-        if other.moment <= fact.moment
+        if other.type in types
+        and other.moment <= moment
         and other is not fact
         and any(match.type == other.type and match.holds(other.data, scan.petition) for match in since)
     ]

@@ -35,11 +35,13 @@ class NotEnacted(LookupError):
 class Library:
     """The enacted files, by sha256 and by name, parsed once each.
 
-    `files` are the bytes of every charter, calendar and law file, under names such as "charters/seoul-1.yaml".
+    `files` are the bytes of every charter, calendar and law file, under names such as "charters/seoul-1.yaml"; `digest`
+    is the hash of all of them.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._by_hash = {hashlib.sha256(content).hexdigest(): content for content in files.values()}
+        self.digest = hashlib.sha256("".join(sorted(self._by_hash)).encode()).hexdigest()
         self._laws = {_stem(name): content for name, content in files.items() if name.startswith("law/")}
         self._charters: dict[str, Charter] = {}
         self._calendars: dict[str, CalendarFile] = {}
@@ -250,6 +252,13 @@ class Rulebook:
     def version(self, tenant: str) -> int:
         """A number that changes with whatever is enacted for the tenant."""
         return len(self._tenants.get(tenant, ()))
+
+    def edition(self, tenant: str, back: int = 0) -> str:
+        """A name for all that holds for the tenant, or held before the last so many events that enacted something: by
+        the same files, enacted in the same places of the log."""
+        known = self._of(tenant)
+        number = len(known) - back
+        return f"{self.library.digest[:16]}-{number}-{known[number - 1].sequence}" if number > 0 else ""
 
     def changed_since(self, tenant: str, moment: Instant) -> bool:
         """Whether anything became known after an instant, or comes into force after it."""

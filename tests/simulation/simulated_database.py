@@ -135,7 +135,7 @@ class Connection:
         row = await self.fetchrow(sql, *args)
         return None if row is None else row[0]
 
-    async def cursor(self, sql: str, *args: Any) -> AsyncIterator[Record]:
+    async def cursor(self, sql: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Record]:
         """The rows, one by one."""
         for row in await self.fetch(sql, *args):
             yield row
@@ -381,6 +381,7 @@ def _statements() -> Iterator[str]:
         "014_go_live.sql",
         "015_delivery.sql",
         "016_messages.sql",
+        "020_bookmarks.sql",
     ):
         text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
         text = re.sub(r"create function .*?\$\$;", "", text, flags=re.IGNORECASE | re.DOTALL)
