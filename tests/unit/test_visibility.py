@@ -3,7 +3,7 @@
 import pytest
 
 from services.intake.api.reading import _fits
-from services.intake.api.visibility import tells_of
+from services.reading.visibility import tells_of
 
 HIDDEN = frozenset({"web/fault-7"})
 

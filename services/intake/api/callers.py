@@ -18,8 +18,8 @@ from services.chassis.http import Problem
 from services.chassis.settings import Settings
 from services.intake.api.limits import Concurrency, Rate
 from services.intake.api.tokens import Tokens
-from services.intake.api.visibility import Caller
 from services.intake.keys import digest
+from services.reading.visibility import Caller
 
 _KEY_SECONDS = 10.0
 """How long a key is taken to be what the database said."""

@@ -20,8 +20,8 @@ from services.chassis.http import Problem
 from services.intake import admission
 from services.intake.api.reading import visible_case
 from services.intake.api.serving import Parts, problem
-from services.intake.api.visibility import Caller, may_state
 from services.intake.judge import Publisher, Refusal, parse
+from services.reading.visibility import Caller, may_state
 from services.rules.instants import Instant, instant, text
 from services.rules.tenants import Tenant
 

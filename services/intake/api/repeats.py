@@ -13,6 +13,7 @@ from services.intake.api import reading
 from services.intake.api.answers import Cases, summary
 from services.intake.api.callers import Asking
 from services.intake.api.serving import TAGGED, Given, problems, tagged
+from services.reading import visible
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
@@ -47,6 +48,6 @@ async def earlier(case: str, request: Request, parts: Given, caller: Asking) -> 
             found["receipt"],
             reading.SCANNED,
         )
-        rows = await reading.readable(connection, caller, [reading.plain(record) for record in records])
+        rows = await visible.readable(connection, caller, [visible.plain(record) for record in records])
     items = [summary(row, None, parts.tenants[caller.tenant]) for row in rows]
     return tagged(request, Cases(items=items).model_dump_json(exclude_none=True).encode())

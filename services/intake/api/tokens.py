@@ -24,7 +24,7 @@ from contracts.envelope import Id, Label
 from services.chassis.http import Problem
 from services.chassis.logs import get_logger
 from services.chassis.settings import Settings
-from services.intake.api.visibility import Caller, Role
+from services.reading.visibility import Caller, Role
 
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures by a private key alone: with a shared secret whoever checks a token could make one."""

@@ -19,11 +19,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from services.chassis.clock import Clock
 from services.chassis.vault import Vault
 from services.intake.doors import Doors
-from services.intake.explain import Explainer
 from services.intake.pages.counter import Counter
 from services.intake.pages.links import Signer
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import Language, Speaker
+from services.reading.explain import Explainer
 from services.rules.tenants import Tenant
 
 SOURCE = "web"
