@@ -52,6 +52,9 @@ class Settings:
     """[GIHAN_HOST] address to serve HTTP on."""
     port: int = 8000
     """[GIHAN_PORT] port to serve HTTP on."""
+    status_token: str | None = field(default=None, repr=False)
+    """Content of [GIHAN_STATUS_TOKEN_FILE], with which /status and /metrics are asked for; without it they are told to
+    this machine alone."""
     vault_keys: Path | None = None
     """[GIHAN_VAULT_KEYS] folder of the vault's master keys, a file of 32 bytes for each date, and of its erasures."""
     vault_keep_days: int = 4
@@ -116,6 +119,7 @@ class Settings:
             service=service or env.get("GIHAN_SERVICE", "gihan"),
             host=env.get("GIHAN_HOST", "127.0.0.1"),
             port=int(_number(env, "GIHAN_PORT", "8000")),
+            status_token=_secret(env, "GIHAN_STATUS_TOKEN_FILE"),
             vault_keys=_path(env, "GIHAN_VAULT_KEYS"),
             vault_keep_days=int(_number(env, "GIHAN_VAULT_KEEP_DAYS", "4")),
             pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),

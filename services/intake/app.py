@@ -113,7 +113,7 @@ def build_app(settings: Settings) -> FastAPI:
             pool.terminate()
             await nc.close()
 
-    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
+    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say, settings.status_token)
     for router in (
         events.router,
         check.router,

@@ -254,4 +254,4 @@ def make_app(settings: Settings) -> FastAPI:
             async with asyncio.timeout(5):
                 await pool.close()
 
-    return create_app("Gihan notifier", VERSION, lifespan, health)
+    return create_app("Gihan notifier", VERSION, lifespan, health, status_token=settings.status_token)
