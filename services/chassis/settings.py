@@ -76,6 +76,13 @@ class Settings:
     """[GIHAN_OIDC_KEYS] the issuer's public keys (JWKS): a file, or an http address."""
     oidc_source: str = "desk"
     """[GIHAN_OIDC_SOURCE] the publishing system that staff with a token stand for."""
+    oidc_client: str | None = None
+    """[GIHAN_OIDC_CLIENT] by which name the issuer knows the desk: the audience of the tokens that sign staff in there."""
+    oidc_secret: str | None = field(default=None, repr=False)
+    """Content of [GIHAN_OIDC_SECRET_FILE], where the issuer wants more of the desk than its name."""
+    desk_url: str | None = None
+    """[GIHAN_DESK_URL] how browsers reach the notifier, such as https://desk.seoul.example; plain http on this machine
+    alone. Without it there is no desk."""
     smtp_url: str | None = field(default=None, repr=False)
     """[SMTP_URL] such as smtp://127.0.0.1:2525."""
     sms_url: str | None = field(default=None, repr=False)
@@ -126,10 +133,13 @@ class Settings:
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             http_rate=max(1.0, _number(env, "GIHAN_HTTP_RATE", "3000")),
             http_concurrency=int(_number(env, "GIHAN_HTTP_CONCURRENCY", "512")),
-            oidc_issuer=env.get("GIHAN_OIDC_ISSUER"),
+            oidc_issuer=_public(env, "GIHAN_OIDC_ISSUER"),
             oidc_audience=env.get("GIHAN_OIDC_AUDIENCE"),
             oidc_keys=env.get("GIHAN_OIDC_KEYS"),
             oidc_source=env.get("GIHAN_OIDC_SOURCE", "desk"),
+            oidc_client=env.get("GIHAN_OIDC_CLIENT"),
+            oidc_secret=_secret(env, "GIHAN_OIDC_SECRET_FILE"),
+            desk_url=(_public(env, "GIHAN_DESK_URL") or "").rstrip("/") or None,
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),
             clock=cast(Literal["real", "stepped"], clock),
@@ -205,6 +215,20 @@ def _partitions(env: Mapping[str, str]) -> frozenset[int]:
     if not chosen or not chosen <= frozenset(range(PARTITIONS)):
         raise SettingsError(f"GIHAN_PARTITIONS must be a range within 0-{PARTITIONS - 1}, such as 0-7.")
     return chosen
+
+
+def _public(env: Mapping[str, str], name: str) -> str | None:
+    """An address of the web, to which secrets are sent: https, or plain http where it cannot leave this machine."""
+    value = env.get(name)
+    if not value:
+        return None
+    url = urlsplit(value)
+    local = url.hostname in ("127.0.0.1", "::1", "localhost")
+    if not url.hostname or url.scheme not in ("https", "http") or (url.scheme == "http" and not local):
+        raise SettingsError(f"{name} must begin with https://; plain http is for this machine alone.")
+    if url.scheme == "http" and env.get("GIHAN_HOST", "127.0.0.1") not in ("127.0.0.1", "::1", "localhost"):
+        raise SettingsError(f"{name} is of this machine alone, and GIHAN_HOST serves others: name it with https://.")
+    return value
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -10,6 +10,7 @@ Claims beside the usual ones: `tenant`, `roles` (clerk, approver, head, audit; t
 import asyncio
 import json
 import time
+from collections.abc import Collection
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
@@ -51,7 +52,15 @@ class Member(NamedTuple):
     tenant: str
     staff: str
     role: StaffRole
+    """The highest."""
     department: str
+    roles: frozenset[StaffRole]
+
+    @classmethod
+    def of(cls, tenant: str, staff: str, roles: Collection[str], department: str) -> "Member | None":
+        """The member with those of the roles that are known here, None without any."""
+        held: list[StaffRole] = [role for role in _HIGHEST_FIRST if role in roles]
+        return cls(tenant, staff, held[0], department, frozenset(held)) if held else None
 
 
 class Tokens:
@@ -123,18 +132,18 @@ class Tokens:
 
 def _member(claims: dict[str, Any]) -> Member:
     roles = claims.get("roles")
-    role = next((role for role in _HIGHEST_FIRST if isinstance(roles, list) and role in roles), None)
-    if role is None:
-        raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", "Your sign-on names no role that may use this.")
     try:
         tenant = _ID.validate_python(claims.get("tenant"))
         staff = _ID.validate_python(claims.get("staff", claims["sub"]))
         department = _LABEL.validate_python(claims["department"]) if "department" in claims else ""
     except ValidationError:
         raise _wrong() from None
-    if not department and role != "audit":
+    member = Member.of(tenant, staff, roles if isinstance(roles, list) else (), department)
+    if member is None:
+        raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", "Your sign-on names no role that may use this.")
+    if not department and member.role != "audit":
         raise Problem(HTTPStatus.FORBIDDEN, "no_department", "Your sign-on names no department. Tell whoever runs it.")
-    return Member(tenant, staff, role, department)
+    return member
 
 
 async def _read(place: str) -> bytes:
