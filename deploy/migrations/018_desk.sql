@@ -10,3 +10,6 @@ create table notifier.desk_sessions (
     seen bigint not null
 );
 create index on notifier.desk_sessions (begun);
+
+-- The desk lists what is to be done by when; what has no date comes last.
+create index tasks_desk on notifier.tasks (tenant, coalesce(due, 9223372036854775807), wanted_at, key);

@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -371,11 +372,20 @@ def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
     serve(build(settings), settings)
 
 
+_stopping = threading.Event()
+
+
+def is_stopping() -> bool:
+    """Whether this process was told to end: an answer that goes on for ever ends then, and delays nothing."""
+    return _stopping.is_set()
+
+
 class _Server(uvicorn.Server):
     """Ends in time also where a part does not, or has not begun: nothing rests on an orderly end, and a process that
     stays is in the way of the one that follows it."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        _stopping.set()
         super().handle_exit(sig, frame)
         _end_in_time()
 

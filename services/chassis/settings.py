@@ -77,7 +77,7 @@ class Settings:
     oidc_source: str = "desk"
     """[GIHAN_OIDC_SOURCE] the publishing system that staff with a token stand for."""
     oidc_client: str | None = None
-    """[GIHAN_OIDC_CLIENT] by which name the issuer knows the desk: the audience of the tokens that sign staff in there."""
+    """[GIHAN_OIDC_CLIENT] by which name the issuer knows the desk: the audience of tokens that sign staff in there."""
     oidc_secret: str | None = field(default=None, repr=False)
     """Content of [GIHAN_OIDC_SECRET_FILE], where the issuer wants more of the desk than its name."""
     desk_url: str | None = None

@@ -148,7 +148,8 @@ def _member(claims: dict[str, Any]) -> Member:
 
 async def _read(place: str) -> bytes:
     if place.startswith(("https://", "http://")):
-        async with httpx.AsyncClient(timeout=_FETCH_SECONDS) as client:
+        # A proxy of the environment is for what lies outside.
+        async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=place.startswith("https")) as client:
             answer = await client.get(place)
             answer.raise_for_status()
             return answer.content

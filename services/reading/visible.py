@@ -11,7 +11,7 @@ import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from services.reading import visibility
-from services.reading.visibility import Caller, Named
+from services.reading.visibility import Caller, Case, Named
 
 Connection = asyncpg.Connection | PoolConnectionProxy | asyncpg.Pool
 Row = dict[str, Any]
@@ -29,13 +29,15 @@ def plain(record: asyncpg.Record) -> Row:
 
 async def readable(connection: Connection, caller: Caller, rows: Sequence[Row]) -> list[Row]:
     """Those of the rows of read.case_list that a caller may know of."""
+    cases = await standing(connection, caller, rows)
+    return [row for row, case in zip(rows, cases, strict=True) if visibility.may_read(caller, case)]
+
+
+async def standing(connection: Connection, caller: Caller, rows: Sequence[Row]) -> list[Case]:
+    """What has to be known of the cases in rows of read.case_list to say who may read them, in their order."""
     about = {case for row in rows if (case := visibility.complains_of(row))}
     named = await _named(connection, caller.tenant, about) if about and caller.role != "publisher" else {}
-    return [
-        row
-        for row in rows
-        if visibility.may_read(caller, visibility.case_of(row, named.get(visibility.complains_of(row) or "", Named())))
-    ]
+    return [visibility.case_of(row, named.get(visibility.complains_of(row) or "", Named())) for row in rows]
 
 
 async def _named(connection: Connection, tenant: str, cases: Iterable[str]) -> dict[str, Named]:

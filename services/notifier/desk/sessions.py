@@ -32,8 +32,8 @@ class Session(NamedTuple):
 
 
 class Sessions:
-    """Rows of notifier.desk_sessions. `secure`: the cookie goes over TLS alone, and by its name's prefix no neighbour in
-    the domain can set it."""
+    """Rows of notifier.desk_sessions. `secure`: the cookie goes over TLS alone, and by its name's prefix no neighbour
+    in the domain can set it."""
 
     def __init__(self, pool: asyncpg.Pool, clock: Clock, secure: bool) -> None:
         self._pool = pool
@@ -70,8 +70,10 @@ class Sessions:
             now - LONGEST,
             now - IDLE,
         )
-        member = row and Member.of(row["tenant"], row["staff"], row["roles"], row["department"])
-        if not member:
+        if row is None:
+            return None
+        member = Member.of(row["tenant"], row["staff"], row["roles"], row["department"])
+        if member is None:
             return None
         if touch and now - row["seen"] >= _SEEN_EVERY:
             await self._pool.execute(
@@ -85,7 +87,7 @@ class Sessions:
         answer.delete_cookie(self.cookie, path="/", secure=self._secure, httponly=True, samesite="lax")
 
     def set_cookie(self, answer: Response, name: str, value: str, seconds: int | None = None) -> None:
-        """A cookie that no script reads. Lax, not Strict: whoever comes from the sign-on, or from a mail, is signed in."""
+        """A cookie that no script reads. Lax, not Strict: who comes from the sign-on, or from a mail, is signed in."""
         answer.set_cookie(name, value, seconds, path="/", secure=self._secure, httponly=True, samesite="lax")
 
 

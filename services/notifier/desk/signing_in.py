@@ -68,7 +68,9 @@ class SignOn:
         ]
         if missing:
             raise SettingsError(f"GIHAN_DESK_URL is set, so {' and '.join(missing)} must be: staff sign in there.")
-        assert settings.oidc_issuer and settings.oidc_client and settings.desk_url
+        assert settings.oidc_issuer is not None
+        assert settings.oidc_client is not None
+        assert settings.desk_url is not None
         if settings.desk_url.startswith("https") and not settings.oidc_issuer.startswith("https"):
             raise SettingsError("GIHAN_OIDC_ISSUER is the sign-on of development. A desk over https wants the city's.")
         self._issuer, self._client, self._secret = settings.oidc_issuer, settings.oidc_client, settings.oidc_secret
@@ -151,7 +153,8 @@ class SignOn:
     async def _ask(self, method: str, place: str, **more: Any) -> dict[str, Any]:
         """What the sign-on answers. Redirects are not followed: a secret goes where the issuer says, and no further."""
         try:
-            async with httpx.AsyncClient(timeout=_FETCH_SECONDS, follow_redirects=False) as http:
+            outside = self._issuer.startswith("https")
+            async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=outside, follow_redirects=False) as http:
                 answer = await http.request(method, place, **more)
             if answer.is_client_error:
                 raise SignInFailed("sign_in_over")
