@@ -21,6 +21,7 @@ from services.rules.explaining.text import in_words
 from services.rules.explaining.words import EVENTS
 
 TONES = {"met": "good", "broken": "bad", "suspended": "wait", "open": "now"}
+LISTED = 200
 HISTORY = 300
 """Facts and decisions shown at most, the newest."""
 
@@ -30,6 +31,35 @@ class Seen(NamedTuple):
 
     row: Row
     hidden: frozenset[str]
+
+
+async def listed(request: Request) -> Response:
+    """Cases that another office took in for the one that has them: newest first, those alone that are open."""
+    visit = await Visit.of(request)
+    place = visit.request.query_params.get("behind", "~").replace("\x00", "")[:40]
+    async with visit.site.pool.acquire() as connection:
+        found = await connection.fetch(
+            "select * from read.case_list where tenant = $1 and receipt < $2 and opening -> 'data' ? 'office'"
+            " and closed is not true order by receipt desc limit $3",
+            *(visit.tenant.id, place, LISTED),
+        )
+        rows = await visible.readable(connection, visit.caller, [visible.plain(record) for record in found])
+    behind = found[-1]["receipt"] if len(found) == LISTED else None
+    return visit.page(
+        "cases",
+        rows=[
+            {
+                "case": row["case"],
+                "receipt": row["receipt"],
+                "office": row["opening"]["data"]["office"],
+                "opened": visit.speaker.when(row["opening"]["at"]),
+                "kind": visit.speaker.kind(row["kind"]) if row["kind"] else "",
+                "department": (row["desk"] or {}).get("department") or "",
+            }
+            for row in rows
+        ],
+        next=visit.path("cases", behind=behind) if behind else None,
+    )
 
 
 async def show(request: Request) -> Response:
@@ -119,7 +149,7 @@ def _happening(visit: Visit, row: Row) -> dict[str, Any]:
     promise = visit.site.sayings.of(visit.tenant.id).get(row["promise"] or "", {}).get(visit.language, "")
     return {
         "at": visit.speaker.when(row["at"]),
-        "what": visit.speaker.word(EVENTS, row["type"]) if fact else named(visit.speaker, "decided", row["type"]),
+        "what": visit.speaker.word(EVENTS, row["type"]) if fact else named(visit.speaker, "decided", row["type"].replace(".", "_")),
         "promise": promise,
         "source": row["source"] if fact else "",
         "voided": row["voided"],

@@ -74,13 +74,13 @@ async def _choices(visit: Visit) -> dict[str, Any]:
     kinds = {code: task_name(visit.speaker, code) for codes in LISTS.values() for code in codes}
     says = visit.site.sayings.of(visit.tenant.id)
     return {
-        "departments": [row["department"] for row in departments],
+        "departments": [(row["department"], row["department"]) for row in departments],
         "kinds": sorted(kinds.items(), key=lambda one: one[1]),
         "promises": sorted((id, _short(texts[visit.language])) for id, texts in says.items()),
         "lists": LISTS,
-        "states": (*STATES, "all"),
-        "dues": DUES,
-        "waits": WANTS,
+        "states": [(one, visit.speaker.say(f"list_state.{one}")) for one in (*STATES, "all")],
+        "dues": [(one, visit.speaker.say(f"list_due.{one}")) for one in DUES],
+        "waits": [(one, visit.speaker.say(f"waits.{one}")) for one in WANTS],
     }
 
 

@@ -168,8 +168,10 @@ def language_of(request: Request) -> Language:
 def render(request: Request, name: str, speaker: Speaker, status: int, **values: Any) -> Response:
     """A page from its template, with the address of the same page in the other language."""
     other, path = "en" if speaker.language == "ko" else "ko", request.url.path
-    query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
+    query = f"?{request.url.query}" if request.url.query else ""
     elsewhere = path.replace(f"/desk/{speaker.language}", f"/desk/{other}", 1) + query
+    if request.method != "GET" or elsewhere == path + query:
+        elsewhere = f"/desk/{other}/"
     content = _environment.get_template(f"{name}.html").render(
         t=speaker.say, say=speaker, language=speaker.language, here=path, elsewhere=elsewhere, **values
     )

@@ -5,6 +5,7 @@ hash-chained, to audit alone. Nothing here can be changed from here.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from starlette.responses import Response
 from services.notifier.desk import lists
 from services.notifier.desk.site import Visit
 from services.notifier.desk.words import named, task_name
+from services.reading.speaking import Speaker
+from services.reading.visible import Row
 from services.rules.instants import of_datetime
 
 PAGE = 100
@@ -45,8 +48,8 @@ async def _steps(visit: Visit, staff: str, behind: str) -> tuple[list[dict[str, 
     async with visit.site.pool.acquire() as connection:
         rows = await connection.fetch(
             "select * from read.task_steps where tenant = $1 and ($2 = '' or staff = $2)"
-            f" and (at, key, number) < ($3, $4, $5) order by at desc, key desc, number desc limit {PAGE}",  # noqa: S608
-            *(visit.tenant.id, staff, min(at, 2**63 - 1), key, number),
+            " and (at, key, number) < ($3, $4, $5) order by at desc, key desc, number desc limit $6",
+            *(visit.tenant.id, staff, min(at, 2**63 - 1), key, min(number, 32_767), PAGE),
         )
         tasks = await connection.fetch(
             "select * from read.tasks where tenant = $1 and key = any($2::text[])",
@@ -55,24 +58,22 @@ async def _steps(visit: Visit, staff: str, behind: str) -> tuple[list[dict[str, 
         )
         known = await lists.known(connection, visit.caller, visit.tenant, [dict(task) for task in tasks])
     seen = {task["key"]: task for task in known}
-    steps = [
-        {
-            "at": visit.speaker.when(row["at"]),
-            "staff": row["staff"],
-            "step": named(visit.speaker, "step", row["step"]),
-            "key": row["key"],
-            "task": task_name(visit.speaker, row["task"]),
-            "receipt": seen[row["key"]]["receipt"] or row["case"],
-            "amount": visit.speaker.amount(row["amount"], row["currency"] or "KRW")
-            if row["amount"] is not None
-            else "",
-            "code": named(visit.speaker, "code", row["code"]) if row["code"] else "",
-        }
-        for row in rows
-        if row["key"] in seen
-    ]
+    steps = [_step(visit.speaker, row, seen[row["key"]]) for row in rows if row["key"] in seen]
     last = rows[-1] if len(rows) == PAGE else None
     return steps, f"{last['at']}.{last['key']}.{last['number']}" if last else None
+
+
+def _step(speaker: Speaker, row: Mapping[str, Any], task: Row) -> dict[str, Any]:
+    return {
+        "at": speaker.when(row["at"]),
+        "staff": row["staff"],
+        "step": named(speaker, "step", row["step"]),
+        "key": row["key"],
+        "task": task_name(speaker, row["task"]),
+        "receipt": task["receipt"] or row["case"],
+        "amount": speaker.amount(row["amount"], row["currency"] or "KRW") if row["amount"] is not None else "",
+        "code": named(speaker, "code", row["code"]) if row["code"] else "",
+    }
 
 
 async def _readings(visit: Visit, staff: str, before: str) -> tuple[list[dict[str, Any]], str | None]:
@@ -83,8 +84,8 @@ async def _readings(visit: Visit, staff: str, before: str) -> tuple[list[dict[st
     rows = await visit.site.pool.fetch(
         "select number, at, reader, purpose, kind, ref from vault.access"
         " where tenant = $1 and number < $2 and ($3 = '' or split_part(reader, '/', 2) = $3)"
-        f" order by number desc limit {PAGE}",  # noqa: S608
-        *(visit.tenant.id, number, staff),
+        " order by number desc limit $4",
+        *(visit.tenant.id, number, staff, PAGE),
     )
     readings = [
         {

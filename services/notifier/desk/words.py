@@ -1,6 +1,6 @@
 """Words of the desk: what promises, amends and clauses are called, and how a task is told in a line.
 
-The one rule it protects: what a charter says is told in the charter's own words; a code that has none stands for itself.
+The one rule it protects: what a charter says is told in the charter's own words, and a code without any as itself.
 """
 
 from collections.abc import Mapping
