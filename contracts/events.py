@@ -593,6 +593,7 @@ class FaultConfirmed(Contract):
     via: FaultVia | None = None
     officer: StaffId | None = Field(default=None, description="Gihan fills it in from the report.")
     reason: Reason | None = None
+    by: StaffId | None = Field(default=None, description="Who found it; they do not approve what follows from it.")
 
 
 @fact("fault.dismissed")

@@ -13,7 +13,6 @@ alter table notifier.tasks
     add column at_fault text[] not null default '{}',
     add column proposed_at bigint,
     add column broken_at bigint,
-    add column ended_at bigint,
     add column due bigint,
     add column overdue_at bigint,
     add column finding text check (finding in ('confirmed', 'dismissed')),
@@ -23,7 +22,7 @@ comment on column notifier.tasks.amount is 'What is owed: the charter''s amount,
 comment on column notifier.tasks.remedy_key is 'Of the remedy.proposed; empty for a task without money.';
 comment on column notifier.tasks.lies_with is 'officer, department, head, audit, approver, or the name of a desk.';
 comment on column notifier.tasks.at_fault is 'Staff who may decide nothing here: who had the case, or is named in a report or finding.';
-comment on column notifier.tasks.broken_at is 'When the promise was due that was broken; ended_at: when it was kept all the same.';
+comment on column notifier.tasks.broken_at is 'When the promise was due that was broken.';
 comment on column notifier.tasks.finding_event is 'source/id of the fault.confirmed or fault.dismissed.';
 
 update notifier.tasks set remedy_key = tenant || '/' || case_id || '/' || incident || '/' || clause, lies_with = 'approver'
@@ -77,7 +76,7 @@ create or replace view read.tasks as
     select
         tenant, case_id as "case", key, incident, clause as remedy, task, promise, officer, state, amount, currency,
         needs, revision, release_at, wanted_at,
-        remedy_key, occurrence, charter, department, lies_with, at_fault, proposed_at, broken_at, ended_at, due, overdue_at,
+        remedy_key, occurrence, charter, department, lies_with, at_fault, proposed_at, broken_at, due, overdue_at,
         finding, finding_by,
         state in ('held', 'assigned', 'approved') as open,
         array_remove(array[
@@ -87,6 +86,12 @@ create or replace view read.tasks as
     from notifier.tasks;
 comment on view read.tasks is
     'What somebody of the municipality must do; remedy: the clause that wants it. open: still to be done, wants: what an approver must say first, due: by when it is to be done (of a remedy: found), overdue_at: when that was told as missed.';
+
+create view read.tasks_overdue as
+    select min(due) filter (where overdue_at is null) + 1 as next_overdue, count(overdue_at) as overdue
+    from notifier.tasks
+    where due is not null and state = 'assigned' and (remedy_key is null or finding is null);
+comment on view read.tasks_overdue is 'When the next task or finding is due that was not told as missed, and how many are missed and still open.';
 
 create view read.task_steps as
     select t.tenant, t.case_id as "case", t.task, s.key, s.number, s.step, s.staff, s.at, s.amount, s.currency, s.code, s.voucher

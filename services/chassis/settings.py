@@ -92,6 +92,8 @@ class Settings:
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
     """[GIHAN_PARTITIONS] where several sla_timer share the work: which partitions this one goes for at once, such as
     0-7. The others it takes only where nobody else does."""
+    slice_cases: int = 1000
+    """[GIHAN_SLICE_CASES] so many cases touched by one event go into one transaction; more take several."""
     settle_seconds: float = 1.0
     """[GIHAN_SETTLE_SECONDS] how long after a due instant its tick is written; 0 when stepped."""
     log_level: str = "info"
@@ -144,6 +146,7 @@ class Settings:
             sms_url=env.get("SMS_URL"),
             clock=cast(Literal["real", "stepped"], clock),
             partitions=_partitions(env),
+            slice_cases=max(1, int(_number(env, "GIHAN_SLICE_CASES", "1000"))),
             settle_seconds=_number(env, "GIHAN_SETTLE_SECONDS", "0" if clock == "stepped" else "1"),
             log_level=level,
             failpoints=env.get("GIHAN_FAILPOINTS") or None,

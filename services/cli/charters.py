@@ -297,6 +297,8 @@ def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
             yield Finding("error", "no_amount", where, "It brings neither money nor a task; name an amount or tasks.")
         if row.get("amount") is not None and any("amount" in (trigger.get("needs") or ()) for trigger in triggers):
             yield Finding("warning", "amount_twice", where, "An amount is named, and an approver is asked for one too.")
+        if "tariff" in row:
+            yield from _tariff(row, charter)
         for trigger in triggers:
             breach = trigger.get("breach") or []
             named = {*(breach if breach != "any" else ()), *(trigger.get("except") or ())}
@@ -306,6 +308,22 @@ def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
             for name in sorted(set(trigger.get("fault") or ()) - grounds):
                 says = f"It follows a fault of the kind {name}; no fault is ever confirmed as that."
                 yield Finding("error", "never_starts", where, says)
+
+
+def _tariff(row: dict[str, Any], charter: Charter) -> Iterator[Finding]:
+    """A tariff pays by lateness: of a promise with a date, and of nothing else."""
+    if row.get("amount", 0) is not None:
+        yield Finding(
+            "error", "amount_twice", row["id"], "The tariff works the amount out; write amount: null beside it."
+        )
+    for trigger in row["on"]:
+        breach = trigger.get("breach") or []
+        dated = [
+            charter.promises[name].kind in ("deadline", "recurring") for name in breach if name in charter.promises
+        ]
+        if breach == "any" or not breach or not all(dated):
+            says = "It pays by how late something was; let it follow breaches of deadlines alone, by name."
+            yield Finding("error", "no_lateness", row["id"], says)
 
 
 def _clauses(content: dict[str, Any], charter: Charter, clauses: Mapping[str, str] | None) -> Iterator[Finding]:
@@ -351,8 +369,8 @@ def diff(old: Charter, new: Charter) -> list[Change]:
         if was is None or now is None:
             found.append(_appears("gone" if now is None else "new", name, (now or was).says))  # type: ignore[union-attr]
             continue
-        if (was.money, was.amount, old.currency) != (now.money, now.amount, new.currency):
-            sums = _sum(was.money, was.amount, old.currency), _sum(now.money, now.amount, new.currency)
+        if (was.money, was.amount, was.tariff, old.currency) != (now.money, now.amount, now.tariff, new.currency):
+            sums = _sum(was, old.currency), _sum(now, new.currency)
             ko = f"보상: {now.says['ko']} {sums[0][0]}에서 {sums[1][0]}(으)로 바뀝니다."
             found.append(
                 Change("amount", name, {"ko": ko, "en": f"{now.says['en']} {sums[1][1]} now, {sums[0][1]} before."})
@@ -510,10 +528,22 @@ def _appears(kind: str, where: str, says: Mapping[str, str]) -> Change:
     return Change(kind, where, {"ko": f"없어지는 약속: {says['ko']}", "en": f"No longer promised: {says['en']}"})
 
 
-def _sum(money: bool, amount: int | None, currency: str) -> tuple[str, str]:
-    if not money:
+def _sum(remedy: Remedy, currency: str) -> tuple[str, str]:
+    if not remedy.money:
         return "돈 없음", "no money"
-    return ("승인자가 정하는 금액", "what an approver decides") if amount is None else (f"{amount:,} {currency}",) * 2
+    if remedy.tariff is not None:
+        rows = [(row.first, row.sum or row.each, not row.sum) for row in remedy.tariff.rows]
+        ko = ", ".join(
+            f"{first}일째부터 {'하루 ' if daily else ''}{money:,} {currency}" for first, money, daily in rows
+        )
+        en = ", ".join(
+            f"{money:,} {currency}{' a day' if daily else ''} from day {first}" for first, money, daily in rows
+        )
+        most = remedy.tariff.at_most
+        return (ko, en) if most is None else (f"{ko}, 최고 {most:,} {currency}", f"{en}, at most {most:,} {currency}")
+    if remedy.amount is None:
+        return "승인자가 정하는 금액", "what an approver decides"
+    return (f"{remedy.amount:,} {currency}",) * 2
 
 
 KO_LIMITS = {"at_most": "{} 이하", "below": "{} 미만", "at_least": "{} 이상", "": "한도 없음"}

@@ -62,6 +62,8 @@ class Notifier:
             for name in ("cases", "sla", "release", "outbox", "receipts", *(f"delivery-{g.means}" for g in gateways))
         }
         health.status.append(self._status)
+        self.ledger: Ledger | None = None
+        """While this process holds the lease; whoever acts for a person does so through it, or not at all."""
         self._outbox: Outbox | None = None
         age = Gauge(
             "gihan_outbox_age_seconds", "For how long results have been waiting to go out", registry=health.registry
@@ -83,6 +85,7 @@ class Notifier:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _stand_by(self) -> None:
+        self.ledger = None
         for part in self._parts.values():
             part.stand_by()
 
@@ -102,6 +105,7 @@ class Notifier:
         await failpoint("notifier.after_lease")
         await recovery.begin(ledger, self._nc, await self._clock.now())
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
+        self.ledger = ledger
         async with Together() as group:
             group.create_task(_watch(lease))
             self._keep(group, "cases", fold.follow_cases)
@@ -183,9 +187,9 @@ class Notifier:
 
     async def _status(self) -> dict[str, Any]:
         """Positions, and whether anything is still to be delivered or published at the present instant."""
-        row = await self._pool.fetchrow("SELECT * FROM read.notifier")
+        row = await self._pool.fetchrow("SELECT * FROM read.notifier, read.tasks_overdue")
         assert row is not None
-        release = row["next_release"]
+        release = min((at for at in (row["next_release"], row["next_overdue"]) if at is not None), default=None)
         overdue = release is not None and release <= await self._clock.now()
         return {
             "cases_sequence": row["cases_sequence"],
@@ -193,6 +197,7 @@ class Notifier:
             "open_notices": row["open_notices"],
             "unpublished": row["unpublished"],
             "next_release": release,
+            "overdue_tasks": row["overdue"],
             "idle": not (row["open_notices"] or row["unpublished"] or overdue),
         }
 
@@ -205,6 +210,10 @@ async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge) -> No
     )
     unknown.set(row["unknown"])
     undeliverable.set(row["undeliverable"])
+
+
+async def _count_overdue(pool: asyncpg.Pool, overdue: Gauge) -> None:
+    overdue.set(await pool.fetchval("SELECT overdue FROM read.tasks_overdue"))
 
 
 async def _watch(lease: Lease) -> None:
@@ -242,6 +251,10 @@ def make_app(settings: Settings) -> FastAPI:
             registry=health.registry,
         )
         health.check("notices", lambda: _count(pool, unknown, undeliverable), every_seconds=5)
+        overdue = Gauge(
+            "gihan_tasks_overdue", "Tasks and findings that were not done by their date", registry=health.registry
+        )
+        health.check("tasks", lambda: _count_overdue(pool, overdue), every_seconds=5)
         working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
         try:
             yield

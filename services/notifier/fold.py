@@ -28,6 +28,7 @@ from services.notifier.notices import (
     TaskWithdrawal,
     Telling,
 )
+from services.notifier.tasks import store, wanted
 from services.rules.routing import ALL
 from services.rules.tenants import Tenant
 
@@ -111,7 +112,10 @@ class Fold:
             await work.goes_live(fact)
         if fact.case == ALL:
             return
-        view = views[_case(fact)] = notices.evolve(views[_case(fact)], fact)
+        before = views[_case(fact)]
+        view = views[_case(fact)] = wanted.evolve(notices.evolve(before, fact), fact)
+        if view.noted != before.noted:
+            await store.note(work, _case(fact), view)
         if fact.type == "applicant.updated":
             await work.plan_again(_case(fact), view)
         for consequence in notices.of_fact(fact, view, self._tenants[fact.tenant]):
@@ -127,7 +131,8 @@ class Fold:
             live = await work.live_since()
             for decision, body in decisions:
                 view, tenant = views[_case(decision)], self._tenants[decision.tenant]
-                for consequence in notices.of_decision(decision, body, view, tenant, live.get(tenant.id, 0)):
+                found_out = notices.of_decision(decision, body, view, tenant, live.get(tenant.id, 0))
+                for consequence in wanted.of_decision(decision, found_out, tenant):
                     await _apply(work, consequence, decision, view)
             await work.move("SLA", old, new)
         await failpoint("notifier.after_sla")
@@ -158,9 +163,9 @@ async def _apply(work: Work, consequence: Consequence, event: Event, view: CaseV
         case Retraction():
             await work.retract(consequence, event, view)
         case Task():
-            await work.assign(consequence, event, view)
+            await store.assign(work, consequence, event, view)
         case TaskWithdrawal():
-            await work.withdraw(consequence)
+            await store.withdraw(work, consequence, event)
         case Telling():
             work.tell_publisher(consequence, event)
             return

@@ -11,25 +11,19 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
 from contracts.streams import STREAMS, notices_subject, partition
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import OperatorError
 from services.chassis.outbox import Connection, Outbox
 from services.notifier import texts
-from services.notifier.notices import (
-    COMPENSATION,
-    CaseView,
-    Event,
-    Notice,
-    Retraction,
-    Task,
-    TaskWithdrawal,
-    Telling,
-)
+from services.notifier.notices import CaseView, Event, Notice, Retraction, Telling
+from services.notifier.tasks import store
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
@@ -107,6 +101,10 @@ class Ledger:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def reading(self, connection: asyncpg.Connection | PoolConnectionProxy, now: Instant) -> "Work":
+        """What a transaction would see, for whoever only looks."""
+        return Work(cast(asyncpg.Connection, connection), self.tenants, now)
+
     async def check_turn(self) -> None:
         """Raises Fenced where another notifier has taken over: one that slept must not call a gateway any more."""
         await self._check_turn(self.pool)
@@ -167,18 +165,14 @@ class Ledger:
             for row in notices:
                 await work.plan(row, views[row["tenant"], row["case_id"]])
             await failpoint("release.after_messages")
-            tasks = await work.connection.fetch(
-                "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 "
-                "WHERE state = 'held' AND release_at <= $1 RETURNING *",
-                now,
-            )
-            for row in sorted(tasks, key=lambda task: (task["release_at"], task["key"])):
-                work.tell_assigned(row)
+            await store.release(work)
         return await self.next_release()
 
     async def next_release(self) -> Instant | None:
         """The earliest instant at which something held is to be let go."""
-        found: Instant | None = await self.pool.fetchval("SELECT next_release FROM read.notifier")
+        found: Instant | None = await self.pool.fetchval(
+            "SELECT least(next_release, (SELECT next_overdue FROM read.tasks_overdue)) FROM read.notifier"
+        )
         return found
 
     async def tellings(self, limit: int) -> list[asyncpg.Record]:
@@ -433,12 +427,17 @@ class Work:
             "attempt": row["attempts"] or None,
             "outcome": outcome,
         }
-        self._tell(row, f"notice.{state}", f"{row['key']}-{suffix}", data)
+        self.tell(row, f"notice.{state}", f"{row['key']}-{suffix}", data)
+
+    def zone(self, tenant: str) -> ZoneInfo:
+        """The time zone of a tenant."""
+        return self._tenants[tenant].zone
 
     # Recovery
 
     async def begin_recovery(self, recovery: Recovery) -> None:
         """From here on, what becomes due is unknown; what was still waiting to go out is, too."""
+        self._recovery = recovery
         await self.connection.execute("INSERT INTO notifier.recovery VALUES (true, $1, $2, $3)", *recovery)
         for row in await self.connection.fetch("SELECT * FROM notifier.notices WHERE state = 'pending'"):
             await self._doubt(row)
@@ -468,16 +467,11 @@ class Work:
         )
 
     async def end_recovery(self) -> None:
-        """What NOTICES tells of remedies holds; what nobody wants any more cannot be written anew."""
+        """What nobody wants any more cannot be written anew."""
         for row in await self.connection.fetch(
             "SELECT * FROM notifier.notices WHERE topic = '' AND state = 'unknown' ORDER BY number"
         ):
             await self.settle(row, "failed", "ledger_lost")
-        await self.connection.execute(
-            "UPDATE notifier.tasks t SET state = CASE r.type WHEN 'remedy.issued' THEN 'issued' ELSE 'kept' END "
-            "FROM (SELECT DISTINCT ON (key) key, type FROM notifier.told "
-            "WHERE type IN ('remedy.issued', 'remedy.kept') ORDER BY key, number DESC) r WHERE t.key = r.key"
-        )
         await self.connection.execute("DELETE FROM notifier.recovery")
         await self.connection.execute("DELETE FROM notifier.told")
 
@@ -512,78 +506,6 @@ class Work:
             self._events[lane] = [event for event in events if event[0] not in told]
         self._tellings = [telling for telling in self._tellings if telling[0] not in told]
 
-    # Tasks
-
-    async def assign(self, task: Task, event: Event, view: CaseView) -> None:
-        """A task, once per key; one that was withdrawn is assigned anew, one that was issued never again."""
-        row = await self.connection.fetchrow(
-            "INSERT INTO notifier.tasks AS t (key, tenant, case_id, incident, clause, task, promise, officer, "
-            "amount, currency, needs, cause, state, revision, release_at, wanted_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-            "CASE $13 WHEN 'held' THEN 0 ELSE 1 END, $14, $15) "
-            "ON CONFLICT (key) DO UPDATE SET amount = excluded.amount, needs = excluded.needs, "
-            "state = CASE t.state WHEN 'withdrawn' THEN excluded.state ELSE t.state END, "
-            "cause = CASE t.state WHEN 'withdrawn' THEN excluded.cause ELSE t.cause END, "
-            "release_at = CASE t.state WHEN 'withdrawn' THEN excluded.release_at ELSE t.release_at END, "
-            "revision = t.revision + CASE t.state WHEN 'withdrawn' THEN excluded.revision ELSE 0 END "
-            "RETURNING *, revision IS DISTINCT FROM old.revision AND state = 'assigned' AS newly_assigned",
-            task.key,
-            event.tenant,
-            event.case,
-            task.incident,
-            task.clause,
-            task.task,
-            task.promise,
-            task.officer,
-            task.amount,
-            task.currency,
-            list(task.needs),
-            json.dumps(task.cause),
-            "assigned" if task.hold_until is None else "held",
-            task.hold_until,
-            self.now,
-        )
-        assert row is not None
-        await failpoint("compensation.after_task")
-        if row["newly_assigned"]:
-            self.tell_assigned(row)
-        if task.notice is not None and row["state"] in ("held", "assigned"):
-            await self.want(task.notice, event, view)
-
-    async def withdraw(self, withdrawal: TaskWithdrawal) -> None:
-        """A task is no longer wanted; a remedy that was issued is kept, which is told."""
-        row = await self.connection.fetchrow(
-            "UPDATE notifier.tasks SET state = CASE state WHEN 'issued' THEN 'kept' ELSE 'withdrawn' END "
-            "WHERE key = $1 AND state IN ('held', 'assigned', 'issued') RETURNING *",
-            withdrawal.key,
-        )
-        await failpoint("compensation.after_withdrawal")
-        if row is not None and row["state"] == "kept" and row["task"] == COMPENSATION:
-            data = {
-                "key": row["key"],
-                "remedy": row["clause"],
-                "incident": row["incident"],
-                "amount": row["amount"],
-            }
-            data["currency"] = row["currency"]
-            self._tell(row, "remedy.kept", f"{row['key']}-kept-{withdrawal.cause['id']}", data)
-
-    def tell_assigned(self, row: asyncpg.Record) -> None:
-        """A task lies with somebody now."""
-        data = {
-            "key": row["key"],
-            "task": row["task"],
-            "incident": row["incident"] or None,
-            "remedy": row["clause"] or None,
-            "promise": row["promise"],
-            "amount": row["amount"],
-            "currency": row["currency"],
-            "assignee": row["officer"],
-            "cause": json.loads(row["cause"]),
-        }
-        # Named by the decision that wants it, so that it is the same event whoever works it out again.
-        self._tell(row, "task.assigned", f"{row['key']}-assigned-{data['cause']['id']}", data)
-
     # What others are told
 
     def tell_publisher(self, telling: Telling, event: Event) -> None:
@@ -592,7 +514,8 @@ class Work:
             return
         self._tellings.append((telling.key, telling.subject, telling.body))
 
-    def _tell(self, row: asyncpg.Record, type: str, id: str, data: Mapping[str, Any]) -> None:
+    def tell(self, row: asyncpg.Record, type: str, id: str, data: Mapping[str, Any]) -> None:
+        """An event of the row's case on NOTICES; absent values are left out."""
         tenant, case = row["tenant"], row["case_id"]
         lane = partition(tenant, case)
         event = {

@@ -14,8 +14,10 @@ import msgspec
 
 from contracts.events import OPENING_TYPES
 from contracts.streams import feed_subject, receipts_subject
+from services.notifier.tasks.noted import Entry, named
 from services.rules import instants
 from services.rules.instants import Instant
+from services.rules.routing import OFFICER
 from services.rules.tenants import Tenant
 
 STATUTORY_OBJECTION_DAYS = 60
@@ -84,6 +86,7 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     department: str | None = None
     officer: str | None = None
     extensions: dict[str, Extension] = {}
+    noted: dict[str, Entry] = {}
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -130,6 +133,20 @@ class Task(msgspec.Struct, frozen=True):
     hold_until: Instant | None = None
     notice: Notice | None = None
     """What the citizen is told of it, once it stands."""
+    remedy_key: str | None = None
+    """Of the remedy.proposed; none for a task without money."""
+    occurrence: str | None = None
+    charter: str | None = None
+    department: str | None = None
+    at_fault: tuple[str, ...] = ()
+    """Staff who had the case or are named as at fault."""
+    proposed_at: Instant | None = None
+    broken_at: Instant | None = None
+    """When the promise was due."""
+    due: Instant | None = None
+    """By when it is to be done; of a remedy: found."""
+    waits: bool = False
+    """Not assigned before the remedy beside it is approved."""
 
 
 class TaskWithdrawal(msgspec.Struct, frozen=True):
@@ -372,6 +389,7 @@ def _remedy(decision: Event, view: CaseView, tenant: Tenant) -> Task:
         amount=data.get("amount"),
         currency=data.get("currency"),
         needs=tuple(data.get("needs") or ()),
+        remedy_key=data["key"],
     )
     if task.needs or task.amount is None or view.subject_ref is None:
         return task
@@ -394,6 +412,7 @@ def _remedy_withdrawn(decision: Event) -> list[Consequence]:
 
 def _task(decision: Event, view: CaseView, tenant: Tenant) -> Task:
     incident, clause, task = _task_parts(decision)
+    due = decision.data.get("due")
     return Task(
         key=_task_key(decision),
         incident=incident,
@@ -403,7 +422,19 @@ def _task(decision: Event, view: CaseView, tenant: Tenant) -> Task:
         promise=decision.data.get("promise"),
         officer=view.officer,
         hold_until=_hold(decision, tenant),
+        occurrence=decision.data.get("occurrence"),
+        charter=decision.data.get("charter"),
+        department=view.department,
+        at_fault=_at_fault(decision.case, view),
+        proposed_at=instants.instant(decision.time),
+        broken_at=None if due is None else instants.instant(due),
     )
+
+
+def _at_fault(case: str, view: CaseView) -> tuple[str, ...]:
+    """Who had the case or is named in it as at fault; one that counts an officer's faults is about that officer."""
+    about = {case.removeprefix(OFFICER)} if case.startswith(OFFICER) else set()
+    return tuple(sorted(about | named(view.noted) | ({view.officer} if view.officer else set())))
 
 
 def _later_receipt(decision: Event) -> Telling:

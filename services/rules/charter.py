@@ -17,6 +17,7 @@ from services.rules.counting import Span
 from services.rules.facts import Data, Period
 from services.rules.law import LawRules, parse_law_rules
 from services.rules.policy import Policy, parse_policy
+from services.rules.tariffs import Tariff, parse_tariff
 
 PERIOD_UNITS = {
     "hours": "working_hours",
@@ -233,7 +234,8 @@ class Trigger(msgspec.Struct, frozen=True):
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """What a citizen gets when a promise was broken. `money`: it pays; `amount` None: an approver enters it."""
+    """What a citizen gets when a promise was broken. `money`: it pays; `amount` None: a `tariff` works it out once the
+    lateness is over, else an approver enters it. `find_within`: by when an approver says if there was a just reason."""
 
     id: str
     section: str
@@ -245,6 +247,8 @@ class Remedy(msgspec.Struct, frozen=True):
     tasks: tuple[str, ...]
     repeated: int = 0
     repeated_tasks: tuple[str, ...] = ()
+    tariff: Tariff | None = None
+    find_within: Span | None = None
 
 
 class Clause(msgspec.Struct, frozen=True):
@@ -640,8 +644,10 @@ def _remedy(row: dict[str, Any], own: frozenset[str]) -> Remedy:
             tasks=tuple(row.get("tasks") or ()),
             repeated=row["repeated"]["from"] if "repeated" in row else 0,
             repeated_tasks=tuple(row["repeated"]["tasks"]) if "repeated" in row else (),
+            tariff=parse_tariff(row["tariff"]) if "tariff" in row else None,
+            find_within=_span(row["find_within"]) if "find_within" in row else None,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"remedy {row.get('id', '?')}: {error} is missing, unknown or of the wrong kind") from error
 
 

@@ -35,6 +35,8 @@ class Tenant(msgspec.Struct, frozen=True):
     go_live: str | None = None
     """RFC 3339: deadlines that were past before are shown, never messaged and never paid. Default: when the first
     charter enters the log."""
+    finding_working_days: int = 5
+    """By when an approver says whether there was a just reason, where the charter does not say it."""
     sms_sender: str = ""
     email_sender: str = ""
 

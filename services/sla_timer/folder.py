@@ -32,8 +32,6 @@ from services.sla_timer.batch import Batch
 from services.sla_timer.store import CaseKey, Position
 
 BATCH_MESSAGES = 1000
-SLICE_CASES = 1000
-"""Cases touched by one event in one transaction; more take several, the position moving with the last."""
 WARM_CASES = 1500
 """So many cases of a partition are kept in memory, to be read on where they stand: some 7 kB each."""
 TICK = "clock.advanced"
@@ -79,6 +77,7 @@ class Folder:
         self.position: Position | None = None
         self.pending = 0
         self._settings = settings
+        self._slice = settings.slice_cases
         self._nc = nc
         self._pool = pool
         self._library = library
@@ -187,7 +186,7 @@ class Folder:
                     earliest = batch.earliest()
                     if earliest is not None and earliest < clock:
                         others = await self._due(connection, clock)
-                        if len(others) > SLICE_CASES:
+                        if len(others) > self._slice:
                             break
                         batch.pass_to(clock, batch.due(clock, others), entry.sequence)
                     batch.move_clock(entry, event, clock)
@@ -209,8 +208,8 @@ class Folder:
             clock = _clock_of(event, batch)
             async with self._pool.acquire() as connection:
                 due = await self._due(connection, clock)
-                finished = len(due) <= SLICE_CASES
-                batch.pass_to(clock, due[:SLICE_CASES], entry.sequence)
+                finished = len(due) <= self._slice
+                batch.pass_to(clock, due[: self._slice], entry.sequence)
                 if finished:
                     batch.move_clock(entry, event, clock)
                 await self._write(connection, batch)
@@ -234,10 +233,10 @@ class Folder:
                 if enacts:
                     chosen = store.stuck_cases if mends(event) else store.open_cases
                     cases = await chosen(
-                        connection, self.partition, event.tenant, last_case, SLICE_CASES, self._warm.case
+                        connection, self.partition, event.tenant, last_case, self._slice, self._warm.case
                     )
                 batch.replan(cases, cause)
-                finished = len(cases) < SLICE_CASES
+                finished = len(cases) < self._slice
                 if finished:
                     batch.move(entry, event)
                 await self._write(connection, batch, [(entry.sequence, entry.data)] if finished and enacts else [])
@@ -271,7 +270,7 @@ class Folder:
 
     async def _due(self, connection: store.Connection, clock: Instant) -> list[Case]:
         """The cases that a tick reaches, as far as the database knows: one more than a slice has, where it is more."""
-        return await store.due_before(connection, self.partition, clock, SLICE_CASES + 1, self._warm.case)
+        return await store.due_before(connection, self.partition, clock, self._slice + 1, self._warm.case)
 
     async def _write(
         self, connection: store.Connection, batch: Batch, enacting: Sequence[tuple[int, bytes]] = ()

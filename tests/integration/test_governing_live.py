@@ -23,7 +23,7 @@ from services.chassis import broker, clock
 from services.chassis.settings import Settings
 from services.cli.refold import refold
 from services.rules.instants import instant, text
-from services.sla_timer import folder, store
+from services.sla_timer import store
 
 __all__ = ["fresh"]
 
@@ -94,7 +94,7 @@ async def test_versions_and_a_late_holiday_in_slices_with_a_stop_between_two_dec
 
     open_cases = store.open_cases
     monkeypatch.setattr(store, "open_cases", stop_before_the_second_slice)
-    assert CASES > folder.SLICE_CASES
+    assert settings("sla_timer").slice_cases < CASES
     log, cases = Writer(nc), names()
     await clock.step(pool, instant("2026-04-06T10:00:00+09:00"))
     await log.append(("_all", "charter.enacted", "2026-04-01T09:00:00+09:00", _charter("1", first, "new_cases")))

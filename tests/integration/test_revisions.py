@@ -20,7 +20,6 @@ from services.rules.fold import REVISIONS, evolve
 from services.rules.instants import Instant, instant
 from services.rules.routing import ALL
 from services.rules.state import Case, Decision, Rules
-from services.sla_timer import folder
 
 __all__ = ["fresh"]
 
@@ -47,7 +46,6 @@ async def test_a_stuck_case_is_mended_by_the_next_revision_and_a_replay_agrees(
     case while it is folded."""
     monkeypatch.setitem(REVISIONS, "1", flawed)
     monkeypatch.setitem(REVISIONS, "2", evolve)
-    monkeypatch.setattr(folder, "SLICE_CASES", 1)
     await clock.step(pool, instant(MONDAY))
     together = [name for name in (f"s{n}" for n in range(400)) if partition("anseong", name) == 3][:4]
     logs = [Log(nc, pool, "anseong", name) for name in (*together, *(f"m{n}" for n in range(8)))]
@@ -57,7 +55,7 @@ async def test_a_stuck_case_is_mended_by_the_next_revision_and_a_replay_agrees(
         await eventually(lambda: _folded_to_end(nc, pool), 30)
         await eventually(lambda: _all_sent(pool), 30)
 
-    async with running(settings("sla_timer")):
+    async with running(settings("sla_timer", slice_cases=1)):
         for log in logs:
             await log.state("complaint.received", MONDAY, channel="phone", kind="inquiry")
         for log in failing:
@@ -70,7 +68,7 @@ async def test_a_stuck_case_is_mended_by_the_next_revision_and_a_replay_agrees(
     assert await pool.fetchval("select count(*) from sla_timer.cases where stuck") == len(failing)
     assert [log.case for log in logs if broken in await log.decided()] == [log.case for log in logs[1::2]]
 
-    async with running(settings("sla_timer")):
+    async with running(settings("sla_timer", slice_cases=1)):
         for number in range(PARTITIONS):
             wide = Log(nc, pool, "anseong", ALL)
             wide.partition = number

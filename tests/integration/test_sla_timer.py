@@ -23,7 +23,7 @@ from services.cli.refold import refold
 from services.rules.instants import MINUTE, SECOND, instant, text
 from services.rules.routing import ALL
 from services.rules.state import Case
-from services.sla_timer import folder, store
+from services.sla_timer import store
 from services.sla_timer.app import build_app
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -445,16 +445,14 @@ async def test_a_fold_cut_off_between_two_slices_decides_the_same(
     nc: Client,
     pool: asyncpg.Pool,
     eventually: Eventually,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     place: str,
 ) -> None:
     """Seven cases of one partition, two a slice: the fold fails after the first slice and begins the event again."""
-    monkeypatch.setattr(folder, "SLICE_CASES", 2)
     orders = tmp_path / "orders" / "sla_timer"
     orders.mkdir(parents=True)
     (orders / place).write_text("raise")
-    armed = settings("sla_timer", failpoints_folder=tmp_path / "orders", failpoints_allowed=True)
+    armed = settings("sla_timer", failpoints_folder=tmp_path / "orders", failpoints_allowed=True, slice_cases=2)
     await clock.step(pool, instant(MONDAY))
     names = [f"s{n}" for n in range(400) if partition("mapo", f"s{n}") == 3][:7]
     logs = [Log(nc, pool, "mapo", name) for name in names]

@@ -168,7 +168,7 @@ def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
     if done == evidence.after.sla:
         for key, standing in stands.items():
             states = [row["state"] for row in tasks.get((key, notices.COMPENSATION), ())]
-            if standing != (states in (["held"], ["assigned"], ["issued"])):
+            if states != ["kept"] and standing != (len(states) == 1 and states[0] in STANDING):
                 yield Violation(
                     "I7", f"the remedy {'stands' if standing else 'was withdrawn'}, its task: {states}", key
                 )

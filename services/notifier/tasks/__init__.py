@@ -7,8 +7,8 @@ A task:    (held) -> assigned -> done; withdrawn where the decision is taken bac
 A remedy:  (held) -> assigned -> [found] -> [amount entered] -> approved -> issued -> acknowledged; or declined.
            Withdrawn where the breach is retracted, kept where that comes after it was issued.
 
-Read `kinds` (which tasks there are and with whom they lie), `wanted` (what follows from a decision or a fact), `life` (what
-may follow on what, and who may do it), `store` (how it is kept), `acting` (what the desk calls), `findings` (the door),
-`book` (the money), `overdue` and `letters`. Lists are read from read.tasks, read.task_steps, read.book and
-read.remedy_sums.
+Read `kinds` (which tasks there are and with whom they lie), `noted` (what the facts of a case say of it), `wanted`
+(what follows from a decision beyond itself), `life` (what may follow on what, and who may do it), `store` (how it is
+kept), `book` (the money), `acting` (what the desk calls), `findings` (what it sends by the door) and `letters`. Lists
+are read from read.tasks, read.task_steps, read.book and read.remedy_sums.
 """

@@ -4,16 +4,23 @@ The one rule: a finding is a fact of the case like any other. It goes through in
 has its effect here only once it comes back from CASES.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 from nats.aio.client import Client
 
+from contracts.streams import door_subject
+from services.chassis.failpoints import failpoint
 from services.notifier.ledger import Ledger
-from services.notifier.tasks.life import Actor
+from services.notifier.tasks import acting, life
+from services.notifier.tasks.life import Actor, NotPossible
+from services.rules import instants
 from services.rules.instants import Instant
 
 DESK = "desk"
 """The source by which the desk speaks; the tenant's file must name it among its sources and partners."""
+
+ANSWER_SECONDS = 10.0
 
 
 async def find(
@@ -24,9 +31,32 @@ async def find(
     key: str,
     finding: Literal["confirmed", "dismissed"],
     reason: str | None = None,
-) -> dict[str, str]:
-    """Publishes fault.confirmed (no just reason) or fault.dismissed (one, with `reason` in words, which goes to the vault)
-    about the promise that was broken. Returns intake's receipt, as the contract's Accepted has it. The same finding sent
-    again is accepted again and changes nothing. Raises NotPossible; `refused` has intake's words.
+) -> dict[str, Any]:
+    """Publishes fault.confirmed (no just reason) or fault.dismissed (one, with `reason` in words, which goes to the
+    vault) about the promise that was broken; who found it does not approve.
+
+    Returns intake's receipt, as the contract's Accepted has it. Raises NotPossible (`refused` has intake's words), and
+    TimeoutError where intake does not answer: the same finding may be sent again, and stands once.
     """
-    raise NotImplementedError
+    item, _ = await acting.look(ledger, now, actor.tenant, key)
+    life.may_find(item, actor)
+    if item.finding not in (None, finding):
+        raise NotPossible("wrong_state", f"It was {item.finding} already. Take that finding back first.")
+    if finding == "dismissed" and not (reason or "").strip():
+        raise NotPossible("reason_wanted", "Say what the just reason was.")
+    event = {
+        "specversion": "1.0",
+        "id": f"{finding}-{item.key}-{item.cause}",
+        "source": DESK,
+        "type": f"fault.{finding}",
+        "subject": item.case,
+        "time": instants.text(now, ledger.tenants[item.tenant].zone),
+        "tenant": item.tenant,
+        "data": {"about": item.promise, "ground": "late", "by": actor.staff} | ({"reason": reason} if reason else {}),
+    }
+    answer = await nc.request(door_subject(item.tenant, DESK), msgspec.json.encode(event), timeout=ANSWER_SECONDS)
+    await failpoint("finding.after_door")
+    receipt: dict[str, Any] = msgspec.json.decode(answer.data)
+    if receipt["status"] == "refused":
+        raise NotPossible("refused", str(receipt.get("detail", "Intake refused the finding.")))
+    return receipt

@@ -14,7 +14,7 @@ from services.rules.instants import Instant
 async def apology(
     ledger: Ledger, vault: Vault, now: Instant, actor: Actor, key: str, language: Literal["ko", "en"]
 ) -> bytes:
-    """A PDF (A4, tagged language, readable text) that says sorry for what the task `key` is about, to the citizen of the
-    case by name and address. The reading stands in the access record under the purpose `apology`. Raises NotPossible, and
-    VaultError where the person was erased or the reader may not."""
+    """A PDF (A4, tagged language, readable text) that says sorry for what the task `key` is about, to the citizen of
+    the case by name and address. The reading stands in the access record under the purpose `apology`. Raises
+    NotPossible, and VaultError where the person was erased or the reader may not."""
     raise NotImplementedError
