@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from html import escape
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import uvicorn
 from joserfc import jwt
@@ -46,11 +46,10 @@ class _Granted(NamedTuple):
 
 
 class Issuer:
-    """The issuer at an address, for one desk, whose addresses begin with `desk_url`."""
+    """The issuer at an address; `tenants` are names of cities by id."""
 
-    def __init__(self, url: str, desk_url: str, tenants: Mapping[str, str], clock: Clock | None = None) -> None:
+    def __init__(self, url: str, tenants: Mapping[str, str], clock: Clock | None = None) -> None:
         self.url = url
-        self._desk_url = desk_url
         self._tenants = tenants
         self._clock = clock or RealClock()
         self._key = ECKey.generate_key("P-256", {"kid": secrets.token_hex(8)})
@@ -93,14 +92,14 @@ class Issuer:
         right = {"response_type": "code", "client_id": CLIENT, "code_challenge_method": "S256"}
         if any(asked.get(name) != value for name, value in right.items()) or not asked.get("code_challenge"):
             return PlainTextResponse("Not a request of the desk for a code with PKCE.", 400)
-        if not self._is_desk(asked.get("redirect_uri", "")):
+        if not _is_desk(asked.get("redirect_uri", "")):
             return PlainTextResponse("The address to go back to is not the desk's.", 400)
         return HTMLResponse(_page(self._tenants, {name: asked.get(name, "") for name in _CARRIED}))
 
     async def _grant(self, request: Request) -> Response:
         form = {name: str(value) for name, value in (await request.form()).items()}
         role, redirect_uri = form.get("role", ""), form.get("redirect_uri", "")
-        if role not in ROLES or form.get("tenant") not in self._tenants or not self._is_desk(redirect_uri):
+        if role not in ROLES or form.get("tenant") not in self._tenants or not _is_desk(redirect_uri):
             return PlainTextResponse("Choose a city and a role.", 400)
         person = {
             "tenant": form["tenant"],
@@ -142,13 +141,19 @@ class Issuer:
 
     async def _end(self, request: Request) -> Response:
         to = request.query_params.get("post_logout_redirect_uri", "")
-        return RedirectResponse(to, 303) if self._is_desk(to) else PlainTextResponse("Signed out.")
-
-    def _is_desk(self, address: str) -> bool:
-        return address.startswith(f"{self._desk_url}/")
+        return RedirectResponse(to, 303) if _is_desk(to) else PlainTextResponse("Signed out.")
 
     async def _now(self) -> int:
         return await self._clock.now() // _SECOND
+
+
+def _is_desk(address: str) -> bool:
+    """Whether an address is that of a desk of this machine: codes go nowhere else."""
+    try:
+        url = urlsplit(address)
+    except ValueError:
+        return False
+    return url.scheme == "http" and url.hostname == HOST and url.path.startswith("/desk/")
 
 
 _CARRIED = ("redirect_uri", "state", "nonce", "code_challenge")
@@ -176,14 +181,13 @@ def _page(tenants: Mapping[str, str], carried: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    """`python -m deploy.devissuer --port 9000 --desk http://127.0.0.1:8003 --tenant seoul=Seoul`"""
+    """`python -m deploy.devissuer --port 9000 --tenant seoul=Seoul`"""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--desk", required=True, help="address of the desk, for which alone codes are given out")
     parser.add_argument("--tenant", action="append", default=[], help="id=name of a city; several times")
     given = parser.parse_args()
     tenants = dict(one.partition("=")[::2] for one in given.tenant)
-    issuer = Issuer(f"http://{HOST}:{given.port}", given.desk, tenants)
+    issuer = Issuer(f"http://{HOST}:{given.port}", tenants)
     uvicorn.run(issuer.app(), host=HOST, port=given.port, log_config=None, access_log=False)
 
 

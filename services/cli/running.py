@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import httpx
 
-from deploy import permissions
+from deploy import devissuer, permissions
 from deploy.embedded import Embedded, free_ports
 from deploy.processes import Command, Keeper
 from deploy.provision import provision
@@ -55,9 +55,10 @@ async def provisioned(
 
 @asynccontextmanager
 async def start_services(
-    servers: Embedded, home: Path, clock: Literal["real", "stepped"] = "real"
+    servers: Embedded, home: Path, clock: Literal["real", "stepped"] = "real", sign_on: bool = False
 ) -> AsyncIterator[Gihan]:
-    """The three services on provisioned servers, with the development gateways where no real ones are named."""
+    """The three services on provisioned servers, with the development gateways where no real ones are named, and with
+    `sign_on` the development sign-on where there is no other."""
     async with AsyncExitStack() as stack:
         environment: dict[str, str] = {}
         gateway = None
@@ -65,6 +66,10 @@ async def start_services(
             gateway = home / "gateway"
             keeper, environment = await start_gateways(gateway, servers.logs)
             stack.push_async_callback(keeper.stop)
+        if sign_on and "GIHAN_OIDC_ISSUER" not in os.environ:
+            keeper, issuer = await start_issuer(servers.logs)
+            stack.push_async_callback(keeper.stop)
+            environment = {**environment, **issuer}
         services = await stack.enter_async_context(Supervisor(servers, clock=clock, environment=environment))
         yield Gihan(servers, services, gateway)
 
@@ -86,12 +91,31 @@ async def start_gateways(folder: Path, logs: Path) -> tuple[Keeper, dict[str, st
     return keeper, {"SMS_URL": sms, "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}"}
 
 
+async def start_issuer(logs: Path) -> tuple[Keeper, dict[str, str]]:
+    """Starts the development sign-on; returns its keeper, and what services are told of it."""
+    (port,) = free_ports(1)
+    issuer = f"http://127.0.0.1:{port}"
+    arguments: list[str | Path] = [sys.executable, "-m", "deploy.devissuer", "--port", str(port)]
+    for tenant in read_tenants().values():
+        arguments += ["--tenant", f"{tenant.id}={tenant.name_ko}"]
+
+    async def look() -> None:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+            (await http.get(f"{issuer}/keys")).raise_for_status()
+
+    keeper = Keeper(Command("sign-on", arguments, logs / "sign-on.log", {"PYTHONPATH": str(ROOT)}), look)
+    await keeper.start()
+    told = {"ISSUER": issuer, "KEYS": f"{issuer}/keys", "CLIENT": devissuer.CLIENT, "AUDIENCE": devissuer.AUDIENCE}
+    return keeper, {f"GIHAN_OIDC_{name}": value for name, value in told.items()}
+
+
 def addresses(gihan: Gihan) -> list[str]:
     """Where to look, a line each."""
     lines = []
     for service in permissions.SERVICES:
         url = gihan.services.url(service)
         lines.append(f"{service:<10} {url}/status  {url}/health/ready  {url}/metrics")
+    lines.append(f"desk       {gihan.services.url('notifier')}/desk")
     lines.append(f"API        {gihan.services.url('intake')}/openapi.json")
     lines.append(f"API keys   {gihan.servers.secrets / 'publishers.json'}")
     if gihan.gateway is not None:
@@ -109,6 +133,6 @@ async def up(data: Path) -> None:
     async with Embedded(data, tenants) as servers:
         await provisioned(servers, tenants)
         # Beside the data folder, not in it: what the gateways took is the one place where texts stand in clear.
-        async with start_services(servers, data.with_name(f"{data.name}-gateways")) as gihan:
+        async with start_services(servers, data.with_name(f"{data.name}-gateways"), sign_on=True) as gihan:
             print("\n".join(addresses(gihan)), "Ctrl-C ends it.", sep="\n", flush=True)
             await stop.wait()

@@ -146,10 +146,11 @@ async def _why(visit: Visit, seen: Seen, told: Sequence[Row], runs: Sequence[Row
 def _happening(visit: Visit, row: Row) -> dict[str, Any]:
     """A line of what happened."""
     fact = row["what"] == "fact"
+    decided = named(visit.speaker, "decided", row["type"].replace(".", "_"))
     promise = visit.site.sayings.of(visit.tenant.id).get(row["promise"] or "", {}).get(visit.language, "")
     return {
         "at": visit.speaker.when(row["at"]),
-        "what": visit.speaker.word(EVENTS, row["type"]) if fact else named(visit.speaker, "decided", row["type"].replace(".", "_")),
+        "what": visit.speaker.word(EVENTS, row["type"]) if fact else decided,
         "promise": promise,
         "source": row["source"] if fact else "",
         "voided": row["voided"],

@@ -44,7 +44,7 @@ class Watch:
         while True:
             if self.listeners:
                 with suppress(*postgres.LOST, asyncpg.PostgresError):
-                    row = await self._pool.fetchrow(_STANDS)
+                    (row,) = await self._pool.fetch(_STANDS)
                     stands = (row["folded"], row["told"])
                     if stood is not None and stands != stood:
                         self._wake()

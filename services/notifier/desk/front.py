@@ -16,9 +16,6 @@ from services.notifier.desk.words import Line, line, named, task_name
 from services.notifier.tasks import acting
 from services.notifier.tasks.life import NotPossible
 
-APPROVERS = frozenset({"approver", "head", "audit"})
-"""Roles to which the page offers what an approver does; who of them may is judged where it is done."""
-
 
 async def show(request: Request) -> Response:
     """The list that the address asks for."""
@@ -56,7 +53,7 @@ async def _list(visit: Visit, results: Sequence[tuple[Line, str]]) -> Response:
         next=visit.path(**wanted.query, behind=page.behind) if page.behind else None,
         listening=visit.path("changes", **wanted.query, behind=asked.get("behind")),
         results=results,
-        may_approve=bool(visit.actor.roles & APPROVERS),
+        may_approve="approver" in visit.actor.roles,
         **await _choices(visit),
     )
 

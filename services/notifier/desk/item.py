@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
+from nats.errors import Error as NatsError
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.vault.keys import VaultError
 from services.notifier.desk import lists
-from services.notifier.desk.front import APPROVERS
 from services.notifier.desk.site import PageError, Visit
 from services.notifier.desk.words import line, named
 from services.notifier.tasks import acting, findings, kinds, letters
 from services.notifier.tasks.life import ACKNOWLEDGED, DECLINED, MEANS, NotPossible
+from services.reading.speaking import Language
 from services.reading.visible import Row
 
 WITH_LETTER = frozenset({"apology", "compensation"})
@@ -45,6 +46,9 @@ async def act(request: Request) -> Response:
     except NotPossible as refused:
         said = named(visit.speaker, "refused", refused.code)
         return await _page(visit, row, said if said != refused.code else str(refused), HTTPStatus.CONFLICT)
+    except (TimeoutError, NatsError):
+        # Intake does not answer. The same finding sent again stands once.
+        return await _page(visit, row, visit.speaker.say("refused.not_now"), HTTPStatus.SERVICE_UNAVAILABLE)
     return visit.go("tasks", row["key"], done=step)
 
 
@@ -53,7 +57,7 @@ async def letter(request: Request) -> Response:
     visit = await Visit.of(request)
     form = await visit.sent()
     row = await _seen(visit)
-    language = "en" if form.get("language") == "en" else "ko"
+    language: Language = "en" if form.get("language") == "en" else "ko"
     now = await visit.site.clock.now()
     try:
         content = await letters.apology(visit.ledger, visit.site.vault, now, visit.actor, row["key"], language)
@@ -111,7 +115,7 @@ def _offers(visit: Visit, row: Row) -> list[str]:
     state, wants = row["state"], row["wants"]
     if row["remedy_key"] is None:
         return ["done"] if state == "assigned" else []
-    approver = bool(visit.actor.roles & APPROVERS)
+    approver = "approver" in visit.actor.roles
     found = []
     if approver and state == "assigned":
         found += ["find"] if "finding" in wants else []
@@ -127,9 +131,7 @@ async def _find(visit: Visit, key: str, form: FormData) -> None:
     finding = str(form.get("finding", ""))
     if finding not in ("confirmed", "dismissed"):
         raise NotPossible("unknown_code", "Say whether there was a just reason.")
-    reason = str(form.get("reason", "")).strip()[:REASON_LIMIT] or None
-    if finding == "dismissed" and reason is None:
-        raise NotPossible("reason_wanted", "Say in words what the just reason was.")
+    reason = str(form.get("reason", "")).replace("\r\n", "\n").strip()[:REASON_LIMIT] or None
     now, site = await visit.site.clock.now(), visit.site
     why = reason if finding == "dismissed" else None
     await findings.find(visit.ledger, site.nc, now, visit.actor, key, finding, why)  # type: ignore[arg-type]

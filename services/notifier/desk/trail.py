@@ -58,7 +58,7 @@ async def _steps(visit: Visit, staff: str, behind: str) -> tuple[list[dict[str, 
         )
         known = await lists.known(connection, visit.caller, visit.tenant, [dict(task) for task in tasks])
     seen = {task["key"]: task for task in known}
-    steps = [_step(visit.speaker, row, seen[row["key"]]) for row in rows if row["key"] in seen]
+    steps = [_step(visit.speaker, dict(row), seen[row["key"]]) for row in rows if row["key"] in seen]
     last = rows[-1] if len(rows) == PAGE else None
     return steps, f"{last['at']}.{last['key']}.{last['number']}" if last else None
 

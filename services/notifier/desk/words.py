@@ -79,6 +79,7 @@ class Sayings:
     def _read(self, tenant: str) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, Mapping[str, str]] = {}
         for _, charter in self._library.charters_of(tenant):
-            for one in (*charter.promises.values(), *charter.remedies, *charter.clauses.values()):
-                found[one.id] = one.says
+            found |= {one.id: one.says for one in charter.promises.values()}
+            found |= {one.id: one.says for one in charter.remedies}
+            found |= {one.id: one.says for one in charter.clauses.values()}
         return found
