@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # A stamp names the lock file it was made from, so that nothing installs twice.
-RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt requirements-fonts.txt pyproject.toml | cksum | cut -d' ' -f1)
 BENCH := .venv-bench
 # COMPILED=1 measures the core that `make wheel` has compiled.
 BENCH_PATH := PYTHONPATH=$(if $(COMPILED),$(CURDIR)/build/compiled:)$(CURDIR)
@@ -23,6 +23,7 @@ help: ## this list
 $(RUN_STAMP):
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r requirements-fonts.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	rm -f $(VENV)/.run-*; touch $@
 
