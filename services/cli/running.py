@@ -24,11 +24,13 @@ from services.rules.tenants import Tenant
 
 
 class Gihan(NamedTuple):
-    """A running Gihan. `gateway` is the folder of the development gateways' record, None where real ones are used."""
+    """A running Gihan. `gateway` is the folder of the development gateways' record, None where real ones are used;
+    `desk` the address at which staff sign in, None where there is no sign-on."""
 
     servers: Embedded
     services: Supervisor
     gateway: Path | None
+    desk: str | None
 
 
 def read_tenants() -> dict[str, Tenant]:
@@ -71,7 +73,9 @@ async def start_services(
             stack.push_async_callback(keeper.stop)
             environment = {**environment, **issuer}
         services = await stack.enter_async_context(Supervisor(servers, clock=clock, environment=environment))
-        yield Gihan(servers, services, gateway)
+        has_desk = "GIHAN_OIDC_CLIENT" in {**os.environ, **environment}
+        desk = os.environ.get("GIHAN_DESK_URL") or services.url("notifier")
+        yield Gihan(servers, services, gateway, f"{desk}/desk" if has_desk else None)
 
 
 async def start_gateways(folder: Path, logs: Path) -> tuple[Keeper, dict[str, str]]:
@@ -115,7 +119,8 @@ def addresses(gihan: Gihan) -> list[str]:
     for service in permissions.SERVICES:
         url = gihan.services.url(service)
         lines.append(f"{service:<10} {url}/status  {url}/health/ready  {url}/metrics")
-    lines.append(f"desk       {gihan.services.url('notifier')}/desk")
+    if gihan.desk is not None:
+        lines.append(f"desk       {gihan.desk} (sign in as clerk, approver, head or audit)")
     lines.append(f"API        {gihan.services.url('intake')}/openapi.json")
     lines.append(f"API keys   {gihan.servers.secrets / 'publishers.json'}")
     if gihan.gateway is not None:
