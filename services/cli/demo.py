@@ -29,7 +29,7 @@ from deploy.embedded import Embedded
 from services.chassis import broker, clock, logs, postgres
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
-from services.cli import demo_compare, running
+from services.cli import demo_compare, remedies, running
 from services.cli.demo_compare import Decided
 from services.cli.demo_driver import Doors, Driver
 from services.cli.week import Delivery, week
@@ -241,8 +241,18 @@ async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants
             *demo_compare.of_answers(answers),
             *demo_compare.of_decisions(live, again),
             *demo_compare.of_messages([row["key"] for row in ledger], sent, _record(run.gihan.gateway), repeated),
+            *await _book(run),
         ],
     )
+
+
+async def _book(run: _Run) -> list[str]:
+    """Where the book of money is another than the logs say."""
+    nc = await broker.connect(_settings(run.gihan.servers, "replay"))
+    try:
+        return await remedies.differences(nc, run.pool)
+    finally:
+        await nc.close()
 
 
 def _restarts(gihan: running.Gihan) -> dict[str, int]:

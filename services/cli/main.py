@@ -23,7 +23,7 @@ from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, golive, parallel, publisher, reappend, running
+from services.cli import calculate, charters, dead, demo, golive, parallel, publisher, reappend, remedies, running
 from services.cli import check as checking
 from services.cli import coverage as covering
 from services.cli import explain as explaining
@@ -390,6 +390,26 @@ def replay(
         else:
             assert moment is not None
             asyncio.run(replays.show_known(settings, moment, as_json))
+
+
+@app.command("remedies")
+def remedies_command(
+    by: Annotated[list[str] | None, typer.Option(help="Besides by city: department, clause, promise or month.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="This city alone.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the book with CASES, worked out anew, and with NOTICES.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is owed and paid to citizens. --check ends with 1 where the book is another than the logs say."""
+    with _plain_errors():
+        logs.configure("remedies", "critical")
+        there = data or data_folder()
+        settings = Settings.from_env(
+            "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
+        )
+        raise typer.Exit(asyncio.run(remedies.show(settings, by or [], tenant, check, as_json)))
 
 
 @app.command()

@@ -87,10 +87,11 @@ class Notifier:
                 if code != ended_by:
                     get_logger().error("turn_ended", exc_info=trouble)
                 ended_by = code
+            finally:
+                self.ledger = None
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _stand_by(self) -> None:
-        self.ledger = None
         for part in self._parts.values():
             part.stand_by()
 

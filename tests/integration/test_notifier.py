@@ -203,12 +203,13 @@ async def health() -> Health:
 
 
 @asynccontextmanager
-async def working(world: World, settings: Settings, nc: Client, health: Health) -> AsyncIterator[None]:
+async def working(world: World, settings: Settings, nc: Client, health: Health) -> AsyncIterator[Notifier]:
     """The notifier at work in this process, under its own NATS user, until the block is left."""
     stepped = await clock.open_clock(settings, world.pool)
     gateways = [SmsGateway(world.gateway.sms_url), EmailGateway(world.gateway.smtp_url)]
-    task = asyncio.create_task(Notifier(settings, world.pool, nc, stepped, [*gateways], health).run())
-    yield
+    notifier = Notifier(settings, world.pool, nc, stepped, [*gateways], health)
+    task = asyncio.create_task(notifier.run())
+    yield notifier
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     for gateway in gateways:

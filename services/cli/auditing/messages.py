@@ -11,9 +11,13 @@ import msgspec
 
 from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.notifier import notices
+from services.notifier.tasks import store
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.routing import ALL
+
+STANDING = ("held", "assigned", "approved", "declined", "issued", "acknowledged")
+"""The states of a remedy that was not withdrawn."""
 
 
 def messages_sent_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
@@ -94,6 +98,10 @@ class _Expected:
                 self._live.setdefault(told.event["tenant"], since)
         ends = self._fold(lambda at, view: None)
         self._fold(lambda at, view: self._decide(at, view, ends))
+        for told in _results(evidence):
+            if told.event["type"] == "remedy.approved":
+                data = told.event["data"]
+                self.allowed.add(store.approval_key(*_case(told), data["key"], data["cause"]["id"]))
 
     def _fold(self, decide: Callable[[Told, notices.CaseView], None]) -> dict[tuple[str, str], notices.CaseView]:
         views: dict[tuple[str, str], notices.CaseView] = {}

@@ -20,6 +20,9 @@ DECLINED = ("just_reason", "no_loss", "paid_elsewhere", "not_the_office", "wrong
 ACKNOWLEDGED = ("signed", "said", "returned")
 """How the citizen's word came; `returned`: what was sent came back."""
 
+APOLOGIES = ("apology", "hand_over_unasked", "head_explains", "compensation")
+"""Tasks to which a letter of apology belongs."""
+
 MOST = 10_000_000
 """No amount that a person enters is larger, in whole units of the currency: a slip of the key is no debt."""
 
@@ -84,7 +87,8 @@ class Item(NamedTuple):
 class NotPossible(OperatorError):
     """A step that may not be taken. `code`: not_found, not_now, wrong_role, wrong_department, at_fault, four_eyes,
     wrong_state, no_remedy, finding_wanted, just_reason, no_finding, amount_wanted, amount_fixed, wrong_amount,
-    still_late, unknown_code, voucher_wanted, reason_wanted, refused."""
+    still_late, unknown_code, voucher_wanted, reason_wanted, refused,
+    no_letter, nobody."""
 
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
@@ -99,6 +103,16 @@ def may_find(item: Item, actor: Actor) -> None:
     if "finding" not in item.needs:
         raise NotPossible("no_finding", "Nothing is to be found here: the charter asks for no just reason.")
     _state(item, "assigned")
+
+
+def may_write(item: Item, actor: Actor) -> None:
+    """Raises NotPossible where the actor may not print a letter of apology for this."""
+    _role(actor, "clerk", "approver", "head")
+    _department(item, actor)
+    if item.task not in APOLOGIES:
+        raise NotPossible("no_letter", "No apology belongs to this task.")
+    if item.state in ("held", "withdrawn", "declined", "kept"):
+        raise NotPossible("wrong_state", f"It is {item.state}, so there is nothing to apologise for in writing.")
 
 
 def enter(item: Item, actor: Actor, now: Instant, amount: int, by_tariff: bool) -> Step | None:

@@ -324,7 +324,7 @@ async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
     cause = _cause(row)
     event = Event(event_id(row["key"], step), NOTIFIER, TYPES["approved"], "", {}, *case)
     notice = Notice(
-        key=key_of(*case, row["remedy_key"], TYPES["approved"], cause["id"]),
+        key=approval_key(*case, row["remedy_key"], cause["id"]),
         template="compensation",
         topic=f"remedy|{row['remedy_key']}",
         cause=cause,
@@ -332,6 +332,11 @@ async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
         arguments={"amount": [row["amount"], row["currency"] or "KRW"]},
     )
     await work.want(notice, event, view)
+
+
+def approval_key(tenant: str, case: str, remedy_key: str, cause: str) -> str:
+    """Names the message that tells the citizen what was approved."""
+    return key_of(tenant, case, remedy_key, TYPES["approved"], cause)
 
 
 def _step(row: Row) -> Step:
