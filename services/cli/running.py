@@ -119,8 +119,6 @@ def addresses(gihan: Gihan) -> list[str]:
     for service in permissions.SERVICES:
         url = gihan.services.url(service)
         lines.append(f"{service:<10} {url}/status  {url}/health/ready  {url}/metrics")
-    if gihan.desk is not None:
-        lines.append(f"desk       {gihan.desk} (sign in as clerk, approver, head or audit)")
     lines.append(f"API        {gihan.services.url('intake')}/openapi.json")
     lines.append(f"API keys   {gihan.servers.secrets / 'publishers.json'}")
     if gihan.gateway is not None:
@@ -139,5 +137,5 @@ async def up(data: Path) -> None:
         await provisioned(servers, tenants)
         # Beside the data folder, not in it: what the gateways took is the one place where texts stand in clear.
         async with start_services(servers, data.with_name(f"{data.name}-gateways"), sign_on=True) as gihan:
-            print("\n".join(addresses(gihan)), "Ctrl-C ends it.", sep="\n", flush=True)
+            print("\n".join(addresses(gihan)), f"desk       {gihan.desk}", "Ctrl-C ends it.", sep="\n", flush=True)
             await stop.wait()
