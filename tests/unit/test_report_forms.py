@@ -18,12 +18,13 @@ from typer.testing import CliRunner
 
 from services.cli.main import app
 from services.cli.reports import from_lines
-from services.intake.pages.words import LANGUAGES, Language, catalogue
+from services.intake.pages.words import LANGUAGES, Language
 from services.intake.reporting import html
 from services.intake.reporting.document import document, speaker_of
 from services.intake.reporting.parts import TEXTS, Bar, Plot, Table
 from services.intake.reporting.printed import printed
 from services.intake.reporting.table import harmless, table
+from services.reading.speaking import catalogue
 from services.rules.instants import instant
 from services.rules.reporting.report import Report
 
@@ -47,7 +48,7 @@ def report() -> Report:
 
 
 def test_both_languages_say_the_same_things() -> None:
-    korean, english = (dict(leaves(catalogue(language, TEXTS))) for language in LANGUAGES)
+    korean, english = (dict(leaves(catalogue(TEXTS, language))) for language in LANGUAGES)
     assert korean.keys() == english.keys()
     for name, text in korean.items():
         assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", english[name])), name
