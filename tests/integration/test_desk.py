@@ -63,6 +63,8 @@ async def test_whoever_is_not_signed_in_gets_nothing_but_the_way_in(desk: Office
     for path in ("/desk/en/approve", "/desk/out", f"/desk/en/tasks/{'0' * 32}/approve"):
         assert (await browser.post(path, data={"form": "x"})).status_code == 401, path
     assert (await browser.get("/desk/nothing")).status_code == 404
+    for address in ("/desk/", "/desk/ko"):
+        assert (await browser.get(address, headers={"Accept-Language": "ko"})).headers["location"] == "/desk/ko/"
 
 
 async def test_signing_in_leads_back_and_signing_out_ends_it(desk: Office) -> None:

@@ -63,6 +63,7 @@ class Desk:
         self._door = Starlette(
             routes=[
                 Route("/", _home),
+                *(Route(f"/{language}", _home) for language in LANGUAGES),
                 Route("/in", _begin),
                 Route("/back", _come_back),
                 Route("/out", _leave, methods=["POST"]),
@@ -129,7 +130,10 @@ def _language(request: Request) -> Language:
 
 
 async def _home(request: Request) -> Response:
-    return RedirectResponse(f"/desk/{_language(request)}/", HTTPStatus.SEE_OTHER)
+    """To the list, in the language of the address or else of the browser."""
+    named = request.url.path.rpartition("/")[2]
+    language = named if named in LANGUAGES else _language(request)
+    return RedirectResponse(f"/desk/{language}/", HTTPStatus.SEE_OTHER)
 
 
 async def _begin(request: Request) -> Response:

@@ -50,7 +50,7 @@ async def _list(visit: Visit, results: Sequence[tuple[Line, str]]) -> Response:
         "list",
         wanted=wanted,
         lines=await _lines(visit, page.rows),
-        next=visit.path(**wanted.query, behind=page.behind) if page.behind else None,
+        next=visit.path("", **wanted.query, behind=page.behind) if page.behind else None,
         listening=visit.path("changes", **wanted.query, behind=asked.get("behind")),
         results=results,
         may_approve="approver" in visit.actor.roles,

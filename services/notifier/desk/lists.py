@@ -36,7 +36,8 @@ LISTS: Mapping[str, tuple[str, ...]] = {
     "documents": ("hand_over_document", "post_document", "hand_over_unasked", "post_letter"),
     "amends": ("compensation", "apology", "correction", "consultation", "head_explains", "priority_handling"),
     "staff": ("caution", "courtesy_training", "retraining", "personnel_measure", "commend"),
-    "improvement": ("improve",),
+    "improvement": ("improve", "action_plan"),
+    "duties": ("hold_survey", "publish_survey", "publish_assessment", "publish_booklet"),
 }
 """The lists by name, and the tasks that stand in each."""
 
