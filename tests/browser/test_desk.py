@@ -63,7 +63,7 @@ async def days_later(city: City, days: int) -> None:
 
 @pytest.mark.timeout(600)
 async def test_what_is_owed_is_approved_by_somebody_else_and_paid(city: City, desk: BrowserContext) -> None:
-    """The list tells of a broken promise without being loaded again; a remedy is approved with others at once, paid, and
+    """The list tells of a broken promise by itself; a remedy is approved with others at once, paid, and
     stands in the trail. Everything by keys, but the boxes of a form."""
     page = await desk.new_page()
     await sign_in(page, "approver", "approver-1")
