@@ -23,6 +23,9 @@ from contracts.envelope import (
     Won,
 )
 
+Voucher = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9-]{0,31}$")]
+"""The number of a voucher. Never that of an account or of a person."""
+
 Model = TypeVar("Model", bound=Contract)
 
 NOTICES: dict[str, type[Contract]] = {}
@@ -55,6 +58,7 @@ class Notice(Contract):
         default=None, description="1 for the first; absent where none was made."
     )
     outcome: Code | None = Field(default=None, description="What the gateway or the rule said, as a word.")
+    into: Opaque | None = Field(default=None, description="The key of the message that tells it in its place.")
 
 
 @notice("notice.sent")
@@ -81,7 +85,7 @@ class NoticeUnknown(Notice):
 
 @notice("notice.suppressed")
 class NoticeSuppressed(Notice):
-    """The message was not sent, since its ground was gone before."""
+    """The message was not sent: its ground was gone before, or another message tells the same."""
 
     outcome: Code
 
@@ -115,6 +119,13 @@ class TaskDone(Task):
     outcome: Code | None = None
 
 
+@notice("task.overdue")
+class TaskOverdue(Task):
+    """The task, or the finding that a remedy waits for, was not done by `due`."""
+
+    due: Timestamp
+
+
 class Remedy(Contract):
     """A step in the life of a remedy."""
 
@@ -125,6 +136,16 @@ class Remedy(Contract):
     currency: Currency | None = None
     by: Id | None = Field(default=None, description="A staff id.")
     reason: Code | None = None
+    cause: EventRef | None = Field(default=None, description="The remedy.proposed.")
+
+
+@notice("remedy.entered")
+class RemedyEntered(Remedy):
+    """Somebody entered how much it is, where the charter leaves that open."""
+
+    amount: Won
+    currency: Currency
+    by: Id
 
 
 @notice("remedy.approved")
@@ -151,6 +172,16 @@ class RemedyIssued(Remedy):
     amount: Won
     currency: Currency
     by: Id
+    means: Literal["voucher", "transfer", "by_hand"] | None = None
+    voucher: Voucher | None = Field(default=None, description="The number printed on the voucher.")
+
+
+@notice("remedy.acknowledged")
+class RemedyAcknowledged(Remedy):
+    """The citizen has said that it arrived, or it came back."""
+
+    by: Id = Field(description="The staff id of who took it down.")
+    outcome: Code
 
 
 @notice("remedy.kept")

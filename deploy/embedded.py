@@ -178,7 +178,7 @@ class Embedded:
         if service == "notifier":
             key = str(self.secrets / "reports.key")
             variables["GIHAN_REPORTS_KEY_FILE"] = os.environ.get("GIHAN_REPORTS_KEY_FILE", key)
-        if service == "intake":
+        if service in ("intake", "notifier"):
             variables["GIHAN_PAGES_KEY_FILE"] = os.environ.get("GIHAN_PAGES_KEY_FILE", str(self.secrets / "pages.key"))
         return variables
 

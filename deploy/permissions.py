@@ -97,6 +97,8 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
             "notifier",
             (
                 *("notices.*.*.*.*", "mark.notices.*", "receipts.*.*", "feed.*.*"),
+                # An approver's finding, as the source by which the desk speaks.
+                "door.*.desk",
                 *_read("CASES", "SLA", "NOTICES", "RECEIPTS"),
             ),
         ),

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from contracts import files
 from contracts.events import FACTS, stored_model
+from services.notifier.notices import ASKED_FOR, SAID_ANYWAY
 from services.rules import calendar as calendars
 from services.rules.charter import Charter, Clause, Condition, Match, Promise, Remedy, Start, parse_charter
 from services.rules.counting import HOURS_UP_TO_DAYS, Span
@@ -297,6 +298,8 @@ def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
             yield Finding("error", "no_amount", where, "It brings neither money nor a task; name an amount or tasks.")
         if row.get("amount") is not None and any("amount" in (trigger.get("needs") or ()) for trigger in triggers):
             yield Finding("warning", "amount_twice", where, "An amount is named, and an approver is asked for one too.")
+        if "tariff" in row:
+            yield from _tariff(row, charter)
         for trigger in triggers:
             breach = trigger.get("breach") or []
             named = {*(breach if breach != "any" else ()), *(trigger.get("except") or ())}
@@ -308,12 +311,31 @@ def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
                 yield Finding("error", "never_starts", where, says)
 
 
+def _tariff(row: dict[str, Any], charter: Charter) -> Iterator[Finding]:
+    """A tariff pays by lateness: of a promise with a date, and of nothing else."""
+    if row.get("amount", 0) is not None:
+        yield Finding(
+            "error", "amount_twice", row["id"], "The tariff works the amount out; write amount: null beside it."
+        )
+    for trigger in row["on"]:
+        breach = trigger.get("breach") or []
+        dated = [
+            charter.promises[name].kind in ("deadline", "recurring") for name in breach if name in charter.promises
+        ]
+        if breach == "any" or not breach or not all(dated):
+            says = "It pays by how late something was; let it follow breaches of deadlines alone, by name."
+            yield Finding("error", "no_lateness", row["id"], says)
+
+
 def _clauses(content: dict[str, Any], charter: Charter, clauses: Mapping[str, str] | None) -> Iterator[Finding]:
     if clauses is None:
         clauses = {str(name): "" for name in (content.get("document") or {}).get("clauses") or ()}
     for clause in charter.clauses.values():
         for match in (*clause.on, *(desk[0] for desk in clause.desks)):
             yield from _possible(clause.id, match, "start")
+        if clause.notice and clause.notice not in SAID_ANYWAY | ASKED_FOR:
+            says = f"Nobody writes the message {clause.notice!r}; take one of {sorted(SAID_ANYWAY | ASKED_FOR)}."
+            yield Finding("error", "no_words", clause.id, says)
     kept = set(charter.promises) | {remedy.id for remedy in charter.remedies}
     for rows in (rows for rows in content.values() if isinstance(rows, list)):
         kept |= {row["id"] for row in rows if isinstance(row, dict) and "id" in row}
@@ -351,8 +373,8 @@ def diff(old: Charter, new: Charter) -> list[Change]:
         if was is None or now is None:
             found.append(_appears("gone" if now is None else "new", name, (now or was).says))  # type: ignore[union-attr]
             continue
-        if (was.money, was.amount, old.currency) != (now.money, now.amount, new.currency):
-            sums = _sum(was.money, was.amount, old.currency), _sum(now.money, now.amount, new.currency)
+        if (was.money, was.amount, was.tariff, old.currency) != (now.money, now.amount, now.tariff, new.currency):
+            sums = _sum(was, old.currency), _sum(now, new.currency)
             ko = f"보상: {now.says['ko']} {sums[0][0]}에서 {sums[1][0]}(으)로 바뀝니다."
             found.append(
                 Change("amount", name, {"ko": ko, "en": f"{now.says['en']} {sums[1][1]} now, {sums[0][1]} before."})
@@ -510,10 +532,22 @@ def _appears(kind: str, where: str, says: Mapping[str, str]) -> Change:
     return Change(kind, where, {"ko": f"없어지는 약속: {says['ko']}", "en": f"No longer promised: {says['en']}"})
 
 
-def _sum(money: bool, amount: int | None, currency: str) -> tuple[str, str]:
-    if not money:
+def _sum(remedy: Remedy, currency: str) -> tuple[str, str]:
+    if not remedy.money:
         return "돈 없음", "no money"
-    return ("승인자가 정하는 금액", "what an approver decides") if amount is None else (f"{amount:,} {currency}",) * 2
+    if remedy.tariff is not None:
+        rows = [(row.first, row.sum or row.each, not row.sum) for row in remedy.tariff.rows]
+        ko = ", ".join(
+            f"{first}일째부터 {'하루 ' if daily else ''}{money:,} {currency}" for first, money, daily in rows
+        )
+        en = ", ".join(
+            f"{money:,} {currency}{' a day' if daily else ''} from day {first}" for first, money, daily in rows
+        )
+        most = remedy.tariff.at_most
+        return (ko, en) if most is None else (f"{ko}, 최고 {most:,} {currency}", f"{en}, at most {most:,} {currency}")
+    if remedy.amount is None:
+        return "승인자가 정하는 금액", "what an approver decides"
+    return (f"{remedy.amount:,} {currency}",) * 2
 
 
 KO_LIMITS = {"at_most": "{} 이하", "below": "{} 미만", "at_least": "{} 이상", "": "한도 없음"}

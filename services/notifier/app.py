@@ -7,7 +7,7 @@ runs under it; then the process waits for its next turn.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import asyncpg
@@ -27,9 +27,10 @@ from services.chassis.settings import Settings
 from services.chassis.tasks import Together, end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch, watch_time
-from services.notifier import bounces, recovery, reports
+from services.notifier import bounces, pacing, recovery, reports
 from services.notifier.composing import Composer
 from services.notifier.delivery import Courier, Meters
+from services.notifier.desk.app import Desk
 from services.notifier.fold import Fold
 from services.notifier.gateways import Gateway
 from services.notifier.gateways.opening import opened, serves
@@ -59,19 +60,26 @@ class Notifier:
         self._gateways = gateways
         self._health = health
         self._tenants = tenants.parse(settings.tenants_file.read_bytes())
+        self._paces = pacing.of(self._tenants)
         self._vault = open_vault(settings)
+        self._composer = Composer(settings, self._vault, self._tenants)
         self._parts = {
             name: health.part(name)
             for name in ("cases", "sla", "release", "outbox", "receipts", "reports", *_parts(gateways, settings))
         }
-        self._composer = Composer(self._vault, self._tenants)
         self._meters = Meters(health.registry)
         health.status.append(self._status)
+        self.ledger: Ledger | None = None
+        """While this process holds the lease; whoever acts for a person does so through it, or not at all."""
         self._outbox: Outbox | None = None
         age = Gauge(
             "gihan_outbox_age_seconds", "For how long results have been waiting to go out", registry=health.registry
         )
         age.set_function(lambda: 0.0 if self._outbox is None else self._outbox.age_seconds)
+
+    def open(self, desk: Desk) -> AbstractAsyncContextManager[None]:
+        """Opens the desk on what this process has; steps are taken there while it holds the lease."""
+        return desk.open(self._pool, self._nc, self._clock, self._tenants, self._vault, lambda: self.ledger)
 
     async def run(self) -> None:
         """Takes the lease, works until it is lost, and begins again; until cancelled."""
@@ -85,6 +93,8 @@ class Notifier:
                 if code != ended_by:
                     get_logger().error("turn_ended", exc_info=trouble)
                 ended_by = code
+            finally:
+                self.ledger = None
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _stand_by(self) -> None:
@@ -99,7 +109,7 @@ class Notifier:
             mark=notices_mark,
             lanes=range(PARTITIONS),
         )
-        ledger = Ledger(self._pool, outbox, self._tenants, lease.generation)
+        ledger = Ledger(self._pool, outbox, self._tenants, self._paces, lease.generation)
         async with self._pool.acquire() as connection, connection.transaction():
             await self._vault.carry_out(connection)
             # A wrong master key shows here, before it could look as if nobody could be written to.
@@ -107,6 +117,7 @@ class Notifier:
         await failpoint("notifier.after_lease")
         await recovery.begin(ledger, self._nc, await self._clock.now())
         fold = Fold(ledger, self._nc, self._clock, self._tenants)
+        self.ledger = ledger
         async with Together() as group:
             group.create_task(_watch(lease))
             self._keep(group, "cases", fold.follow_cases)
@@ -198,9 +209,9 @@ class Notifier:
 
     async def _status(self) -> dict[str, Any]:
         """Positions, and whether anything is still to be delivered or published at the present instant."""
-        row = await self._pool.fetchrow("SELECT * FROM read.notifier")
+        row = await self._pool.fetchrow("SELECT * FROM read.notifier, read.tasks_overdue")
         assert row is not None
-        release = row["next_release"]
+        release = min((at for at in (row["next_release"], row["next_overdue"]) if at is not None), default=None)
         overdue = release is not None and release <= await self._clock.now()
         return {
             "cases_sequence": row["cases_sequence"],
@@ -208,18 +219,25 @@ class Notifier:
             "open_notices": row["open_notices"],
             "unpublished": row["unpublished"],
             "next_release": release,
+            "overdue_tasks": row["overdue"],
             "idle": not (row["open_notices"] or row["unpublished"] or overdue),
         }
 
 
-async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge) -> None:
+async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge, nobody: Gauge) -> None:
     (row,) = await pool.fetch(
         "SELECT count(*) FILTER (WHERE state = 'unknown') AS unknown, "
-        "count(*) FILTER (WHERE reason IN ('erased', 'no_recipient')) AS undeliverable FROM notifier.notices "
+        "count(*) FILTER (WHERE reason IN ('erased', 'no_recipient', 'no_words')) AS undeliverable, "
+        "count(*) FILTER (WHERE reason = 'nobody') AS nobody FROM notifier.notices "
         "WHERE state IN ('unknown', 'failed')"
     )
     unknown.set(row["unknown"])
     undeliverable.set(row["undeliverable"])
+    nobody.set(row["nobody"])
+
+
+async def _count_overdue(pool: asyncpg.Pool, overdue: Gauge) -> None:
+    overdue.set(await pool.fetchval("SELECT overdue FROM read.tasks_overdue"))
 
 
 async def _watch(lease: Lease) -> None:
@@ -240,6 +258,7 @@ def _parts(gateways: Sequence[Gateway], settings: Settings) -> Iterator[str]:
 def make_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens connections, compares the streams, and starts to work."""
     health = Health("notifier")
+    desk = Desk(settings) if settings.desk_url else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -262,10 +281,21 @@ def make_app(settings: Settings) -> FastAPI:
             "Messages that reached nobody, since their recipient was erased or is unknown",
             registry=health.registry,
         )
-        health.check("notices", lambda: _count(pool, unknown, undeliverable), every_seconds=5)
-        working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
+        nobody = Gauge(
+            "gihan_notices_nobody",
+            "Warnings and breaches for which nobody of the municipality is known who could be told",
+            registry=health.registry,
+        )
+        overdue = Gauge(
+            "gihan_tasks_overdue", "Tasks and findings that were not done by their date", registry=health.registry
+        )
+        health.check("notices", lambda: _count(pool, unknown, undeliverable, nobody), every_seconds=5)
+        health.check("tasks", lambda: _count_overdue(pool, overdue), every_seconds=5)
+        notifier = Notifier(settings, pool, nc, clock, gateways, health)
+        working = asyncio.create_task(notifier.run(), name="notifier")
         try:
-            yield
+            async with notifier.open(desk) if desk is not None else nullcontext():
+                yield
         finally:
             await end([working])
             for gateway in gateways:
@@ -275,4 +305,7 @@ def make_app(settings: Settings) -> FastAPI:
             async with asyncio.timeout(5):
                 await pool.close()
 
-    return create_app("Gihan notifier", VERSION, lifespan, health)
+    app = create_app("Gihan notifier", VERSION, lifespan, health, status_token=settings.status_token)
+    if desk is not None:
+        desk.mount(app)
+    return app

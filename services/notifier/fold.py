@@ -28,10 +28,13 @@ from services.notifier.notices import (
     TaskWithdrawal,
     Telling,
 )
+from services.notifier.tasks import store, wanted
 from services.rules.routing import ALL
 from services.rules.tenants import Tenant
 
 BATCH = 500
+LONGEST_BATCH = 1_000
+"""Entries of SLA that are published together, their marker among them, are no more than these."""
 WAIT_SECONDS = 0.5
 
 _decode = msgspec.json.Decoder(Event).decode
@@ -71,6 +74,8 @@ class Fold:
             position = await self._checked(log, position)
             while True:
                 entries = await cursor.read(BATCH, WAIT_SECONDS)
+                if log == "SLA":
+                    entries = await _whole(cursor, entries)
                 if entries:
                     last = entries[-1]
                     new = Position(last.sequence, position.stream_id, sha256(last.data).digest())
@@ -111,7 +116,10 @@ class Fold:
             await work.goes_live(fact)
         if fact.case == ALL:
             return
-        view = views[_case(fact)] = notices.evolve(views[_case(fact)], fact)
+        before = views[_case(fact)]
+        view = views[_case(fact)] = wanted.evolve(notices.evolve(before, fact), fact)
+        if view.noted != before.noted:
+            await store.note(work, _case(fact), view)
         if fact.type == "applicant.updated":
             await work.plan_again(_case(fact), view)
         for consequence in notices.of_fact(fact, view, self._tenants[fact.tenant]):
@@ -127,7 +135,8 @@ class Fold:
             live = await work.live_since()
             for decision, body in decisions:
                 view, tenant = views[_case(decision)], self._tenants[decision.tenant]
-                for consequence in notices.of_decision(decision, body, view, tenant, live.get(tenant.id, 0)):
+                found_out = notices.of_decision(decision, body, view, tenant, live.get(tenant.id, 0))
+                for consequence in wanted.of_decision(decision, found_out, tenant):
                     await _apply(work, consequence, decision, view)
             await work.move("SLA", old, new)
         await failpoint("notifier.after_sla")
@@ -147,6 +156,17 @@ class Fold:
             await wait(moved, 1.0)
 
 
+async def _whole(cursor: LogCursor, entries: list[Entry]) -> list[Entry]:
+    """The entries up to the end of the batch that the last of them belongs to, so that what one event brings is known
+    together and can be told as one."""
+    while entries and not entries[-1].subject.startswith("mark.") and len(entries) < LONGEST_BATCH:
+        more = await cursor.read(BATCH, WAIT_SECONDS)
+        if not more:
+            break
+        entries = [*entries, *more]
+    return entries
+
+
 def _case(event: Event) -> CaseKey:
     return event.tenant, event.case
 
@@ -158,9 +178,9 @@ async def _apply(work: Work, consequence: Consequence, event: Event, view: CaseV
         case Retraction():
             await work.retract(consequence, event, view)
         case Task():
-            await work.assign(consequence, event, view)
+            await store.assign(work, consequence, event, view)
         case TaskWithdrawal():
-            await work.withdraw(consequence)
+            await store.withdraw(work, consequence, event)
         case Telling():
             work.tell_publisher(consequence, event)
             return

@@ -11,18 +11,21 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, cast
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
 from contracts.streams import STREAMS, notices_subject, partition
 from services.chassis.failpoints import failpoint
-from services.chassis.logs import OperatorError
+from services.chassis.logs import OperatorError, get_logger
 from services.chassis.outbox import Connection, Outbox
-from services.notifier import texts
+from services.chassis.vault.people import references_of_same
+from services.notifier import gathering, texts
 from services.notifier.gateways import Found
 from services.notifier.notices import (
-    COMPENSATION,
+    RUNGS,
     CaseView,
     Event,
     Notice,
@@ -32,13 +35,17 @@ from services.notifier.notices import (
     Telling,
     key_of,
 )
+from services.notifier.pacing import Pace, Wait
+from services.notifier.tasks import store
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
+AHEAD = 5 * instants.MINUTE
+"""So far may the time of a fact lie ahead of our clock (the contract of events)."""
+
 LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
-OPEN_STATES = ("pending", "sending", "unknown")
 
 POST_LETTER = "post_letter"
 """The task of a message that goes by post."""
@@ -92,9 +99,17 @@ class Fenced(OperatorError):
 class Ledger:
     """Transactions of one holder of the lease, one at a time (so no two of them can wait for each other)."""
 
-    def __init__(self, pool: asyncpg.Pool, outbox: Outbox, tenants: Mapping[str, Tenant], generation: int) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        outbox: Outbox,
+        tenants: Mapping[str, Tenant],
+        paces: Mapping[str, Pace],
+        generation: int,
+    ) -> None:
         self.pool = pool
         self.tenants = tenants
+        self._paces = paces
         self.outbox = outbox
         self._generation = generation
         self._turn = asyncio.Lock()
@@ -109,12 +124,16 @@ class Ledger:
         async with self._turn, self.pool.acquire() as connection, connection.transaction():
             await self._check_turn(connection, "FOR SHARE")
             # The pool's proxy is a connection in all but its type.
-            work = Work(cast(asyncpg.Connection, connection), self.tenants, now, self.recovery)
+            work = Work(cast(asyncpg.Connection, connection), self.tenants, self._paces, now, self.recovery)
             yield work
             await work.close(self.outbox)
         self.outbox.wake()
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def reading(self, connection: asyncpg.Connection | PoolConnectionProxy, now: Instant) -> "Work":
+        """What a transaction would see, for whoever only looks."""
+        return Work(cast(asyncpg.Connection, connection), self.tenants, self._paces, now)
 
     async def check_turn(self) -> None:
         """Raises Fenced where another notifier has taken over: one that slept must not call a gateway any more."""
@@ -175,21 +194,19 @@ class Ledger:
                 now,
             )
             views = await work.views({(row["tenant"], row["case_id"]) for row in notices})
-            for row in notices:
-                await work.plan(row, views[row["tenant"], row["case_id"]])
+            for group in await gathering.grouped(work, notices):
+                if len(group) == 1 or work.doubtful(group) or not await gathering.say_as_one(work, group, views):
+                    for row in group:
+                        await work.plan(row, views[row["tenant"], row["case_id"]])
             await failpoint("release.after_messages")
-            tasks = await work.connection.fetch(
-                "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 "
-                "WHERE state = 'held' AND release_at <= $1 RETURNING *",
-                now,
-            )
-            for row in sorted(tasks, key=lambda task: (task["release_at"], task["key"])):
-                work.tell_assigned(row)
+            await store.release(work)
         return await self.next_release()
 
     async def next_release(self) -> Instant | None:
         """The earliest instant at which something held is to be let go."""
-        found: Instant | None = await self.pool.fetchval("SELECT next_release FROM read.notifier")
+        found: Instant | None = await self.pool.fetchval(
+            "SELECT least(next_release, (SELECT next_overdue FROM read.tasks_overdue)) FROM read.notifier"
+        )
         return found
 
     async def tellings(self, limit: int) -> list[asyncpg.Record]:
@@ -215,11 +232,13 @@ class Work:
         self,
         connection: asyncpg.Connection,
         tenants: Mapping[str, Tenant],
+        paces: Mapping[str, Pace],
         now: Instant,
         recovery: Recovery | None = None,
     ) -> None:
         self.connection = connection
         self.now = now
+        self._paces = paces
         self._recovery = recovery
         self._tenants = tenants
         self._events: dict[int, list[tuple[str, str, bytes]]] = defaultdict(list)
@@ -292,12 +311,15 @@ class Work:
     async def describe_staff(self, fact: Event) -> None:
         """Keeps of a member of staff what is not personal."""
         await self.connection.execute(
-            "INSERT INTO notifier.staff VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, staff) "
-            "DO UPDATE SET department = excluded.department, has_email = excluded.has_email",
+            "INSERT INTO notifier.staff (tenant, staff, department, has_email, superior, head) "
+            "VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, staff) DO UPDATE SET department = "
+            "excluded.department, has_email = excluded.has_email, superior = excluded.superior, head = excluded.head",
             fact.tenant,
             fact.data["staff"],
             fact.data["department"],
             bool(fact.data.get("has_email")),
+            fact.data.get("superior"),
+            bool(fact.data.get("head")),
         )
 
     async def staff(self, tenant: str, staff: str | None) -> asyncpg.Record | None:
@@ -316,6 +338,32 @@ class Work:
         )
         return {(row["tenant"], row["staff"]): row for row in rows}
 
+    async def _on_rung(self, row: asyncpg.Record, view: CaseView) -> str | None:
+        """The member of staff who is told: whoever stands on the rung, or above it where nobody there has mail."""
+        tenant, officer = row["tenant"], await self.staff(row["tenant"], view.officer)
+        for rung in RUNGS[RUNGS.index(row["rung"]) :]:
+            found = None
+            if rung == "officer":
+                found = officer
+            elif rung == "audit":
+                found = await self.staff(tenant, self._tenants[tenant].messages.audit)
+            elif officer is not None and officer["superior"]:
+                found = await self.staff(tenant, officer["superior"])
+            else:
+                found = await self._head_of(tenant, view.department or (officer["department"] if officer else None))
+            if found is not None and found["has_email"]:
+                name: str = found["staff"]
+                return name
+        return None
+
+    async def _head_of(self, tenant: str, department: str | None) -> asyncpg.Record | None:
+        return await self.connection.fetchrow(
+            "SELECT * FROM notifier.staff WHERE tenant = $1 AND department = $2 AND head "
+            "ORDER BY has_email DESC, staff LIMIT 1",
+            tenant,
+            department,
+        )
+
     # Messages
 
     async def want(self, notice: Notice, event: Event, view: CaseView) -> None:
@@ -325,17 +373,21 @@ class Work:
             return
         tenant = self._tenants[event.tenant]
         language = (view.language if notice.audience == "citizen" else None) or tenant.language
+        hold = notice.hold_until
+        if hold is not None and notice.after_hours:
+            hold = self._paces[event.tenant].after_working_hours(hold, notice.after_hours)
         row = await self.connection.fetchrow(
             "INSERT INTO notifier.notices (key, tenant, case_id, audience, recipient, template, version, "
-            "language, arguments, promise, topic, cause, state, release_at, wanted_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'held', $13, $14) "
-            "ON CONFLICT (key) DO UPDATE SET topic = excluded.topic, arguments = excluded.arguments "
+            "language, arguments, promise, topic, cause, state, release_at, wanted_at, rung, only_by, bundle) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'held', $13, $14, $15, $16, $17) "
+            "ON CONFLICT (key) DO UPDATE SET topic = excluded.topic, arguments = excluded.arguments, "
+            "audience = excluded.audience, rung = excluded.rung, only_by = excluded.only_by, bundle = excluded.bundle "
             "WHERE notices.topic = '' RETURNING *",
             notice.key,
             event.tenant,
             event.case,
             notice.audience,
-            view.subject_ref if notice.audience == "citizen" else notice.staff,
+            view.subject_ref if notice.audience == "citizen" else None,
             notice.template,
             texts.catalogue(language).version,
             language,
@@ -343,10 +395,13 @@ class Work:
             notice.promise,
             notice.topic,
             json.dumps(notice.cause),
-            notice.hold_until,
-            self.now,
+            hold,
+            self.now if self._recovery is None else min(self.now, instants.instant(event.time) - AHEAD),
+            notice.rung,
+            notice.only_by,
+            notice.bundle,
         )
-        if row is not None and row["state"] == "held" and notice.hold_until is None:
+        if row is not None and row["state"] == "held" and hold is None:
             await self.plan(row, view)
 
     async def _stands(self, notice: Notice, event: Event) -> bool:
@@ -360,36 +415,104 @@ class Work:
         return found is not None
 
     async def plan(self, row: asyncpg.Record, view: CaseView) -> None:
-        """Chooses the means of a message that may go out, as the case is now; settles it where there is
-        none.
+        """Chooses the means of a message that may go out, as the case is now, or until when it has to wait; settles it
+        where there is nobody or no means.
         """
+        if row["template"] == "escalation_unanswered" and view.ended:
+            await self.settle(row, "suppressed", "closed")
+            return
+        if row["audience"] == "officer" and not (row["template"] == gathering.OFFICER_DIGEST and row["recipient"]):
+            row = await self._addressed(row, await self._on_rung(row, view))
         tried = await self.connection.fetch(
             "SELECT means FROM notifier.attempts WHERE key = $1 AND outcome IN ('rejected', 'gave_up', 'undelivered')",
             row["key"],
         )
-        wanted = await self._means(row, view)
+        wanted = self._means(row, view)
         left = [means for means in wanted if means not in {attempt["means"] for attempt in tried}]
         if left:
-            planned = await self.connection.fetchrow(
-                "UPDATE notifier.notices SET state = 'pending', means = $2 WHERE key = $1 RETURNING *",
-                row["key"],
-                left[0],
+            await self._let_go(row, left[0])
+        elif row["audience"] == "officer" and row["recipient"] is None:
+            await self.settle(row, "failed", "nobody")
+            get_logger().error(
+                "nobody_to_escalate_to",
+                tenant=row["tenant"],
+                case=row["case_id"],
+                key=row["key"],
+                template=row["template"],
             )
-            assert planned is not None
-            if self._may_have_gone(row):
-                await self._doubt(planned)
         elif row["audience"] == "citizen" and view.notify_by == "none":
             await self.settle(row, "suppressed", "not_wanted")
         else:
             why = "undelivered" if row["returned"] else "refused" if tried else "no_means"
-            posted = row["audience"] == "citizen" and await self._post(row, view)
+            posted = row["audience"] == "citizen" and not row["only_by"] and await self._post(row, view)
             await self.settle(row, "failed", BY_POST if posted else why)
 
-    async def _means(self, row: asyncpg.Record, view: CaseView) -> list[str]:
+    async def _addressed(self, row: asyncpg.Record, staff: str | None) -> asyncpg.Record:
+        addressed = await self.connection.fetchrow(
+            "UPDATE notifier.notices SET recipient = $2 WHERE key = $1 RETURNING *", row["key"], staff
+        )
+        assert addressed is not None
+        return addressed
+
+    async def _let_go(self, row: asyncpg.Record, means: str) -> None:
+        """Gives a message to the courier of a means, or lets it wait for morning or for a digest."""
+        wait, doubted = None, self._may_have_gone(row)
+        if doubted:
+            wait = self._waits_still(row)
+            doubted = wait is None
+        elif not row["attempts"]:
+            wait = await self._wait(row)
+        planned = await self.connection.fetchrow(
+            "UPDATE notifier.notices SET state = $2, means = $3, gathers = $4, release_at = coalesce($5, release_at), "
+            "let_go_at = $6 WHERE key = $1 RETURNING *",
+            row["key"],
+            "pending" if wait is None else "held",
+            means,
+            row["gathers"] if wait is None else wait.gathers,
+            None if wait is None else wait.until,
+            self.now if wait is None else None,
+        )
+        assert planned is not None
+        if doubted:
+            await self.doubt(planned)
+
+    def _waits_still(self, row: asyncpg.Record) -> Wait | None:
+        """What a message waited for already when the ledger was lost, so that it cannot have gone. The earliest time
+        at which it can have begun to wait says so; who began later waits for the same or longer."""
+        then = row["wanted_at"] if row["release_at"] is None else row["release_at"]
+        wait = self._usual_wait(row, then)
+        assert self._recovery is not None
+        return wait if wait is not None and wait.until > self._recovery.began_at else None
+
+    def _usual_wait(self, row: asyncpg.Record, now: Instant) -> Wait | None:
+        """What a message waits for, however many others there were; what has waited for a digest goes."""
+        pace = self._paces[row["tenant"]]
+        if row["gathers"] or row["template"] == gathering.OFFICER_DIGEST:
+            return None
         if row["audience"] == "officer":
-            staff = await self.staff(row["tenant"], row["recipient"])
-            return ["email"] if staff is not None and staff["has_email"] else []
+            return pace.for_officer(row["template"], json.loads(row["arguments"]).get("due"), now)
+        return pace.for_citizen(row["template"], now)
+
+    async def _wait(self, row: asyncpg.Record) -> Wait | None:
+        """What a message waits for now."""
+        pace = self._paces[row["tenant"]]
+        if row["gathers"] or row["audience"] == "officer" or pace.cap(row["template"]) is None:
+            return self._usual_wait(row, self.now)
+        today = await self.connection.fetchval(
+            "SELECT count(*) FROM notifier.notices WHERE tenant = $1 AND recipient = ANY($2::text[]) "
+            "AND let_go_at >= $3 AND state IN ('pending', 'sending', 'sent', 'unknown')",
+            row["tenant"],
+            await references_of_same(self.connection, row["tenant"], row["recipient"]),
+            pace.midnight(self.now),
+        )
+        return pace.for_citizen(row["template"], self.now, today)
+
+    def _means(self, row: asyncpg.Record, view: CaseView) -> list[str]:
+        if row["audience"] == "officer":
+            return ["email"] if row["recipient"] is not None else []
         order = {"email": ["email", "sms"], "post": [], "none": []}.get(view.notify_by or "", ["sms", "email"])
+        if row["only_by"] is not None:
+            order = [] if view.notify_by == "none" else [row["only_by"]]
         known = {"sms": view.has_mobile, "email": view.has_email}
         return [means for means in order if known[means]]
 
@@ -415,9 +538,15 @@ class Work:
         for row in sorted(rows, key=lambda row: int(row["number"])):
             if row["state"] in ("held", "pending"):
                 await self.settle(row, "suppressed", retraction.outcome)
-            elif row["reason"] == BY_POST:
-                await self.withdraw(TaskWithdrawal(key_of(row["key"], POST_LETTER), retraction.correction.cause))
-        if any(row["state"] in ("sending", "sent", "unknown") for row in rows):
+        for key in sorted({row["part_of"] for row in rows} - {None}):
+            rows += await gathering.take_out(self, key, retraction.outcome)
+        if retraction.correction is None:
+            return
+        for row in rows:
+            if row["reason"] == BY_POST:
+                withdrawal = TaskWithdrawal(key_of(row["key"], POST_LETTER), retraction.correction.cause)
+                await store.withdraw(self, withdrawal, event)
+        if any(row["state"] in gathering.GONE for row in rows):
             await self.want(retraction.correction, event, view)
 
     async def settle(self, row: asyncpg.Record, state: str, outcome: str) -> None:
@@ -459,7 +588,7 @@ class Work:
             officer=view.officer,
         )
         event = Event(cause["id"], cause["source"], "", "", {}, row["tenant"], row["case_id"])
-        await self.assign(task, event, view)
+        await store.assign(self, task, event, view)
         return True
 
     async def learn(self, key: str, attempt: int, found: Found, code: str) -> None:
@@ -573,16 +702,22 @@ class Work:
             "cause": json.loads(row["cause"]),
             "attempt": row["attempts"] or None,
             "outcome": outcome,
+            "into": row["part_of"],
         }
-        self._tell(row, type, f"{row['key']}-{suffix}", data)
+        self.tell(row, type, f"{row['key']}-{suffix}", data)
+
+    def zone(self, tenant: str) -> ZoneInfo:
+        """The time zone of a tenant."""
+        return self._tenants[tenant].zone
 
     # Recovery
 
     async def begin_recovery(self, recovery: Recovery) -> None:
         """From here on, what becomes due is unknown; what was still waiting to go out is, too."""
+        self._recovery = recovery
         await self.connection.execute("INSERT INTO notifier.recovery VALUES (true, $1, $2, $3)", *recovery)
         for row in await self.connection.fetch("SELECT * FROM notifier.notices WHERE state = 'pending'"):
-            await self._doubt(row)
+            await self.doubt(row)
         # Stands for attempts of which nothing is known any more; the next one is marked as a repetition by it.
         await self.connection.execute(f"{_UNANSWERED} ON CONFLICT DO NOTHING")
 
@@ -591,10 +726,11 @@ class Work:
         again, by another means."""
         await self.connection.executemany(
             "INSERT INTO notifier.notices AS n (tenant, case_id, state, key, audience, recipient, template, version, "
-            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at, release_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16, $17) "
+            "language, arguments, promise, topic, cause, means, reason, attempts, wanted_at, settled_at, release_at, "
+            "part_of, let_go_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '{}', $10, '', $11, $12, $13, $14, $15, $16, $17, $18, $15) "
             "ON CONFLICT (key) DO UPDATE SET means = excluded.means, state = excluded.state, reason = excluded.reason, "
-            "attempts = excluded.attempts, settled_at = excluded.settled_at, "
+            "attempts = excluded.attempts, settled_at = excluded.settled_at, part_of = excluded.part_of, "
             "release_at = coalesce(excluded.release_at, n.release_at), returned = n.returned + "
             "CASE WHEN n.state = 'sent' AND excluded.state IN ('failed', 'held') THEN 1 ELSE 0 END "
             "WHERE n.state NOT IN ('sent', 'failed', 'suppressed') "
@@ -607,7 +743,7 @@ class Work:
                     *(one.data["template"], int(one.data["version"]), one.data["language"], one.data.get("promise")),
                     *(json.dumps(one.data.get("cause") or {}), one.data.get("means"), one.data.get("outcome")),
                     *(one.data.get("attempt") or 0, one.at, None if one.state in ("unknown", "held") else one.at),
-                    one.at if one.state == "held" else None,
+                    *(one.at if one.state == "held" else None, one.data.get("into")),
                 )
                 for one in results
             ],
@@ -639,18 +775,20 @@ class Work:
         )
 
     async def end_recovery(self) -> None:
-        """What NOTICES tells of remedies holds; what nobody wants any more cannot be written anew."""
+        """What nobody wants any more cannot be written anew."""
+        await gathering.restore(self)
         for row in await self.connection.fetch(
             "SELECT * FROM notifier.notices WHERE topic = '' AND state = 'unknown' ORDER BY number"
         ):
             await self.settle(row, "failed", "ledger_lost")
-        await self.connection.execute(
-            "UPDATE notifier.tasks t SET state = CASE r.type WHEN 'remedy.issued' THEN 'issued' ELSE 'kept' END "
-            "FROM (SELECT DISTINCT ON (key) key, type FROM notifier.told "
-            "WHERE type IN ('remedy.issued', 'remedy.kept') ORDER BY key, number DESC) r WHERE t.key = r.key"
-        )
         await self.connection.execute("DELETE FROM notifier.recovery")
         await self.connection.execute("DELETE FROM notifier.told")
+
+    async def was_told(self, id: str) -> bool:
+        """Whether NOTICES held an event already when a lost ledger began to be worked out anew."""
+        if self._recovery is None:
+            return False
+        return bool(await self.connection.fetchval("SELECT 1 FROM notifier.told WHERE id = $1", id))
 
     def folds(self, log: str, old: Position) -> None:
         """This transaction folds a log from a position on. What it held when the ledger was lost is no news."""
@@ -664,7 +802,11 @@ class Work:
             return False
         return row["release_at"] is None or row["release_at"] <= self._recovery.began_at
 
-    async def _doubt(self, row: asyncpg.Record) -> None:
+    def doubtful(self, rows: Sequence[asyncpg.Record]) -> bool:
+        """Whether any of these may have been sent before the ledger was lost: then each is asked after by itself."""
+        return any(self._may_have_gone(row) for row in rows)
+
+    async def doubt(self, row: asyncpg.Record) -> None:
         """A message of which nobody knows any more whether it was attempted."""
         doubted = await self.connection.fetchrow(
             "UPDATE notifier.notices SET state = 'unknown', attempts = attempts + 1 WHERE key = $1 RETURNING *",
@@ -683,78 +825,6 @@ class Work:
             self._events[lane] = [event for event in events if event[0] not in told]
         self._tellings = [telling for telling in self._tellings if telling[0] not in told]
 
-    # Tasks
-
-    async def assign(self, task: Task, event: Event, view: CaseView) -> None:
-        """A task, once per key; one that was withdrawn is assigned anew, one that was issued never again."""
-        row = await self.connection.fetchrow(
-            "INSERT INTO notifier.tasks AS t (key, tenant, case_id, incident, clause, task, promise, officer, "
-            "amount, currency, needs, cause, state, revision, release_at, wanted_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-            "CASE $13 WHEN 'held' THEN 0 ELSE 1 END, $14, $15) "
-            "ON CONFLICT (key) DO UPDATE SET amount = excluded.amount, needs = excluded.needs, "
-            "state = CASE t.state WHEN 'withdrawn' THEN excluded.state ELSE t.state END, "
-            "cause = CASE t.state WHEN 'withdrawn' THEN excluded.cause ELSE t.cause END, "
-            "release_at = CASE t.state WHEN 'withdrawn' THEN excluded.release_at ELSE t.release_at END, "
-            "revision = t.revision + CASE t.state WHEN 'withdrawn' THEN excluded.revision ELSE 0 END "
-            "RETURNING *, revision IS DISTINCT FROM old.revision AND state = 'assigned' AS newly_assigned",
-            task.key,
-            event.tenant,
-            event.case,
-            task.incident,
-            task.clause,
-            task.task,
-            task.promise,
-            task.officer,
-            task.amount,
-            task.currency,
-            list(task.needs),
-            json.dumps(task.cause),
-            "assigned" if task.hold_until is None else "held",
-            task.hold_until,
-            self.now,
-        )
-        assert row is not None
-        await failpoint("compensation.after_task")
-        if row["newly_assigned"]:
-            self.tell_assigned(row)
-        if task.notice is not None and row["state"] in ("held", "assigned"):
-            await self.want(task.notice, event, view)
-
-    async def withdraw(self, withdrawal: TaskWithdrawal) -> None:
-        """A task is no longer wanted; a remedy that was issued is kept, which is told."""
-        row = await self.connection.fetchrow(
-            "UPDATE notifier.tasks SET state = CASE state WHEN 'issued' THEN 'kept' ELSE 'withdrawn' END "
-            "WHERE key = $1 AND state IN ('held', 'assigned', 'issued') RETURNING *",
-            withdrawal.key,
-        )
-        await failpoint("compensation.after_withdrawal")
-        if row is not None and row["state"] == "kept" and row["task"] == COMPENSATION:
-            data = {
-                "key": row["key"],
-                "remedy": row["clause"],
-                "incident": row["incident"],
-                "amount": row["amount"],
-            }
-            data["currency"] = row["currency"]
-            self._tell(row, "remedy.kept", f"{row['key']}-kept-{withdrawal.cause['id']}", data)
-
-    def tell_assigned(self, row: asyncpg.Record) -> None:
-        """A task lies with somebody now."""
-        data = {
-            "key": row["key"],
-            "task": row["task"],
-            "incident": row["incident"] or None,
-            "remedy": row["clause"] or None,
-            "promise": row["promise"],
-            "amount": row["amount"],
-            "currency": row["currency"],
-            "assignee": row["officer"],
-            "cause": json.loads(row["cause"]),
-        }
-        # Named by the decision that wants it, so that it is the same event whoever works it out again.
-        self._tell(row, "task.assigned", f"{row['key']}-assigned-{data['cause']['id']}", data)
-
     # What others are told
 
     def tell_publisher(self, telling: Telling, event: Event) -> None:
@@ -763,7 +833,8 @@ class Work:
             return
         self._tellings.append((telling.key, telling.subject, telling.body))
 
-    def _tell(self, row: asyncpg.Record, type: str, id: str, data: Mapping[str, Any]) -> None:
+    def tell(self, row: asyncpg.Record, type: str, id: str, data: Mapping[str, Any]) -> None:
+        """An event of the row's case on NOTICES; absent values are left out."""
         tenant, case = row["tenant"], row["case_id"]
         lane = partition(tenant, case)
         event = {

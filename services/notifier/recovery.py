@@ -15,6 +15,9 @@ from services.chassis import broker
 from services.chassis.cursor import Entry, read_up_to
 from services.chassis.logs import canonical
 from services.notifier.ledger import POST_LETTER, RETURNED, Ledger, Recovery, Result, Work
+from services.notifier.notices import Event
+from services.notifier.tasks import store
+from services.notifier.tasks.life import Step
 from services.rules.instants import Instant, instant
 
 GROUP = 1000
@@ -51,9 +54,10 @@ async def begin(ledger: Ledger, nc: Client, now: Instant) -> None:
     if behind:
         ends = {log: (await nc.jetstream().stream_info(log)).state.last_seq for log in ("NOTICES", "CASES", "SLA")}
         async with ledger.writing(now) as work:
-            await _take_over(work, nc, ends["NOTICES"], behind)
+            steps = await _take_over(work, nc, ends["NOTICES"], behind)
             await _note_receipts(work, nc)
             await work.begin_recovery(Recovery(now, ends["CASES"], ends["SLA"]))
+            await store.reapply(work, steps)
         canonical("recovery_began", count=len(behind), sequence=ends["NOTICES"])
     ledger.recovery = await ledger.recovery_under_way()
 
@@ -64,9 +68,11 @@ async def _last(nc: Client, lane: int) -> int:
     return 0 if found is None else int(msgspec.json.decode(found[1])["last"])
 
 
-async def _take_over(work: Work, nc: Client, end: int, behind: dict[int, int]) -> None:
-    """The events of NOTICES beyond the last that each lane knows: into the outbox as published, and into the ledger."""
+async def _take_over(work: Work, nc: Client, end: int, behind: dict[int, int]) -> list[tuple[str, Step]]:
+    """The events of NOTICES beyond the last that each lane knows: into the outbox as published, and into the ledger.
+    Returns what people did with tasks."""
     numbers = dict.fromkeys(behind, 0)
+    steps: list[tuple[str, Step]] = []
     group: list[tuple[int, int, Entry]] = []
     async for entry in read_up_to(nc, "NOTICES", end, subject="notices.>"):
         lane = int(entry.subject.split(".")[1])
@@ -76,12 +82,12 @@ async def _take_over(work: Work, nc: Client, end: int, behind: dict[int, int]) -
         if numbers[lane] > behind[lane]:
             group.append((lane, numbers[lane], entry))
         if len(group) == GROUP:
-            await _keep(work, group)
+            steps += await _keep(work, group)
             group = []
-    await _keep(work, group)
+    return steps + await _keep(work, group)
 
 
-async def _keep(work: Work, group: Sequence[tuple[int, int, Entry]]) -> None:
+async def _keep(work: Work, group: Sequence[tuple[int, int, Entry]]) -> list[tuple[str, Step]]:
     events = [_decode(entry.data) for _, _, entry in group]
     await work.connection.executemany(
         "INSERT INTO notifier.outbox (lane, number, subject, body) VALUES ($1, $2, $3, $4)",
@@ -99,6 +105,7 @@ async def _keep(work: Work, group: Sequence[tuple[int, int, Entry]]) -> None:
             if event.type == "task.assigned" and event.data["task"] == POST_LETTER
         ]
     )
+    return await store.restore(work, [Event(e.id, "", e.type, e.time, e.data, e.tenant, e.case) for e in events])
 
 
 def _state(event: _Told) -> str:

@@ -32,6 +32,7 @@ from services.chassis.health import Health
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.notifier import app as notifier
+from services.notifier import pacing
 from services.notifier.gateways import Answer, Found, Letter, Outcome, Told
 from services.rules.facts import Fact, decode_event
 from services.rules.fold import REVISIONS, evolve
@@ -106,6 +107,7 @@ TENANTS = f"""
   sources: {{desk: {{reports_within_seconds: 3}}}}
   sms_sender: "000-000-0001"
   email_sender: petition@haneul.example
+  messages: {{quiet: null, daily: null, officers_at: null, audit_after_hours: null}}
 """
 
 
@@ -541,10 +543,12 @@ class City:
         while self._unsettled_calm(calm) and loop.time() < limit:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(LOOK_SECONDS)
         await process.kill()
-        # A correction follows only where the wrong word had gone out already, which is a matter of time.
+        # A correction follows only where the wrong word had gone out, and what is let go at once is told as one:
+        # both are a matter of time.
         wanted = (
             "select key, template, audience from notifier__notices "
-            "where template not in ('correction', 'fact_voided', 'compensation_withdrawn') order by key"
+            "where template not in ('correction', 'fact_voided', 'compensation_withdrawn', 'escalation_withdrawn', "
+            "'breaches', 'officer_digest') order by key"
         )
         here, there = (each.engine.execute(wanted).fetchall() for each in (storm, calm))
         if here != there:
@@ -646,6 +650,7 @@ def simulate(seed: int, folder: Path) -> City:
         patch.object(sla_timer.files, "read", dict),
         patch.object(notifier, "PARTITIONS", max(LANES) + 1),
         patch("services.notifier.recovery.PARTITIONS", max(LANES) + 1),
+        patch.object(pacing.files, "read", lambda: FILES),
         patch.object(notifier, "open_vault", lambda _: Vault()),
     ):
         try:

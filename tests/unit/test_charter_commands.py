@@ -9,8 +9,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from contracts import files
-from services.cli.charters import lint
+from services.cli.charters import diff, lint
 from services.cli.main import app
+from services.rules.charter import parse_charter
 
 SHELF = files.read()
 MAPO = SHELF["charters/mapo-1.yaml"]
@@ -52,6 +53,26 @@ def with_remedy(**changes: Any) -> dict[str, Any]:
     return content
 
 
+TARIFF = {"unit": "calendar_days", "rows": [{"from": 1, "each": 5000}], "at_most": 30000}
+
+
+def tariff(**changes: Any) -> dict[str, Any]:
+    """A remedy that pays by the day."""
+    return with_remedy(
+        **{"amount": None, "tariff": TARIFF, "on": [{"breach": ["answer"], "needs": ["amount"]}]} | changes
+    )
+
+
+def test_a_tariff_is_no_fault_and_its_change_is_told() -> None:
+    assert found(tariff()) == []
+    old, new = (parse_charter(text(content), {}) for content in (tariff(), tariff(tariff=TARIFF | {"at_most": 20000})))
+    [change] = diff(old, new)
+    assert (change.kind, change.where) == ("amount", "voucher")
+    assert change.says["en"].endswith(
+        "5,000 KRW a day from day 1, at most 20,000 KRW now, 5,000 KRW a day from day 1, at most 30,000 KRW before."
+    )
+
+
 def two(**changes: Any) -> dict[str, Any]:
     content = base()
     content["promises"].append(content["promises"][0] | {"id": "other"} | changes)
@@ -59,7 +80,7 @@ def two(**changes: Any) -> dict[str, Any]:
 
 
 CLAUSE = {"id": "poster", "section": "3", "kind": "notice", "says": {"ko": "알림", "en": "A poster."}}
-CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "poster"}
+CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "progress"}
 
 
 def duty(due: str = "11-30", until: str = "survey.conducted") -> dict[str, Any]:
@@ -142,10 +163,15 @@ def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
         (with_remedy(amount=None), ("error", "no_amount", "voucher")),
         (with_remedy(on=[{"breach": ["nothing"]}]), ("error", "never_starts", "voucher")),
         (with_remedy(on=[{"breach": ["answer"], "needs": ["amount"]}]), ("warning", "amount_twice", "voucher")),
+        (with_remedy(tariff=TARIFF), ("error", "amount_twice", "voucher")),
+        (tariff(on=[{"fault": ["late"], "needs": ["amount"]}]), ("error", "no_lateness", "voucher")),
+        (tariff(on=[{"breach": "any", "needs": ["amount"]}]), ("error", "no_lateness", "voucher")),
+        (tariff(tariff=TARIFF | {"rows": [{"from": 2, "each": 1}]}), ("error", "unreadable", "file")),
         (with_remedy(id="answer"), ("error", "same_id", "answer")),
         (with_remedy(on=[{"fault": ["rudeness"]}]), ("error", "never_starts", "voucher")),
         (duty(until="survey.held"), ("error", "never_met", "survey")),
         (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
+        (base(clauses=[CLAUSE | {"kind": "notice", "notice": "poem"}]), ("error", "no_words", "poster")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
         (base(tenant="seoul"), ("error", "overlap", "file")),
         (base(document={"clauses": ["answer", "voucher", "greeting"]}), ("error", "no_rule", "greeting")),

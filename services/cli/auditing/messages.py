@@ -11,9 +11,13 @@ import msgspec
 
 from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.notifier import notices
+from services.notifier.tasks import store
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.routing import ALL
+
+STANDING = ("held", "assigned", "approved", "declined", "issued", "acknowledged")
+"""The states of a remedy that was not withdrawn."""
 
 
 def messages_sent_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
@@ -69,8 +73,11 @@ def messages_that_follow(evidence: Evidence, book: Book) -> Iterator[Violation]:
     for key, (name, topic) in expected.required.items():
         if key not in wanted and (topic is None or topic not in topics):
             yield Violation("I6", "a message that must be sent is not in the ledger", f"{name} ({key})")
-    for key in sorted(wanted - expected.allowed):
+    told_by = Counter(row["part_of"] for row in evidence.ledger)
+    for key in sorted(wanted - expected.allowed - told_by.keys()):
         yield Violation("I6", "a message is in the ledger and follows from nothing", key)
+    for key in sorted(told_by.keys() - wanted - {None}):
+        yield Violation("I6", "messages are told by another one that the ledger does not know", key)
 
 
 class _Expected:
@@ -95,6 +102,10 @@ class _Expected:
                 self._live.setdefault(told.event["tenant"], since)
         ends = self._fold(lambda at, view: None)
         self._fold(lambda at, view: self._decide(at, view, ends))
+        for told in _results(evidence):
+            if told.event["type"] == "remedy.approved":
+                data = told.event["data"]
+                self.allowed.add(store.approval_key(*_case(told), data["key"], data["cause"]["id"]))
 
     def _fold(self, decide: Callable[[Told, notices.CaseView], None]) -> dict[tuple[str, str], notices.CaseView]:
         views: dict[tuple[str, str], notices.CaseView] = {}
@@ -130,8 +141,8 @@ class _Expected:
                     if required:
                         topic = (told.event["tenant"], told.event["case"], one.topic) if one.once else None
                         self.required[one.key] = (f"{one.template} of {'/'.join(_case(told))}", topic)
-                case notices.Retraction():
-                    self.allowed.add(one.correction.key)
+                case notices.Retraction(correction=notices.Notice(key=key)):
+                    self.allowed.add(key)
                 case notices.Task(notice=notices.Notice(key=key)):
                     self.allowed.add(key)
 
@@ -169,7 +180,7 @@ def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
     if done == evidence.after.sla:
         for key, standing in stands.items():
             states = [row["state"] for row in tasks.get((key, notices.COMPENSATION), ())]
-            if standing != (states in (["held"], ["assigned"], ["issued"])):
+            if states != ["kept"] and standing != (len(states) == 1 and states[0] in STANDING):
                 yield Violation(
                     "I7", f"the remedy {'stands' if standing else 'was withdrawn'}, its task: {states}", key
                 )

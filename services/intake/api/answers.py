@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.intake.api import cursors, reading, visibility
-from services.intake.api.reading import Row, Visible, moment
+from services.intake.api import cursors, reading
+from services.intake.api.reading import Visible, moment
 from services.intake.api.serving import Parts
+from services.reading import visibility
+from services.reading.visible import Row
 from services.rules.tenants import Tenant
 
 State = Literal["pending", "open", "closed", "stuck"]
@@ -59,7 +61,9 @@ class Remedy(BaseModel):
     promise: str | None = None
     amount: int | None = Field(default=None, description="In whole units; absent where an approver enters it.")
     currency: str | None = None
-    state: Literal["proposed", "withdrawn", "held", "assigned", "issued", "kept"]
+    state: Literal[
+        "proposed", "withdrawn", "held", "assigned", "approved", "declined", "issued", "acknowledged", "kept"
+    ]
     at: str
 
 

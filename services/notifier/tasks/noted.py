@@ -1,0 +1,84 @@
+"""What the facts of a case say of what may be owed in it: reports, findings, who is named, and when lateness ended.
+
+The one rule: worked out from the facts of the case alone, so that a fact that is taken back leaves nothing behind, and
+one whose taking back is taken back counts again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from services.rules.charter import Match, Petition
+from services.rules.facts import Data, Fact, closes
+from services.rules.instants import Instant
+
+FINDINGS = {"fault.confirmed": "confirmed", "fault.dismissed": "dismissed"}
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A report, a finding, an end of lateness (`ended`), or a taking back of one of these (`voids`).
+
+    `about` is a promise, or the report that a finding is about.
+    """
+
+    about: str = ""
+    officer: str | None = None
+    finding: str = ""
+    by: str | None = None
+    ended: Instant | None = None
+    voids: str = ""
+
+
+Noted = Mapping[str, Entry]
+"""Entries by the source and id of their fact, in the order of the log."""
+
+
+def evolve(noted: Noted, fact: Fact, data: Mapping[str, Any], ends: Sequence[tuple[str, Match]]) -> Noted:
+    """What is noted after one more fact; `ends` are the events that end lateness, by promise."""
+    entry = None
+    if fact.type == "fault.reported":
+        entry = Entry(data.get("promise") or "", data.get("officer"))
+    elif fact.type in FINDINGS:
+        entry = Entry(data.get("about") or "", data.get("officer"), FINDINGS[fact.type], data.get("by"))
+    elif fact.type == "fact.voided" and f"{data['source']}/{data['id']}" in noted:
+        entry = Entry(voids=f"{data['source']}/{data['id']}")
+    elif ends:
+        entry = next((Entry(promise, ended=fact.time) for promise, match in ends if _ends(fact, match)), None)
+    return noted if entry is None else {**noted, fact.key: entry}
+
+
+def _ends(fact: Fact, match: Match) -> bool:
+    return closes(fact) or (match.type == fact.type and match.holds(fact.data, Petition()))
+
+
+def of_event(source: str, id: str, type: str, time: Instant, data: Mapping[str, Any]) -> Fact:
+    """The fact of an event as the rules read it."""
+    return Fact(0, source, id, type, time, msgspec.convert(data, Data))
+
+
+def finding(noted: Noted, promise: str | None) -> tuple[str, Entry] | None:
+    """The last finding about a promise, or about a report that names it, with the fact's key."""
+    standing = _standing(noted)
+    about = {promise} | {key.partition("/")[2] for key, entry in standing.items() if promise and entry.about == promise}
+    found = [(key, entry) for key, entry in standing.items() if entry.finding and entry.about in about]
+    return found[-1] if promise and found else None
+
+
+def named(noted: Noted) -> set[str]:
+    """The staff whom a report or a confirmed finding names."""
+    return {entry.officer for entry in _standing(noted).values() if entry.officer and entry.finding != "dismissed"}
+
+
+def late_until(noted: Noted, promise: str, broken_at: Instant) -> Instant | None:
+    """When lateness ended that began at an instant, or None while it goes on."""
+    ends = (entry.ended for entry in _standing(noted).values() if entry.about == promise and entry.ended is not None)
+    return min((at for at in ends if at > broken_at), default=None)
+
+
+def _standing(noted: Noted) -> dict[str, Entry]:
+    gone: set[str] = set()
+    for key, entry in reversed(list(noted.items())):  # a taking back stands behind what it names
+        if entry.voids and key not in gone:
+            gone.add(entry.voids)
+    return {key: entry for key, entry in noted.items() if not entry.voids and key not in gone}
