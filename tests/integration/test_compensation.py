@@ -122,16 +122,16 @@ async def office(
         await office.received()
         await office.fact("complaint.assigned", {"department": "건축과", "officer": "kim"})
         await clock.step(office.pool, AFTER_HOLD)
-        await eventually(lambda: notifier.ledger is not None, 30)
+        await eventually(lambda: notifier.ledger is not None, 60)
         assert notifier.ledger is not None
         office.ledger = notifier.ledger
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
         yield office
 
 
 async def test_from_the_proposal_to_the_citizens_word(office: Office, eventually: Eventually) -> None:
     await office.decide("remedy.proposed", LATE)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     keys = await office.keys()
     remedy, apology = keys["compensation"], keys["apology"]
     assert await office.tasks() == {"compensation": "assigned", "apology": "held"}
@@ -149,7 +149,7 @@ async def test_from_the_proposal_to_the_citizens_word(office: Office, eventually
     assert await office.refused(acting.issue, CLERK, remedy, "by_hand") == "wrong_state"
 
     await office.fact("fault.confirmed", {"about": LATE["promise"], "ground": "late", "by": "ann"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert await office.refused(acting.approve, ANN, remedy) == "four_eyes"
     assert await office.refused(acting.approve, KIM, remedy) == "at_fault"
     assert await office.refused(acting.approve, CLERK, remedy) == "wrong_role"
@@ -176,7 +176,7 @@ async def test_from_the_proposal_to_the_citizens_word(office: Office, eventually
     assert await office.refused(acting.finish, CLERK, apology, "danced") == "unknown_code"
     assert (await office.act(acting.finish, CLERK, apology, "in_person")).state == "done"
 
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     told = Counter(await office.told())
     assert {type: told[type] for type in told if not type.startswith("notice.")} == {
         "task.assigned": 2,
@@ -193,7 +193,7 @@ async def test_from_the_proposal_to_the_citizens_word(office: Office, eventually
 
 async def test_an_amount_is_entered_by_one_and_approved_by_another(office: Office, eventually: Eventually) -> None:
     await office.decide("remedy.proposed", OPEN)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     keys = await office.keys()
     remedy = keys["compensation"]
     assert await office.tasks() == {"compensation": "assigned", "correction": "assigned", "apology": "assigned"}
@@ -228,7 +228,7 @@ async def test_what_is_declined_is_not_owed_and_its_apology_is_not_asked_for(
 ) -> None:
     await office.decide("remedy.proposed", LATE)
     await office.fact("fault.dismissed", {"about": LATE["promise"], "ground": "late", "by": "ann", "reason": "x"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     remedy = (await office.keys())["compensation"]
     assert await office.refused(acting.approve, BEA, remedy) == "just_reason"
     assert await office.refused(acting.decline, ANN, remedy, "just_reason") == "four_eyes"
@@ -238,45 +238,58 @@ async def test_what_is_declined_is_not_owed_and_its_apology_is_not_asked_for(
     assert await office.sums() == (5_000, 0, 5_000, 0, 0, 0)
     # The breach is retracted after all: it moves on, and is subtracted once.
     await office.decide("remedy.withdrawn", LATE)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert await office.sums() == (5_000, 5_000, 0, 0, 0, 0)
     assert "compensation" not in await office.states()
+
+
+async def test_who_was_told_of_money_hears_that_it_is_declined(office: Office, eventually: Eventually) -> None:
+    await office.decide("remedy.proposed", {name: value for name, value in LATE.items() if name != "needs"})
+    await eventually(office.quiet, 60)
+    assert (await office.states())["compensation"] == ("sent", "http_200")
+    await office.act(acting.decline, BEA, (await office.keys())["compensation"], "paid_elsewhere")
+    await eventually(office.quiet, 60)
+    assert (await office.states())["compensation_withdrawn"] == ("sent", "http_200")
+    # The breach is retracted as well: nobody is told a second time.
+    await office.decide("remedy.withdrawn", LATE)
+    await eventually(office.quiet, 60)
+    assert Counter(await office.told())["notice.sent"] == 4
 
 
 async def test_a_finding_that_is_taken_back_is_none(office: Office, eventually: Eventually) -> None:
     await office.decide("remedy.proposed", LATE)
     await office.fact("fault.dismissed", {"about": LATE["promise"], "ground": "late", "by": "ann", "reason": "x"})
     await office.fact("fact.voided", {"source": "web", "id": "e3", "code": "other"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     finding = "SELECT finding FROM read.tasks WHERE task = 'compensation'"
     assert await office.pool.fetchval(finding) is None
     await office.fact("fact.voided", {"source": "web", "id": "e4", "code": "other"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert await office.pool.fetchval(finding) == "dismissed"
 
 
 async def test_withdrawn_before_it_is_paid_and_kept_after(office: Office, eventually: Eventually) -> None:
     owed = {name: value for name, value in LATE.items() if name != "needs"}
     await office.decide("remedy.proposed", owed)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     remedy = (await office.keys())["compensation"]
     await office.act(acting.approve, BEA, remedy)
     await office.decide("remedy.withdrawn", LATE)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert await office.tasks() == {"compensation": "withdrawn", "apology": "withdrawn"}
     assert await office.sums() == (5_000, 5_000, 0, 0, 0, 0)
     assert await office.refused(acting.issue, CLERK, remedy, "by_hand") == "wrong_state"
 
     # Owed again: the yes that was said of the first time does not count.
     await office.decide("remedy.proposed", owed)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert await office.tasks() == {"compensation": "assigned", "apology": "assigned"}
     await office.act(acting.approve, BEA, remedy)
     await office.act(acting.issue, CLERK, remedy, "by_hand")
     await office.decide("remedy.withdrawn", LATE)
     await office.decide("remedy.proposed", owed)
     await office.decide("remedy.withdrawn", LATE)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert (await office.tasks())["compensation"] == "kept"
     assert await office.sums() == (10_000, 5_000, 0, 5_000, 5_000, 0)
     told = Counter(await office.told())
@@ -319,7 +332,7 @@ async def test_a_tariff_pays_by_the_day_once_lateness_is_over(
             await office.received()
             await clock.step(office.pool, AFTER_HOLD)
             await office.decide("remedy.proposed", late)
-            await eventually(office.quiet, 30)
+            await eventually(office.quiet, 60)
             assert notifier.ledger is not None
             office.ledger = notifier.ledger
             remedy = (await office.keys())["compensation"]
@@ -334,7 +347,7 @@ async def test_a_tariff_pays_by_the_day_once_lateness_is_over(
             data = {"data": {"outcome": "answered", "by": "kim"}}
             await office._append("CASES", subject, fact | data, "c1")
             await clock.step(office.pool, instant("2026-03-16T10:00:00+09:00"))
-            await eventually(office.quiet, 30)
+            await eventually(office.quiet, 60)
             assert (await office.act(acting.approve, BEA, remedy)).amount == 15_000
             assert await office.book() == [("entered", "open", "charter", 15_000)]
     finally:
@@ -347,15 +360,15 @@ async def test_a_finding_that_nobody_makes_is_loud_once(
 ) -> None:
     await office.decide("remedy.proposed", LATE)
     await clock.step(office.pool, instant("2026-03-20T09:00:00+09:00"))
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert "task.overdue" not in await office.told()  # at the very instant it is in time
     await clock.step(office.pool, instant("2026-03-20T09:00:01+09:00"))
-    await eventually(lambda: office.pool.fetchval("SELECT overdue = 1 FROM read.tasks_overdue"), 30)
+    await eventually(lambda: office.pool.fetchval("SELECT overdue = 1 FROM read.tasks_overdue"), 60)
     await clock.step(office.pool, instant("2026-03-21T09:00:00+09:00"))
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert Counter(await office.told())["task.overdue"] == 1
     await office.fact("fault.confirmed", {"about": LATE["promise"], "ground": "late", "by": "ann"})
-    await eventually(lambda: office.pool.fetchval("SELECT overdue = 0 FROM read.tasks_overdue"), 30)
+    await eventually(lambda: office.pool.fetchval("SELECT overdue = 0 FROM read.tasks_overdue"), 60)
 
 
 async def test_tasks_about_an_officer_are_not_ended_by_that_officer(office: Office, eventually: Eventually) -> None:
@@ -363,7 +376,7 @@ async def test_tasks_about_an_officer_are_not_ended_by_that_officer(office: Offi
     await office.fact("fault.reported", {"ground": "unkind", "officer": "lee"})
     await office.decide("task.created", training | {"task": "courtesy_training"})
     await office.decide("task.created", training | {"task": "to_audit_and_law"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     keys = await office.keys()
     head = Actor(TENANT, "han", frozenset({"head"}), "건축과")
     training_key = keys["courtesy_training"]
@@ -384,7 +397,7 @@ async def test_a_finding_goes_by_the_door_as_the_desks(
     office: Office, eventually: Eventually, tenants: dict[str, Tenant], connect: Callable[[str], Awaitable[Client]]
 ) -> None:
     await office.decide("remedy.proposed", LATE)
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     remedy = (await office.keys())["compensation"]
     heard: list[dict[str, Any]] = []
 
@@ -440,7 +453,7 @@ async def test_a_finding_is_a_fact_that_intake_takes(
             await clock.step(pool, AFTER_HOLD)
             office.last["CASES"] = (await nc.jetstream().stream_info("CASES")).state.last_seq
             await office.decide("remedy.proposed", LATE)
-            await eventually(office.quiet, 30)
+            await eventually(office.quiet, 60)
             assert notifier.ledger is not None
             office.ledger = notifier.ledger
             remedy, now = (await office.keys())["compensation"], await office.now()
@@ -450,7 +463,7 @@ async def test_a_finding_is_a_fact_that_intake_takes(
             receipt = await findings.find(office.ledger, nc, now, ANN, remedy, *say)  # type: ignore[arg-type]
             assert (receipt["status"], receipt["case"], receipt["source"]) == ("accepted", "c1", "desk")
             finding = "SELECT finding_by FROM read.tasks WHERE finding = 'dismissed'"
-            await eventually(lambda: pool.fetchval(finding), 30)
+            await eventually(lambda: pool.fetchval(finding), 60)
             assert await pool.fetchval(finding) == "ann"
             later = await findings.find(office.ledger, nc, now + DAY, ANN, remedy, *say)  # type: ignore[arg-type]
             assert later["status"] == "accepted"
@@ -474,7 +487,7 @@ async def test_a_letter_is_written_from_the_vault_and_on_record(
     office: Office, eventually: Eventually, pool: asyncpg.Pool
 ) -> None:
     await office.decide("remedy.proposed", {name: value for name, value in LATE.items() if name != "needs"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     keys = await office.keys()
     now = await office.now()
     await office.act(acting.approve, BEA, keys["compensation"])
@@ -528,7 +541,7 @@ async def test_what_people_did_comes_back_from_notices(
             decided = OPEN if case == "c2" else LATE if case in ("c1", "c5") else owed
             await office.decide("remedy.proposed", decided | {"key": f"{TENANT}/{case}/{decided['incident']}"}, case)
         await office.fact("fault.confirmed", {"about": LATE["promise"], "ground": "late", "by": "ann"})
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
         assert notifier.ledger is not None
         office.ledger = notifier.ledger
         rows = await pool.fetch("SELECT \"case\", key FROM read.tasks WHERE task = 'compensation'")
@@ -547,9 +560,9 @@ async def test_what_people_did_comes_back_from_notices(
         await office.act(acting.issue, CLERK, key["c4"], "by_hand")
         await office.decide("remedy.withdrawn", owed, "c4")
         await clock.step(pool, instant("2026-03-23T09:00:00+09:00"))  # c5 is overdue
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
         await office.act(acting.decline, BEA, key["c3"], "no_loss")
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
     before = [await pool.fetch(query) for query in _ALL]
     states = {row["case_id"]: row["state"] for row in before[0] if row["task"] == "compensation"}
     assert states == {"c1": "acknowledged", "c2": "assigned", "c3": "declined", "c4": "kept", "c5": "assigned"}
@@ -558,8 +571,8 @@ async def test_what_people_did_comes_back_from_notices(
 
     await _lose_ledger(pool)
     async with working(office, settings("notifier"), nc, Health("notifier")) as notifier:
-        await eventually(office.quiet, 30)
-        await eventually(lambda: _empty(pool, "notifier.recovery"), 30)
+        await eventually(office.quiet, 60)
+        await eventually(lambda: _empty(pool, "notifier.recovery"), 60)
         for query, rows in zip(_ALL, before, strict=True):
             assert await pool.fetch(query) == rows
         assert await office._stored("NOTICES", "notices.>") == told
@@ -586,19 +599,19 @@ async def test_a_ledger_put_back_from_yesterday_learns_what_people_did_since(
         await clock.step(pool, AFTER_HOLD)
         await office.decide("remedy.proposed", LATE)
         await office.fact("fault.confirmed", {"about": LATE["promise"], "ground": "late", "by": "ann"})
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
     names = ("tasks", "steps", "book", "notices", "attempts", "outbox", "relay", "position", "cases")
     for name in names:
         await pool.execute(f"CREATE TABLE saved_{name} AS TABLE notifier.{name}")
     async with working(office, settings("notifier"), nc, Health("notifier")) as notifier:
-        await eventually(lambda: notifier.ledger is not None, 30)
+        await eventually(lambda: notifier.ledger is not None, 60)
         assert notifier.ledger is not None
         office.ledger = notifier.ledger
         remedy = (await office.keys())["compensation"]
         await office.act(acting.approve, BEA, remedy)
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
         await office.act(acting.issue, BEA, remedy, "by_hand")
-        await eventually(office.quiet, 30)
+        await eventually(office.quiet, 60)
     after = [await pool.fetch(query) for query in _ALL[:3]]
     told, record = await office._stored("NOTICES", "notices.>"), office.gateway.record()
     await pool.execute("TRUNCATE " + ", ".join(f"notifier.{name}" for name in names))
@@ -612,9 +625,9 @@ async def test_a_ledger_put_back_from_yesterday_learns_what_people_did_since(
             f"INSERT INTO notifier.{name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM saved_{name}"
         )
     async with working(office, settings("notifier"), nc, Health("notifier")) as notifier:
-        await eventually(lambda: notifier.ledger is not None, 30)
-        await eventually(lambda: _empty(pool, "notifier.recovery"), 30)
-        await eventually(office.quiet, 30)
+        await eventually(lambda: notifier.ledger is not None, 60)
+        await eventually(lambda: _empty(pool, "notifier.recovery"), 60)
+        await eventually(office.quiet, 60)
     for query, rows in zip(_ALL, after, strict=False):
         assert await pool.fetch(query) == rows
     assert await office._stored("NOTICES", "notices.>") == told
@@ -673,7 +686,7 @@ async def test_who_is_killed_in_the_middle_has_done_all_of_it_or_nothing(
 ) -> None:
     """A process of its own approves under the generation of the lease; it dies at the failpoint, and is asked again."""
     await office.decide("remedy.proposed", {name: value for name, value in LATE.items() if name != "needs"})
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     remedy = (await office.keys())["compensation"]
     for armed in (place, ""):
         environment = os.environ | {"GIHAN_FAILPOINTS_ALLOWED": "yes", "PYTHONPATH": str(ROOT)}
@@ -688,7 +701,7 @@ async def test_who_is_killed_in_the_middle_has_done_all_of_it_or_nothing(
         if armed:
             assert await office.tasks() == {"compensation": "assigned", "apology": "assigned"}
             assert await _empty(pool, "notifier.steps")
-    await eventually(office.quiet, 30)
+    await eventually(office.quiet, 60)
     assert await office.tasks() == {"compensation": "approved", "apology": "assigned"}
     assert Counter(await office.told())["remedy.approved"] == 1
     assert await office.sums() == (5_000, 0, 0, 5_000, 0, 5_000)
