@@ -570,12 +570,14 @@ class City:
         )
         here, there = (each.engine.execute(tasks).fetchall() for each in (storm, calm))
         if here != there:
-            self.violations.append(f"tasks: {sorted(set(here) ^ set(there))[:3]} differ between the ledgers")
+            self.violations.append(f"tasks: {sorted(set(here) ^ set(there), key=str)[:3]} differ between the ledgers")
         # The order of the movements of a remedy is told; that of remedies among each other is not.
         book = "select key, entry, cause, debit, credit, amount, day from notifier__book order by key, number"
         here, there = (each.engine.execute(book).fetchall() for each in (storm, calm))
         if here != there:
-            self.violations.append(f"the book: {sorted(set(here) ^ set(there))[:3]} differ between the ledgers")
+            self.violations.append(
+                f"the book: {sorted(set(here) ^ set(there), key=str)[:3]} differ between the ledgers"
+            )
         sent = {row[0] for row in storm.engine.execute("select key from notifier__notices where state = 'sent'")}
         if sent - set(self.taken):
             self.violations.append(
