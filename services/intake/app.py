@@ -39,12 +39,12 @@ from services.intake.api.serving import Parts
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.erasure import carry_out
-from services.intake.explain import Explainer
 from services.intake.judge import Import, Publisher, Refusal
 from services.intake.pages.app import Pages
 from services.intake.reserve import refused_answer
 from services.intake.retention import keep
 from services.intake.sweep import sweep
+from services.reading.explain import Explainer
 from services.rules import tenants as tenants_file
 from services.rules.rulebook import Library
 
@@ -115,7 +115,7 @@ def build_app(settings: Settings) -> FastAPI:
             pool.terminate()
             await nc.close()
 
-    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
+    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say, settings.status_token)
     for router in (
         events.router,
         check.router,

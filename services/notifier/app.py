@@ -7,7 +7,7 @@ runs under it; then the process waits for its next turn.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import asyncpg
@@ -30,6 +30,7 @@ from services.chassis.watch import watch, watch_time
 from services.notifier import bounces, pacing, recovery, reports
 from services.notifier.composing import Composer
 from services.notifier.delivery import Courier, Meters
+from services.notifier.desk.app import Desk
 from services.notifier.fold import Fold
 from services.notifier.gateways import Gateway
 from services.notifier.gateways.opening import opened, serves
@@ -75,6 +76,10 @@ class Notifier:
             "gihan_outbox_age_seconds", "For how long results have been waiting to go out", registry=health.registry
         )
         age.set_function(lambda: 0.0 if self._outbox is None else self._outbox.age_seconds)
+
+    def open(self, desk: Desk) -> AbstractAsyncContextManager[None]:
+        """Opens the desk on what this process has; steps are taken there while it holds the lease."""
+        return desk.open(self._pool, self._nc, self._clock, self._tenants, self._vault, lambda: self.ledger)
 
     async def run(self) -> None:
         """Takes the lease, works until it is lost, and begins again; until cancelled."""
@@ -253,6 +258,7 @@ def _parts(gateways: Sequence[Gateway], settings: Settings) -> Iterator[str]:
 def make_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens connections, compares the streams, and starts to work."""
     health = Health("notifier")
+    desk = Desk(settings) if settings.desk_url else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -285,9 +291,11 @@ def make_app(settings: Settings) -> FastAPI:
         )
         health.check("notices", lambda: _count(pool, unknown, undeliverable, nobody), every_seconds=5)
         health.check("tasks", lambda: _count_overdue(pool, overdue), every_seconds=5)
-        working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
+        notifier = Notifier(settings, pool, nc, clock, gateways, health)
+        working = asyncio.create_task(notifier.run(), name="notifier")
         try:
-            yield
+            async with notifier.open(desk) if desk is not None else nullcontext():
+                yield
         finally:
             await end([working])
             for gateway in gateways:
@@ -297,4 +305,7 @@ def make_app(settings: Settings) -> FastAPI:
             async with asyncio.timeout(5):
                 await pool.close()
 
-    return create_app("Gihan notifier", VERSION, lifespan, health)
+    app = create_app("Gihan notifier", VERSION, lifespan, health, status_token=settings.status_token)
+    if desk is not None:
+        desk.mount(app)
+    return app

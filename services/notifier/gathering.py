@@ -110,19 +110,22 @@ def _arguments(members: Sequence[Row]) -> dict[str, Any]:
     return {"items": items}
 
 
-async def take_out(work: "Work", key: str, outcome: str) -> bool:
-    """Leaves retracted members out of the message that tells them; True where it may have been read already."""
+async def take_out(work: "Work", key: str, outcome: str) -> list[Row]:
+    """Leaves retracted members out of the message that tells them; its row where it may have been read already, or was
+    given out of hand and tells nothing any more."""
     row = await work.connection.fetchrow("SELECT * FROM notifier.notices WHERE key = $1", key)
-    if row is None or row["state"] not in ("held", "pending"):
-        return row is not None and row["state"] in GONE
+    if row is None or row["state"] in GONE:
+        return [] if row is None else [row]
     members = await _members(work, key)
+    if row["state"] not in ("held", "pending"):
+        return [] if members else [row]
     if members:
         await work.connection.execute(
             "UPDATE notifier.notices SET arguments = $2 WHERE key = $1", key, json.dumps(_arguments(members))
         )
     else:
         await work.settle(row, "suppressed", outcome)
-    return False
+    return []
 
 
 async def _members(work: "Work", key: str, all: bool = False) -> list[Row]:

@@ -41,6 +41,9 @@ from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
+AHEAD = 5 * instants.MINUTE
+"""So far may the time of a fact lie ahead of our clock (the contract of events)."""
+
 LEASE = "notifier"
 NOTIFIER = "gihan/notifier"
 
@@ -393,7 +396,7 @@ class Work:
             notice.topic,
             json.dumps(notice.cause),
             hold,
-            self.now,
+            self.now if self._recovery is None else min(self.now, instants.instant(event.time) - AHEAD),
             notice.rung,
             notice.only_by,
             notice.bundle,
@@ -453,8 +456,12 @@ class Work:
 
     async def _let_go(self, row: asyncpg.Record, means: str) -> None:
         """Gives a message to the courier of a means, or lets it wait for morning or for a digest."""
-        doubted = self._may_have_gone(row)
-        wait = None if doubted or row["attempts"] else await self._wait(row)
+        wait, doubted = None, self._may_have_gone(row)
+        if doubted:
+            wait = self._waits_still(row)
+            doubted = wait is None
+        elif not row["attempts"]:
+            wait = await self._wait(row)
         planned = await self.connection.fetchrow(
             "UPDATE notifier.notices SET state = $2, means = $3, gathers = $4, release_at = coalesce($5, release_at), "
             "let_go_at = $6 WHERE key = $1 RETURNING *",
@@ -469,17 +476,28 @@ class Work:
         if doubted:
             await self.doubt(planned)
 
-    async def _wait(self, row: asyncpg.Record) -> Wait | None:
-        """What a message waits for; what has waited for a digest goes."""
+    def _waits_still(self, row: asyncpg.Record) -> Wait | None:
+        """What a message waited for already when the ledger was lost, so that it cannot have gone. The earliest time
+        at which it can have begun to wait says so; who began later waits for the same or longer."""
+        then = row["wanted_at"] if row["release_at"] is None else row["release_at"]
+        wait = self._usual_wait(row, then)
+        assert self._recovery is not None
+        return wait if wait is not None and wait.until > self._recovery.began_at else None
+
+    def _usual_wait(self, row: asyncpg.Record, now: Instant) -> Wait | None:
+        """What a message waits for, however many others there were; what has waited for a digest goes."""
         pace = self._paces[row["tenant"]]
-        if row["gathers"]:
+        if row["gathers"] or row["template"] == gathering.OFFICER_DIGEST:
             return None
         if row["audience"] == "officer":
-            if row["template"] == gathering.OFFICER_DIGEST:
-                return None
-            return pace.for_officer(row["template"], json.loads(row["arguments"]).get("due"), self.now)
-        if pace.cap(row["template"]) is None:
-            return pace.for_citizen(row["template"], self.now)
+            return pace.for_officer(row["template"], json.loads(row["arguments"]).get("due"), now)
+        return pace.for_citizen(row["template"], now)
+
+    async def _wait(self, row: asyncpg.Record) -> Wait | None:
+        """What a message waits for now."""
+        pace = self._paces[row["tenant"]]
+        if row["gathers"] or row["audience"] == "officer" or pace.cap(row["template"]) is None:
+            return self._usual_wait(row, self.now)
         today = await self.connection.fetchval(
             "SELECT count(*) FROM notifier.notices WHERE tenant = $1 AND recipient = ANY($2::text[]) "
             "AND let_go_at >= $3 AND state IN ('pending', 'sending', 'sent', 'unknown')",
@@ -520,13 +538,15 @@ class Work:
         for row in sorted(rows, key=lambda row: int(row["number"])):
             if row["state"] in ("held", "pending"):
                 await self.settle(row, "suppressed", retraction.outcome)
-            elif row["reason"] == BY_POST and retraction.correction is not None:
+        for key in sorted({row["part_of"] for row in rows} - {None}):
+            rows += await gathering.take_out(self, key, retraction.outcome)
+        if retraction.correction is None:
+            return
+        for row in rows:
+            if row["reason"] == BY_POST:
                 withdrawal = TaskWithdrawal(key_of(row["key"], POST_LETTER), retraction.correction.cause)
                 await store.withdraw(self, withdrawal, event)
-        gone = any(row["state"] in gathering.GONE for row in rows)
-        for key in sorted({row["part_of"] for row in rows} - {None}):
-            gone |= await gathering.take_out(self, key, retraction.outcome)
-        if gone and retraction.correction is not None:
+        if any(row["state"] in gathering.GONE for row in rows):
             await self.want(retraction.correction, event, view)
 
     async def settle(self, row: asyncpg.Record, state: str, outcome: str) -> None:

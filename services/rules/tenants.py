@@ -57,6 +57,8 @@ class Tenant(msgspec.Struct, frozen=True):
     backdate_days: int = 30
     sources: Mapping[str, Source] = {}
     partners: frozenset[str] = frozenset()
+    desks: Mapping[str, str] = {}
+    """The department that is each of the desks which its charters name, such as the duty desk."""
     go_live: str | None = None
     """RFC 3339: deadlines that were past before are shown, never messaged and never paid. Default: when the first
     charter enters the log."""

@@ -58,7 +58,7 @@ def build_app(settings: Settings) -> FastAPI:
             pool.terminate()
             await nc.close()
 
-    return create_app("Gihan sla_timer", f"rules {REVISION}", lifespan, health)
+    return create_app("Gihan sla_timer", f"rules {REVISION}", lifespan, health, status_token=settings.status_token)
 
 
 def _start(

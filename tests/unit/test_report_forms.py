@@ -2,23 +2,30 @@
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
 from html import unescape
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 from test_page_texts import leaves
 from test_reports import City
+from typer.testing import CliRunner
 
-from services.intake.pages.words import LANGUAGES, Language, catalogue
+from services.cli.main import app
+from services.cli.reports import from_lines
+from services.intake.pages.words import LANGUAGES, Language
 from services.intake.reporting import html
 from services.intake.reporting.document import document, speaker_of
 from services.intake.reporting.parts import TEXTS, Bar, Plot, Table
 from services.intake.reporting.printed import printed
 from services.intake.reporting.table import harmless, table
+from services.reading.speaking import catalogue
+from services.rules.instants import instant
 from services.rules.reporting.report import Report
 
 SEOUL = ZoneInfo("Asia/Seoul")
@@ -41,7 +48,7 @@ def report() -> Report:
 
 
 def test_both_languages_say_the_same_things() -> None:
-    korean, english = (dict(leaves(catalogue(language, TEXTS))) for language in LANGUAGES)
+    korean, english = (dict(leaves(catalogue(TEXTS, language))) for language in LANGUAGES)
     assert korean.keys() == english.keys()
     for name, text in korean.items():
         assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", english[name])), name
@@ -139,3 +146,45 @@ def test_the_same_report_is_the_same_document_in_another_process(report: Report)
         for seed in ("1", "2")
     ]
     assert ran[0].stdout == ran[1].stdout
+
+
+WEEK = str(Path(__file__).parents[1] / "golden" / "logs" / "week-1.jsonl")
+THEN = ("--as-of", "2026-12-05T00:00:00+09:00", "--file", WEEK)
+
+
+def test_the_command_writes_what_the_functions_make(tmp_path: Path) -> None:
+    out = tmp_path / "seoul.csv"
+    ran = CliRunner().invoke(app, ["report", "seoul", "--year", "2026", *THEN, "--format", "csv", "--out", str(out)])
+    assert ran.exit_code == 0, ran.output
+    with Path(WEEK).open("rb") as lines:
+        assert out.read_bytes() == table(from_lines(lines, "seoul", 2026, instant(THEN[1])))
+
+
+def test_the_command_lists_the_duties_of_a_year() -> None:
+    """Anseong's survey was to end by 30 November, and its result is to be out by 20 December, a Sunday, or not."""
+    ran = CliRunner().invoke(app, ["duties", "anseong", "--year", "2026", *THEN, "--json"])
+    rows = [json.loads(line) for line in ran.output.splitlines()]
+    assert [(row["wants"], row["due"], row["state"]) for row in rows] == [
+        (["survey.conducted"], "2026-12-01T00:00:00+09:00", "broken"),
+        (["survey.published"], "2026-12-21T00:00:00+09:00", "open"),
+        (["booklet.published"], "2027-01-01T00:00:00+09:00", "open"),
+    ]
+    spoken = CliRunner().invoke(app, ["duties", "anseong", "--year", "2026", *THEN, "--lang", "en"])
+    assert "Not done" in spoken.output.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("report", "atlantis", "--year", "2026", *THEN), "no charter of atlantis"),
+        (("report", "seoul", "--year", "20260", *THEN), "1970 to 2999"),
+        (("report", "seoul", "--year", "2026", *THEN, "--format", "docx"), "html, pdf, csv, csv-bom, json"),
+        (("report", "seoul", "--year", "2026", "--file", WEEK), "say --as-of"),
+        (("report", "seoul", "--year", "2026", "--as-of", "2026-12-05"), "offset"),
+        (("duties", "seoul", "--year", "2026", *THEN, "--lang", "fr"), "ko or en"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(arguments: tuple[str, ...], says: str) -> None:
+    ran = CliRunner().invoke(app, list(arguments))
+    assert ran.exit_code == 2
+    assert says in ran.output

@@ -9,9 +9,9 @@ from services.chassis.http import said
 from services.intake.api.callers import Asking
 from services.intake.api.events import MOST
 from services.intake.api.serving import Given, problem, problems
-from services.intake.api.visibility import Caller, may_state
 from services.intake.check import Checked, Wrong, check_text
 from services.intake.judge import Publisher, Refusal
+from services.reading.visibility import Caller, may_publish
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -37,9 +37,9 @@ async def check(request: Request, parts: Given, caller: Asking) -> list[Checked]
 
 def _as_asked(checked: Checked, caller: Caller) -> Checked:
     """The same, where the event is right and yet not this caller's to state."""
-    if checked.type is None or may_state(caller, checked.type):
+    if checked.type is None or may_publish(caller, checked.type):
         return checked
-    wrong = Wrong(pointer="/type", code="not_allowed", detail="This is for an approver to find.")
+    wrong = Wrong(pointer="/type", code="not_allowed", detail="This is not for your role to state.")
     return checked.model_copy(update={"right": False, "wrong": [*checked.wrong, wrong]})
 
 

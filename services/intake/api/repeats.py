@@ -15,6 +15,7 @@ from services.intake.api import reading
 from services.intake.api.answers import Cases, summary
 from services.intake.api.callers import Asking
 from services.intake.api.serving import TAGGED, Given, problems, tagged
+from services.reading import visible
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
@@ -54,7 +55,7 @@ async def earlier(case: str, request: Request, parts: Given, caller: Asking) -> 
         records = await connection.fetch(
             _EARLIER, caller.tenant, found["case"], found["receipt"], reading.SCANNED, purposes()[purpose].confidential
         )
-        rows = await reading.readable(connection, caller, [reading.plain(record) for record in records])
+        rows = await visible.readable(connection, caller, [visible.plain(record) for record in records])
     items = [summary(row, None, parts.tenants[caller.tenant]) for row in rows]
     return tagged(request, Cases(items=items).model_dump_json(exclude_none=True).encode())
 

@@ -13,13 +13,15 @@ from fastapi import APIRouter, Request, Response
 
 from contracts.envelope import parse_time
 from services.chassis.http import Problem, reads_korean
-from services.intake.api import reading, visibility
+from services.intake.api import reading
 from services.intake.api.callers import entered
 from services.intake.api.filing import file
-from services.intake.api.reading import Row, moment
+from services.intake.api.reading import moment
 from services.intake.api.serving import Given, Parts
-from services.intake.api.visibility import Caller
 from services.intake.open311 import forms, services
+from services.reading import visibility, visible
+from services.reading.visibility import Caller
+from services.reading.visible import Row
 from services.rules.charter import Charter
 from services.rules.instants import DAY, of_datetime
 
@@ -313,7 +315,7 @@ async def _described(parts: Parts, caller: Caller, rows: list[Row], korean: bool
     tenant, cases = parts.tenants[caller.tenant], [row["case"] for row in rows]
     async with parts.pool.acquire() as connection:
         runs = await reading.deadlines(connection, caller.tenant, cases)
-        sealed = await reading.hidden(connection, caller, cases)
+        sealed = await visible.hidden(connection, caller, cases)
         changed = await reading.last_changes(connection, caller.tenant, cases)
     expected: dict[str, int] = {}
     for run in runs:

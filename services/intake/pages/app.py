@@ -25,6 +25,7 @@ from services.intake.pages.site import PageError, Site, Visit, language_of, rend
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import LANGUAGES, Speaker
 from services.intake.reporting.shelf import Shelf
+from services.reading.speaking import preferred
 
 LINK = "/{tenant}/p/{link}"
 STATIC_SECONDS = 3600
@@ -122,19 +123,6 @@ async def _to_language(request: Request) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     language = preferred(request.headers.get("accept-language", ""))
     return RedirectResponse(f"/{language}/{tenant}", HTTPStatus.SEE_OTHER, headers={"Vary": "Accept-Language"})
-
-
-def preferred(accepted: str) -> str:
-    """The language that a browser wants most among ours (RFC 9110, 12.5.4), Korean where it names none."""
-    wanted: list[tuple[float, str]] = []
-    for part in accepted.split(","):
-        name, _, quality = part.strip().partition(";q=")
-        try:
-            wanted.append((float(quality or 1), name.partition("-")[0].lower()))
-        except ValueError:
-            continue
-    ranked = sorted(wanted, key=lambda one: -one[0])
-    return next((name for quality, name in ranked if name in LANGUAGES and quality > 0), LANGUAGES[0])
 
 
 def _speaker(request: Request) -> Speaker:

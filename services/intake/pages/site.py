@@ -20,11 +20,11 @@ from services.chassis.clock import Clock
 from services.chassis.links import Signer
 from services.chassis.vault import Vault
 from services.intake.doors import Doors
-from services.intake.explain import Explainer
 from services.intake.pages.counter import Counter
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import Language, Speaker
 from services.intake.reporting.shelf import Shelf
+from services.reading.explain import Explainer
 from services.rules.tenants import Tenant
 
 SOURCE = "web"
