@@ -333,7 +333,8 @@ async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
     if view.subject_ref is None:
         return
     cause = _cause(row)
-    event = Event(event_id(row["key"], step), NOTIFIER, TYPES["approved"], "", {}, *case)
+    at = instants.text(step.at, work.zone(row["tenant"]))
+    event = Event(event_id(row["key"], step), NOTIFIER, TYPES["approved"], at, {}, *case)
     notice = Notice(
         key=approval_key(*case, row["remedy_key"], cause["id"]),
         template="compensation",
