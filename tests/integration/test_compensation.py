@@ -718,6 +718,7 @@ async def test_who_is_killed_in_the_middle_has_done_all_of_it_or_nothing(
 async def main(told: dict[str, Any]) -> None:
     """Approves as the notifier that holds the lease would."""
     from contracts.streams import PARTITIONS, notices_mark
+    from services.notifier import pacing
     from services.rules import tenants
 
     arming = Settings.from_env("notifier", os.environ | {"DATABASE_URL": told["database"], "NATS_URL": "nats://none"})
@@ -734,7 +735,8 @@ async def main(told: dict[str, Any]) -> None:
                 lanes=range(PARTITIONS),
             )
             try:
-                await acting.approve(Ledger(pool, outbox, known, generation), told["now"], BEA, told["key"])
+                ledger = Ledger(pool, outbox, known, pacing.of(known), generation)
+                await acting.approve(ledger, told["now"], BEA, told["key"])
             except Fenced:
                 continue
             return

@@ -172,6 +172,13 @@ def test_who_is_named_and_who_is_cleared() -> None:
     assert noted.named(after(REPORT, fact("v1", "fact.voided", source="desk", id="r1"))) == set()
 
 
+def test_who_had_the_case_decides_nothing_and_who_was_named_by_mistake_does() -> None:
+    assert noted.at_fault(after(REPORT), "case-1", "kim") == ("kim", "lee")
+    assert noted.at_fault(after(REPORT), "_officer-ann", None) == ("ann", "lee")
+    void = fact("v1", "fact.voided", source="desk", id="r1")
+    assert noted.at_fault(after(REPORT, void), "case-1", "kim") == ("kim",)
+
+
 def test_data_of_any_event_is_read() -> None:
     known, _ = fact("e1", "complaint.received", kind="inquiry", **{"class": "simple"})
     assert isinstance(known.data, Data)

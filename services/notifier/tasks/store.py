@@ -89,8 +89,7 @@ async def withdraw(work: "Work", withdrawal: TaskWithdrawal, event: Event) -> No
     """A task is no longer wanted, nor what goes with it; a remedy that was issued is kept, which is told."""
     row = await work.connection.fetchrow(
         "UPDATE notifier.tasks SET state = CASE WHEN state IN ('issued', 'acknowledged') THEN 'kept' ELSE 'withdrawn' "
-        "END FROM (SELECT state AS was FROM notifier.tasks WHERE key = $1) AS before "
-        "WHERE key = $1 AND state NOT IN ('withdrawn', 'kept', 'done') RETURNING *",
+        "END WHERE key = $1 AND state NOT IN ('withdrawn', 'kept', 'done') RETURNING *, old.state AS was",
         withdrawal.key,
     )
     await failpoint("compensation.after_withdrawal")
@@ -115,25 +114,21 @@ async def _withdraw_beside(work: "Work", row: Row, states: Sequence[str]) -> Non
 
 async def note(work: "Work", case: "CaseKey", view: CaseView) -> None:
     """Findings that stand in a case, and who is named in it, on the rows of the case."""
-    named = sorted(noted.named(view.noted))
     if not view.noted:
         return
-    await work.connection.execute(
-        "UPDATE notifier.tasks SET at_fault = ARRAY(SELECT DISTINCT unnest(at_fault || $3::text[]) ORDER BY 1) "
-        "WHERE tenant = $1 AND case_id = $2",
-        *case,
-        named,
-    )
     rows = await work.connection.fetch(
-        "SELECT key, promise FROM notifier.tasks WHERE tenant = $1 AND case_id = $2 AND 'finding' = ANY(needs)", *case
+        "SELECT key, promise, needs, officer FROM notifier.tasks WHERE tenant = $1 AND case_id = $2", *case
     )
-    for row in rows:
-        found = noted.finding(view.noted, row["promise"])
-        await work.connection.execute(
-            "UPDATE notifier.tasks SET finding = $2, finding_by = $3, finding_event = $4 WHERE key = $1",
-            row["key"],
-            *((found[1].finding, found[1].by, found[0]) if found else (None, None, None)),
-        )
+    await work.connection.executemany(
+        "UPDATE notifier.tasks SET at_fault = $2, finding = $3, finding_by = $4, finding_event = $5 WHERE key = $1",
+        [(row["key"], noted.at_fault(view.noted, case[1], row["officer"]), *_finding(row, view)) for row in rows],
+    )
+
+
+def _finding(row: Row, view: CaseView) -> tuple[str | None, str | None, str | None]:
+    """What is found, by whom, and the fact that says it."""
+    found = noted.finding(view.noted, row["promise"]) if "finding" in row["needs"] else None
+    return (None, None, None) if found is None else (found[1].finding, found[1].by, found[0])
 
 
 async def release(work: "Work") -> None:
