@@ -25,12 +25,13 @@ from services.chassis.cursor import read_up_to
 from services.chassis.health import Health
 from services.chassis.outbox import Outbox
 from services.chassis.settings import ROOT, Settings
+from services.chassis.vault import NotAllowed
 from services.cli import remedies
 from services.cli.folded import Folded
 from services.intake.app import build_app
 from services.intake.judge import Publisher, judge
 from services.notifier.ledger import LEASE, Ledger
-from services.notifier.tasks import acting, charters, findings
+from services.notifier.tasks import acting, charters, findings, letters
 from services.notifier.tasks.life import Actor, Item, NotPossible
 from services.rules.instants import DAY, instant
 from services.rules.rulebook import Library
@@ -467,6 +468,34 @@ def failing_at(name: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(failpoints, "_armed", failpoints._Armed(failpoints.parse(f"{name}:raise"), None))
         yield
+
+
+async def test_a_letter_is_written_from_the_vault_and_on_record(
+    office: Office, eventually: Eventually, pool: asyncpg.Pool
+) -> None:
+    await office.decide("remedy.proposed", {name: value for name, value in LATE.items() if name != "needs"})
+    await eventually(office.quiet, 30)
+    keys = await office.keys()
+    now = await office.now()
+    await office.act(acting.approve, BEA, keys["compensation"])
+    letter = await letters.apology(office.ledger, office.vault, now, CLERK, keys["apology"], "ko")
+    assert letter == await letters.apology(office.ledger, office.vault, now, CLERK, keys["apology"], "ko")
+    assert letter.startswith(b"%PDF")
+    assert letter != await letters.apology(office.ledger, office.vault, now, CLERK, keys["apology"], "en")
+    record = await pool.fetch(
+        "SELECT reader, purpose, kind, count(*) FROM vault.access WHERE purpose = 'apology' GROUP BY 1, 2, 3"
+    )
+    assert [tuple(row) for row in record] == [("clerk/cho", "apology", "person", 3)]
+    for actor, code in ((OTHER_CLERK, "wrong_department"), (Actor(TENANT, "aud", frozenset({"audit"})), "wrong_role")):
+        with pytest.raises(NotPossible) as reason:
+            await letters.apology(office.ledger, office.vault, now, actor, keys["apology"], "ko")
+        assert reason.value.code == code
+    # A report that the vault seals from the office is not opened by this purpose, and the try is on record.
+    await pool.execute("UPDATE vault.subjects SET confidential = true")
+    with pytest.raises(NotAllowed):
+        await letters.apology(office.ledger, office.vault, now, CLERK, keys["apology"], "ko")
+    kinds = await pool.fetch("SELECT kind FROM vault.access WHERE purpose = 'apology' ORDER BY number")
+    assert [row["kind"] for row in kinds] == ["person", "person", "person", "refused.person"]
 
 
 _ALL = (

@@ -20,6 +20,10 @@ from services.rules.instants import Instant
 DESK = "desk"
 """The source by which the desk speaks; the tenant's file must name it among its sources and partners."""
 
+GROUND = "standard"
+"""What a finding about a broken promise says. A charter may pay for the ground `late` itself, and would then pay for a
+lateness that a late fact has proved wrong since."""
+
 ANSWER_SECONDS = 10.0
 
 
@@ -55,7 +59,7 @@ async def find(
         "subject": item.case,
         "time": instants.text(now, ledger.tenants[item.tenant].zone),
         "tenant": item.tenant,
-        "data": {"about": item.promise, "ground": "late", "by": actor.staff} | ({"reason": reason} if reason else {}),
+        "data": {"about": item.promise, "ground": GROUND, "by": actor.staff} | ({"reason": reason} if reason else {}),
     }
     answer = await nc.request(door_subject(item.tenant, DESK), msgspec.json.encode(event), timeout=ANSWER_SECONDS)
     await failpoint("finding.after_door")
