@@ -13,7 +13,16 @@ import asyncpg
 
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import get_logger
-from services.notifier.notices import COMPENSATION, CaseView, Event, Notice, Task, TaskWithdrawal, key_of
+from services.notifier.notices import (
+    COMPENSATION,
+    CaseView,
+    Event,
+    Notice,
+    Retraction,
+    Task,
+    TaskWithdrawal,
+    key_of,
+)
 from services.notifier.tasks import book, kinds, noted
 from services.notifier.tasks.life import Item, Step
 from services.rules import instants
@@ -315,6 +324,7 @@ async def _apply(work: "Work", row: Row, step: Step) -> asyncpg.Record:
     if step.step == "declined":
         await book.enter(work, row, "declined", event_id(row["key"], step), "declined", "open", row["amount"], step.at)
         await _withdraw_beside(work, row, ("held",))
+        await _tell_citizen(work, changed, step)
     if step.step == "issued":
         await book.enter(work, row, "issued", event_id(row["key"], step), "paid", "open", changed["amount"], step.at)
     return changed
@@ -332,27 +342,33 @@ async def _release_beside(work: "Work", row: Row) -> None:
 
 
 async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
-    """The citizen hears of an amount once it is certain; what was certain from the first was told then."""
+    """The citizen hears of an amount once it is certain (what was certain from the first was told then), and that
+    nothing comes where something was announced and is declined."""
     case = (row["tenant"], row["case_id"])
     view = (await work.views([case]))[case]
     if view.subject_ref is None:
         return
-    cause = _cause(row)
-    event = Event(event_id(row["key"], step), NOTIFIER, TYPES["approved"], "", {}, *case)
+    type, cause = TYPES[step.step], _cause(row)
+    event = Event(event_id(row["key"], step), NOTIFIER, type, instants.text(step.at, work.zone(case[0])), {}, *case)
+    approved = step.step == "approved"
+    topic = f"remedy|{row['remedy_key']}"
     notice = Notice(
-        key=approval_key(*case, row["remedy_key"], cause["id"]),
-        template="compensation",
-        topic=f"remedy|{row['remedy_key']}",
+        key=told_key(*case, row["remedy_key"], type, cause["id"]),
+        template="compensation" if approved else "compensation_withdrawn",
+        topic=topic if approved else f"{topic}|declined",
         cause=cause,
         promise=row["promise"],
-        arguments={"amount": [row["amount"], row["currency"] or "KRW"]},
+        arguments={"amount": [row["amount"], row["currency"] or "KRW"]} if approved else {},
     )
-    await work.want(notice, event, view)
+    if approved:
+        await work.want(notice, event, view)
+    else:
+        await work.retract(Retraction(topic, "declined", notice), event, view)
 
 
-def approval_key(tenant: str, case: str, remedy_key: str, cause: str) -> str:
-    """Names the message that tells the citizen what was approved."""
-    return key_of(tenant, case, remedy_key, TYPES["approved"], cause)
+def told_key(tenant: str, case: str, remedy_key: str, type: str, cause: str) -> str:
+    """Names the message that tells the citizen what was decided about a remedy, by the type of the decision's event."""
+    return key_of(tenant, case, remedy_key, type, cause)
 
 
 def _step(row: Row) -> Step:
