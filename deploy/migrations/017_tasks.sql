@@ -122,3 +122,17 @@ create view read.remedy_sums as
     ) as moved;
 comment on view read.remedy_sums is
     'Money moved by city, department, clause, promise and month of the movement: owed = proposed - withdrawn - declined, open = owed - paid.';
+
+create or replace view read.case_remedies as
+select distinct on (d.tenant, d."case", d.data ->> 'key')
+    d.tenant, d."case", d.data ->> 'key' as key, d.data ->> 'remedy' as remedy, d.data ->> 'incident' as incident,
+    d.promise, coalesce(t.amount, (d.data ->> 'amount')::bigint) as amount, d.data ->> 'currency' as currency,
+    d.kind = 'remedy.withdrawn' as withdrawn, d.at, t.state as payment,
+    d.data ->> 'charter' as charter, d.data -> 'cause' as cause
+from read.case_decisions d
+left join read.tasks t on t.tenant = d.tenant and t."case" = d."case" and t.incident = d.data ->> 'incident'
+    and t.remedy = d.data ->> 'remedy' and t.task = 'compensation'
+where d.kind in ('remedy.proposed', 'remedy.withdrawn')
+order by d.tenant, d."case", d.data ->> 'key', d.number desc;
+comment on view read.case_remedies is
+    'What a case is owed. payment: held, assigned (it waits for a finding, an amount or an approval), approved, declined, issued, acknowledged, kept (issued, then withdrawn), or empty.';

@@ -475,6 +475,12 @@ class Work:
         await self.connection.execute("DELETE FROM notifier.recovery")
         await self.connection.execute("DELETE FROM notifier.told")
 
+    async def was_told(self, id: str) -> bool:
+        """Whether NOTICES held an event already when a lost ledger began to be worked out anew."""
+        if self._recovery is None:
+            return False
+        return bool(await self.connection.fetchval("SELECT 1 FROM notifier.told WHERE id = $1", id))
+
     def folds(self, log: str, old: Position) -> None:
         """This transaction folds a log from a position on. What it held when the ledger was lost is no news."""
         if self._recovery is not None:

@@ -61,7 +61,9 @@ class Remedy(BaseModel):
     promise: str | None = None
     amount: int | None = Field(default=None, description="In whole units; absent where an approver enters it.")
     currency: str | None = None
-    state: Literal["proposed", "withdrawn", "held", "assigned", "issued", "kept"]
+    state: Literal[
+        "proposed", "withdrawn", "held", "assigned", "approved", "declined", "issued", "acknowledged", "kept"
+    ]
     at: str
 
 

@@ -139,7 +139,7 @@ _NOTICES = (
     " and audience = 'citizen' and state = 'sent' order by settled_at, template <> 'receipt', template"
 )
 _OWED = (
-    "select r.remedy, r.amount, r.currency, r.payment, t.needs, r.at from read.case_remedies r left join read.tasks t"
+    "select r.remedy, r.amount, r.currency, r.payment, t.wants, r.at from read.case_remedies r left join read.tasks t"
     ' on t.tenant = r.tenant and t."case" = r."case" and t.incident = r.incident and t.remedy = r.remedy'
     " and t.task = 'compensation' where r.tenant = $1 and r.\"case\" = $2 and not r.withdrawn order by r.at, r.remedy"
 )
@@ -226,9 +226,11 @@ class _Telling:
         elif remedy is not None and remedy.money:
             worth = self.say("owed.amount_open")
         state = "amends"
-        if row["payment"] in ("issued", "kept"):
+        if row["payment"] in ("issued", "acknowledged", "kept"):
             state = "issued"
-        elif row["needs"] and "finding" in row["needs"]:
+        elif row["payment"] == "declined":
+            state = "declined"
+        elif row["wants"] and "finding" in row["wants"]:
             state = "finding"
         elif worth:
             state = "held" if row["payment"] == "held" else "assigned"

@@ -20,6 +20,10 @@ from services.rules.instants import Instant
 DESK = "desk"
 """The source by which the desk speaks; the tenant's file must name it among its sources and partners."""
 
+GROUND = "standard"
+"""What a finding about a broken promise says. A charter may pay for the ground `late` itself, and would then pay for a
+lateness that a late fact has proved wrong since."""
+
 ANSWER_SECONDS = 10.0
 
 
@@ -44,19 +48,24 @@ async def find(
         raise NotPossible("wrong_state", f"It was {item.finding} already. Take that finding back first.")
     if finding == "dismissed" and not (reason or "").strip():
         raise NotPossible("reason_wanted", "Say what the just reason was.")
+    id = f"{finding}-{item.key}-{item.cause}"
+    if (item.finding, item.finding_by) == (finding, actor.staff):
+        return {"status": "accepted", "source": DESK, "id": id, "case": item.case}
     event = {
         "specversion": "1.0",
-        "id": f"{finding}-{item.key}-{item.cause}",
+        "id": id,
         "source": DESK,
         "type": f"fault.{finding}",
         "subject": item.case,
         "time": instants.text(now, ledger.tenants[item.tenant].zone),
         "tenant": item.tenant,
-        "data": {"about": item.promise, "ground": "late", "by": actor.staff} | ({"reason": reason} if reason else {}),
+        "data": {"about": item.promise, "ground": GROUND, "by": actor.staff} | ({"reason": reason} if reason else {}),
     }
     answer = await nc.request(door_subject(item.tenant, DESK), msgspec.json.encode(event), timeout=ANSWER_SECONDS)
     await failpoint("finding.after_door")
     receipt: dict[str, Any] = msgspec.json.decode(answer.data)
+    if receipt.get("code") == "other_content":
+        raise NotPossible("wrong_state", "Such a finding was sent a moment ago. Look at it again.")
     if receipt["status"] == "refused":
         raise NotPossible("refused", str(receipt.get("detail", "Intake refused the finding.")))
     return receipt

@@ -13,7 +13,16 @@ import asyncpg
 
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import get_logger
-from services.notifier.notices import COMPENSATION, CaseView, Event, Notice, Task, TaskWithdrawal, key_of
+from services.notifier.notices import (
+    COMPENSATION,
+    CaseView,
+    Event,
+    Notice,
+    Retraction,
+    Task,
+    TaskWithdrawal,
+    key_of,
+)
 from services.notifier.tasks import book, kinds, noted
 from services.notifier.tasks.life import Item, Step
 from services.rules import instants
@@ -63,7 +72,10 @@ async def assign(work: "Work", task: Task, event: Event, view: CaseView) -> None
     if row is None:
         return
     await book.enter(work, row, "proposed", task.cause["id"], "open", "charter", row["amount"], task.proposed_at)
-    if row["state"] == "assigned":
+    if row["state"] == "held" and await work.was_told(_assigned_id(row)):
+        # A ledger that is worked out anew: it was let go before the old one was lost.
+        row = await _let_go(work, row)
+    elif row["state"] == "assigned":
         tell_assigned(work, row)
     if task.notice is not None:
         await work.want(task.notice, event, view)
@@ -146,7 +158,20 @@ async def release(work: "Work") -> None:
 def tell_assigned(work: "Work", row: Row) -> None:
     """A task lies with somebody now."""
     # Named by the decision that wants it, so that it is the same event whoever works it out again.
-    work.tell(row, "task.assigned", f"{row['key']}-assigned-{_cause(row)['id']}", _of_task(work, row))
+    work.tell(row, "task.assigned", _assigned_id(row), _of_task(work, row))
+
+
+def _assigned_id(row: Row) -> str:
+    return f"{row['key']}-assigned-{_cause(row)['id']}"
+
+
+async def _let_go(work: "Work", row: Row) -> Row:
+    let_go = await work.connection.fetchrow(
+        "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 WHERE key = $1 RETURNING *", row["key"]
+    )
+    assert let_go is not None
+    tell_assigned(work, let_go)
+    return let_go
 
 
 # What people do
@@ -219,6 +244,10 @@ TYPES = {
 """The event on NOTICES that tells of each step."""
 
 
+PAYING = ("entered", "approved", "issued", "acknowledged")
+"""The steps that say an amount."""
+
+
 def event_id(key: str, step: Step) -> str:
     """How the event of a step is named."""
     return f"{key}-{step.step}-{step.number}"
@@ -247,8 +276,8 @@ async def restore(work: "Work", events: Sequence[Event]) -> list[tuple[str, Step
             step=name,
             staff=data["by"],
             at=instants.instant(event.time),
-            amount=data.get("amount"),
-            currency=data.get("currency"),
+            amount=data.get("amount") if name in PAYING else None,
+            currency=data.get("currency") if name in PAYING else None,
             code=data.get("reason") or data.get("means") or data.get("outcome"),
             voucher=data.get("voucher"),
         )
@@ -295,6 +324,7 @@ async def _apply(work: "Work", row: Row, step: Step) -> asyncpg.Record:
     if step.step == "declined":
         await book.enter(work, row, "declined", event_id(row["key"], step), "declined", "open", row["amount"], step.at)
         await _withdraw_beside(work, row, ("held",))
+        await _tell_citizen(work, changed, step)
     if step.step == "issued":
         await book.enter(work, row, "issued", event_id(row["key"], step), "paid", "open", changed["amount"], step.at)
     return changed
@@ -303,40 +333,42 @@ async def _apply(work: "Work", row: Row, step: Step) -> asyncpg.Record:
 async def _release_beside(work: "Work", row: Row) -> None:
     """What goes with a remedy is assigned, now that it is approved."""
     rows = await work.connection.fetch(
-        "UPDATE notifier.tasks SET state = 'assigned', revision = revision + 1 WHERE tenant = $1 AND case_id = $2 "
-        "AND incident = $3 AND clause = $4 AND remedy_key IS NULL AND state = 'held' AND release_at IS NULL "
-        "RETURNING *",
+        "SELECT * FROM notifier.tasks WHERE tenant = $1 AND case_id = $2 AND incident = $3 AND clause = $4 "
+        "AND remedy_key IS NULL AND state = 'held' AND release_at IS NULL ORDER BY key FOR UPDATE",
         *(row["tenant"], row["case_id"], row["incident"], row["clause"]),
     )
-    for beside in sorted(rows, key=lambda task: task["key"]):
-        tell_assigned(work, beside)
-        for step in await steps_of(work, beside["key"]):
-            if step.cause == _cause(beside)["id"]:
-                await _apply(work, beside, step)
+    for beside in rows:
+        await _let_go(work, beside)
 
 
 async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
-    """The citizen hears of an amount once it is certain; what was certain from the first was told then."""
+    """The citizen hears of an amount once it is certain (what was certain from the first was told then), and that
+    nothing comes where something was announced and is declined."""
     case = (row["tenant"], row["case_id"])
     view = (await work.views([case]))[case]
     if view.subject_ref is None:
         return
-    cause = _cause(row)
-    event = Event(event_id(row["key"], step), NOTIFIER, TYPES["approved"], "", {}, *case)
+    type, cause = TYPES[step.step], _cause(row)
+    event = Event(event_id(row["key"], step), NOTIFIER, type, instants.text(step.at, work.zone(case[0])), {}, *case)
+    approved = step.step == "approved"
+    topic = f"remedy|{row['remedy_key']}"
     notice = Notice(
-        key=approval_key(*case, row["remedy_key"], cause["id"]),
-        template="compensation",
-        topic=f"remedy|{row['remedy_key']}",
+        key=told_key(*case, row["remedy_key"], type, cause["id"]),
+        template="compensation" if approved else "compensation_withdrawn",
+        topic=topic if approved else f"{topic}|declined",
         cause=cause,
         promise=row["promise"],
-        arguments={"amount": [row["amount"], row["currency"] or "KRW"]},
+        arguments={"amount": [row["amount"], row["currency"] or "KRW"]} if approved else {},
     )
-    await work.want(notice, event, view)
+    if approved:
+        await work.want(notice, event, view)
+    else:
+        await work.retract(Retraction(topic, "declined", notice), event, view)
 
 
-def approval_key(tenant: str, case: str, remedy_key: str, cause: str) -> str:
-    """Names the message that tells the citizen what was approved."""
-    return key_of(tenant, case, remedy_key, TYPES["approved"], cause)
+def told_key(tenant: str, case: str, remedy_key: str, type: str, cause: str) -> str:
+    """Names the message that tells the citizen what was decided about a remedy, by the type of the decision's event."""
+    return key_of(tenant, case, remedy_key, type, cause)
 
 
 def _step(row: Row) -> Step:
