@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -136,27 +136,51 @@ async def test_a_disk_that_fails_to_write_loses_nothing(failing: str, tmp_path: 
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("NOT TESTED: strace is not installed, by which writes are made to fail.")
-    async with running_world(tmp_path) as world:
-        injecting: list[subprocess.Popen[bytes]] = []
+    async with running_world(tmp_path) as world, asyncio.TaskGroup() as group:
+        tracers: list[subprocess.Popen[bytes]] = []
 
-        def hurt() -> None:
-            pids = [word for pid in world.family(failing) for word in ("-p", str(pid))]
-            paths = [word for path in written(world, failing) for word in ("-P", str(path))]
-            calls = "write,writev,pwrite64,pwritev"
-            arguments = ["-f", "-q", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EIO", "-o", "/dev/null"]
-            injecting.append(subprocess.Popen([strace, *arguments, *paths, *pids]))
+        async def injecting() -> None:
+            """A server that its keeper starts again finds the same disk."""
+            known: set[int] = set()
+            while True:
+                pids = set(world.family(failing)) - known
+                if pids:
+                    known |= pids
+                    tracers.append(_failing_writes(strace, pids, written(world, failing)))
+                await asyncio.sleep(0.1)
+
+        injection: list[asyncio.Task[None]] = []
 
         def heal() -> None:
-            injecting[0].terminate()
-            injecting[0].wait()
+            for task in injection:
+                task.cancel()
+            for tracer in tracers:
+                tracer.terminate()
+                tracer.wait()
+            tracers.clear()
 
-        await endure(world, f"disk of {failing} failing", hurt, heal)
+        try:
+            name = f"disk of {failing} failing"
+            await endure(world, name, lambda: injection.append(group.create_task(injecting())), heal)
+        finally:
+            heal()
+
+
+def _failing_writes(strace: str, pids: Iterable[int], paths: Iterable[Path]) -> subprocess.Popen[bytes]:
+    """Writes of these processes to these files end with EIO, for as long as the tracer lives."""
+    calls = "write,writev,pwrite64,pwritev"
+    whom = [word for pid in pids for word in ("-p", str(pid))]
+    where = [word for path in paths for word in ("-P", str(path))]
+    arguments = ["-f", "-q", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EIO", "-o", "/dev/null"]
+    return subprocess.Popen([strace, *arguments, *where, *whom])
 
 
 def written(world: World, server: str) -> list[Path]:
-    """The files that a server writes what it is told to: the last block of CASES, or the segments of the WAL."""
+    """The files that a server writes what it is told to: the last block of CASES and those that it would go on to, or
+    the segments of the WAL.
+    """
     data = world.servers.data
     if server == "nats":
-        blocks = data.glob("nats/jetstream/*/streams/CASES/msgs/*.blk")
-        return [max(blocks, key=lambda path: int(path.stem))]
+        last = max(data.glob("nats/jetstream/*/streams/CASES/msgs/*.blk"), key=lambda path: int(path.stem))
+        return [last.with_name(f"{number}.blk") for number in range(int(last.stem), int(last.stem) + 100)]
     return [path for path in data.glob("postgres/pg_wal/*") if path.is_file()]
