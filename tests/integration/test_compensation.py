@@ -618,7 +618,7 @@ async def test_a_ledger_put_back_from_yesterday_learns_what_people_did_since(
         remedy = (await office.keys())["compensation"]
         await office.act(acting.approve, BEA, remedy)
         await eventually(office.quiet, 60)
-        await office.act(acting.issue, BEA, remedy, "by_hand")
+        await office.act(acting.issue, ANN, remedy, "by_hand")
         await eventually(office.quiet, 60)
     after = [await pool.fetch(query) for query in _ALL[:3]]
     told, record = await office._stored("NOTICES", "notices.>"), office.gateway.record()
@@ -667,7 +667,7 @@ async def test_the_book_says_what_the_logs_say(office: Office, eventually: Event
     keys = {row["case"]: row["key"] for row in rows}
     assert cases == tuple(sorted(keys))[-3:]
     await office.act(acting.approve, BEA, keys["c7"])
-    await office.act(acting.issue, BEA, keys["c7"], "by_hand")
+    await office.act(acting.issue, ANN, keys["c7"], "by_hand")
     await office.act(acting.decline, BEA, keys["c8"], "no_loss")
     await eventually(office.quiet, 60)
     assert await remedies.differences(office.nc, office.pool) == []

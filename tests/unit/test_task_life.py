@@ -51,6 +51,15 @@ def test_each_step_is_for_some_roles_alone(name: str, roles: set[str]) -> None:
             assert code(lambda actor=actor: step(REMEDY._replace(state=state), actor)) == "wrong_role"
 
 
+def test_who_approved_does_not_hand_out() -> None:
+    """Not even where nothing was to be found or entered before, so that two people have always looked at it."""
+    step = life.approve(REMEDY, ANN, NOW, None)
+    assert step is not None
+    approved = REMEDY._replace(state="approved", steps=(step,))
+    assert code(lambda: life.issue(approved, ANN, NOW, "by_hand", None)) == "own_approval"
+    assert life.issue(approved, ANN._replace(staff="bea"), NOW, "by_hand", None) is not None
+
+
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize(
     "state", ["held", "assigned", "approved", "declined", "issued", "acknowledged", "withdrawn", "kept"]
