@@ -99,10 +99,10 @@ async def test_what_is_owed_is_approved_by_somebody_else_and_paid(city: City, de
 
     await page.locator(".done a").first.click()
     await expect(page.locator("main")).to_contain_text("승인됨")
+    remedy = page.url
     await page.get_by_label("직접 전달", exact=True).check()
     await page.get_by_role("button", name="지급했음").click()
     await expect(page.locator("main")).to_contain_text("승인한 사람은 지급할 수 없습니다")
-    remedy = page.url
 
     # Somebody else hands it out.
     clerk = await (await browser_of(desk.browser, city)).new_page()  # type: ignore[arg-type]
