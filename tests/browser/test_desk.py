@@ -86,6 +86,7 @@ async def test_what_is_owed_is_approved_by_somebody_else_and_paid(city: City, de
 
     # Beside what the year asks of the city these two are the first.
     await page.get_by_role("link", name="사과와 보상").click()
+    await page.wait_for_url(re.compile("list=amends"))
     await page.keyboard.press("j")
     assert await page.evaluate("document.activeElement.closest('tr[data-key]') !== null")
     await page.keyboard.press("x")
