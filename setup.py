@@ -10,6 +10,7 @@ from setuptools import setup
 
 COMPILED = [
     "admission",
+    "bookmark",
     "calendar",
     "choosing",
     "consequences",
@@ -26,6 +27,7 @@ COMPILED = [
     "rulebook",
     "runs",
     "scan",
+    "shifting",
     "standing",
     "warm",
     "workflows",

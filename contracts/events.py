@@ -603,14 +603,24 @@ class FaultDismissed(FaultConfirmed):
     reason: Reason
 
 
+_Score = Annotated[StrictInt, Field(ge=1, le=5)]
+
+
 @fact("survey.answered")
 class SurveyAnswered(Contract):
     """The petitioner of a closed case said how it went."""
 
-    satisfaction: Annotated[StrictInt, Field(ge=1, le=5)] = Field(
+    satisfaction: _Score = Field(
         description="1 very dissatisfied, 2 dissatisfied, 3 neither, 4 satisfied, 5 very satisfied."
     )
+    promptness: _Score | None = Field(default=None, description="How quickly it went, on the same scale.")
+    kindness: _Score | None = Field(default=None, description="How kind the staff was, on the same scale.")
+    guidance: _Score | None = Field(default=None, description="How clear what was told was, on the same scale.")
     comment: Text | None = None
+
+
+SURVEY_QUESTIONS = ("satisfaction", "promptness", "kindness", "guidance")
+"""What survey.answered scores from 1 to 5; the first is answered by everybody."""
 
 
 # Desks and telephones: the subject is the id of the visit, the appointment or the call

@@ -35,3 +35,11 @@ def _in(folder: Path) -> dict[str, bytes]:
     return {
         f"{kind}/{path.name}": path.read_bytes() for kind in KINDS for path in sorted((folder / kind).glob("*.yaml"))
     }
+
+
+def messages(folder: Path | None = None) -> dict[str, bytes]:
+    """By tenant, the files in which cities word their messages themselves: ours, and those of `messages` in a folder of
+    one's own, which go before ours. Nothing is decided by them, so no log enacts them."""
+    named = folder or os.environ.get("GIHAN_CONTRACTS")
+    folders = [FOLDER, *([Path(named)] if named else [])]
+    return {path.stem: path.read_bytes() for one in folders for path in sorted((one / "messages").glob("*.yaml"))}

@@ -58,6 +58,7 @@ class Notice(Contract):
         default=None, description="1 for the first; absent where none was made."
     )
     outcome: Code | None = Field(default=None, description="What the gateway or the rule said, as a word.")
+    into: Opaque | None = Field(default=None, description="The key of the message that tells it in its place.")
 
 
 @notice("notice.sent")
@@ -84,7 +85,7 @@ class NoticeUnknown(Notice):
 
 @notice("notice.suppressed")
 class NoticeSuppressed(Notice):
-    """The message was not sent, since its ground was gone before."""
+    """The message was not sent: its ground was gone before, or another message tells the same."""
 
     outcome: Code
 

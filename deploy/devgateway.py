@@ -4,13 +4,13 @@ The one rule: it keeps two files and never mixes them. `record.jsonl` has keys a
 `texts.jsonl` has numbers, addresses and texts, and belongs outside every data folder.
 
 It knows a message by its key: a text handed over twice is taken once, a mail with a known Message-ID is recorded as a
-duplicate. `PUT /faults` makes it fail as real gateways do.
+duplicate. `PUT /faults` makes it fail as real gateways do, and with `reports` say what became of a text.
 """
 
 import argparse
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,19 @@ from starlette.routing import Route
 HOST = "127.0.0.1"
 MAX_MAIL_BYTES = 1 << 20
 SILENCE_SECONDS = 30.0
-FAULTS = {"none": "accepted", "defer": "deferred", "reject": "rejected", "silent": "accepted", "hang": "unheard"}
-"""What `PUT /faults {"sms" or "smtp": ...}` takes, and what is recorded then. defer: not now; reject: never; silent:
-taken, but the answer is lost; hang: neither taken nor answered."""
+SLOW_SECONDS = 0.3
+FAULTS = {
+    "none": "accepted",
+    "slow": "accepted",
+    "defer": "deferred",
+    "reject": "rejected",
+    "silent": "accepted",
+    "hang": "unheard",
+}
+"""What `PUT /faults {"sms" or "smtp": ...}` takes, and what is recorded then. slow: taken after a while; defer: not
+now; reject: never; silent: taken, but the answer is lost; hang: neither taken nor answered."""
+REPORTS = {"none": 200, "delivered": 201, "undelivered": 410}
+"""What `PUT /faults {"reports": ...}` takes: what became of the texts that were taken, and the status that says so."""
 
 
 class Record:
@@ -36,28 +46,32 @@ class Record:
         folder.mkdir(parents=True, exist_ok=True)
         self._record = folder / "record.jsonl"
         self._texts = folder / "texts.jsonl"
-        self.taken: set[str] = set()
+        self.taken: set[tuple[str, str]] = set()
+        """Means and key of what was taken."""
         if self._record.exists():
             lines = map(json.loads, self._record.read_text(encoding="utf-8").splitlines())
-            self.taken = {line["key"] for line in lines if line["outcome"] == "accepted"}
+            self.taken = {(line["means"], line["key"]) for line in lines if line["outcome"] == "accepted"}
 
-    def note(self, key: str, means: str, outcome: str) -> None:
-        """A line of the record: accepted, duplicate, deferred, rejected or unheard."""
-        _append(self._record, {"key": key, "means": means, "outcome": outcome})
+    def note(self, keys: Sequence[str], means: str, outcome: str) -> None:
+        """Lines of the record: accepted, duplicate, deferred, rejected or unheard."""
+        _append(self._record, [{"key": key, "means": means, "outcome": outcome} for key in keys])
 
-    def take(self, key: str, means: str, content: Mapping[str, Any]) -> str:
-        """Takes a message, once per key; returns `accepted` or `duplicate`."""
-        outcome = "duplicate" if key in self.taken else "accepted"
-        if outcome == "accepted":
-            _append(self._texts, {"key": key, "means": means, **content})
-        self.note(key, means, outcome)
-        self.taken.add(key)
-        return outcome
+    def take(self, contents: Sequence[Mapping[str, Any]], means: str) -> None:
+        """Takes messages, each once per key and means."""
+        known = [(means, content["key"]) in self.taken for content in contents]
+        new = [{**content, "means": means} for content, twice in zip(contents, known, strict=True) if not twice]
+        _append(self._texts, new)
+        lines = [
+            {"key": content["key"], "means": means, "outcome": "duplicate" if twice else "accepted"}
+            for content, twice in zip(contents, known, strict=True)
+        ]
+        _append(self._record, lines)
+        self.taken |= {(means, str(content["key"])) for content in contents}
 
 
-def _append(path: Path, line: Mapping[str, Any]) -> None:
+def _append(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 class DevGateway:
@@ -65,7 +79,7 @@ class DevGateway:
 
     def __init__(self, folder: Path) -> None:
         self.record = Record(folder)
-        self.faults = {"sms": "none", "smtp": "none"}
+        self.faults = {"sms": "none", "smtp": "none", "reports": "none"}
 
     def http(self) -> Starlette:
         """The HTTP side."""
@@ -77,30 +91,35 @@ class DevGateway:
         return Starlette(routes=routes)
 
     async def _post(self, request: Request) -> Response:
-        content = await request.json()
-        key, fault = str(content.pop("key")), self.faults["sms"]
-        if fault in ("defer", "reject"):
-            self.record.note(key, "sms", FAULTS[fault])
-            return JSONResponse({"key": key, "status": fault}, 503 if fault == "defer" else 400)
-        if fault == "hang":
-            self.record.note(key, "sms", FAULTS[fault])
-            await asyncio.sleep(SILENCE_SECONDS)
-            return JSONResponse({"key": key, "status": "unknown"}, 503)
-        status = self.record.take(key, "sms", content)
+        """Texts, each with its key. Where reports are switched on the answer names each, so that it is asked after."""
+        contents = await request.json()
+        keys, fault = [str(content["key"]) for content in contents], self.faults["sms"]
+        if fault in ("defer", "reject", "hang"):
+            self.record.note(keys, "sms", FAULTS[fault])
+            if fault == "hang":
+                await asyncio.sleep(SILENCE_SECONDS)
+            return JSONResponse({"status": fault}, 400 if fault == "reject" else 503)
+        if fault == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
+        self.record.take(contents, "sms")
         if fault == "silent":
             await asyncio.sleep(SILENCE_SECONDS)
-        return JSONResponse({"key": key, "status": status})
+        named = self.faults["reports"] != "none"
+        return JSONResponse({"messages": {key: key if named else None for key in keys}})
 
     async def _get(self, request: Request) -> Response:
         key = request.path_params["key"]
-        if key in self.record.taken:
-            return JSONResponse({"key": key, "status": "accepted"})
+        if ("sms", key) in self.record.taken:
+            return JSONResponse({"key": key, "status": "accepted"}, REPORTS[self.faults["reports"]])
         return JSONResponse({"key": key, "status": "unknown"}, 404)
 
     async def _put_faults(self, request: Request) -> Response:
         wanted = await request.json()
-        if not wanted.keys() <= self.faults.keys() or not set(wanted.values()) <= FAULTS.keys():
-            return JSONResponse({"detail": f"name sms or smtp, and one of {list(FAULTS)}"}, 422)
+        if not wanted.keys() <= self.faults.keys() or any(
+            value not in (REPORTS if name == "reports" else FAULTS) for name, value in wanted.items()
+        ):
+            detail = f"name sms or smtp, and one of {list(FAULTS)}; or reports, and one of {list(REPORTS)}"
+            return JSONResponse({"detail": detail}, 422)
         self.faults |= wanted
         return JSONResponse(self.faults)
 
@@ -150,15 +169,17 @@ class _Session:
         """Takes the mail; False where the answer is to be lost."""
         content = (await self._reader.readuntil(b"\r\n.\r\n"))[:-5].replace(b"\r\n..", b"\r\n.")
         mail = message_from_bytes(content, policy=policy.default)
-        key = str(mail["Message-ID"]).strip("<>").partition("@")[0]
+        key = str(mail["Message-ID"]).strip("<>").partition("@")[0].partition(".")[0]
         if self._gateway.faults["smtp"] == "hang":
-            self._gateway.record.note(key, "email", FAULTS["hang"])
+            self._gateway.record.note([key], "email", FAULTS["hang"])
             await asyncio.sleep(SILENCE_SECONDS)
             return False
+        if self._gateway.faults["smtp"] == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
         body = mail.get_body(("plain",))
         text = body.get_content().replace("\r\n", "\n") if body is not None else ""
-        content_of = {"to": self._to, "subject": str(mail["Subject"]), "text": text}
-        self._gateway.record.take(key, "email", content_of)
+        content_of = {"key": key, "to": self._to, "subject": str(mail["Subject"]), "text": text}
+        self._gateway.record.take([content_of], "email")
         if self._gateway.faults["smtp"] == "silent":
             return False
         await self._say("250 taken")

@@ -175,7 +175,10 @@ class Embedded:
             variables |= _database(self.data, role_of(service) or DATABASE, sockets)
         if service != "sla_timer":  # it never sees personal data
             variables["GIHAN_VAULT_KEYS"] = os.environ.get("GIHAN_VAULT_KEYS", str(self.secrets / "vault"))
-        if service == "intake":
+        if service == "notifier":
+            key = str(self.secrets / "reports.key")
+            variables["GIHAN_REPORTS_KEY_FILE"] = os.environ.get("GIHAN_REPORTS_KEY_FILE", key)
+        if service in ("intake", "notifier"):
             variables["GIHAN_PAGES_KEY_FILE"] = os.environ.get("GIHAN_PAGES_KEY_FILE", str(self.secrets / "pages.key"))
         return variables
 
@@ -235,9 +238,9 @@ class Embedded:
                 MasterKeys(partial).make(FIRST)
             partial.rename(keys)
             before.unlink(missing_ok=True)
-        key = self.secrets / "pages.key"
-        if not key.exists():
-            write_secret(key, secrets.token_bytes(32))
+        for key in (self.secrets / "pages.key", self.secrets / "reports.key"):
+            if not key.exists():
+                write_secret(key, secrets.token_bytes(32))
 
     # NATS
 

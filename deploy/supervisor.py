@@ -21,6 +21,13 @@ from services.chassis.settings import ROOT
 _READY_SECONDS = 60.0
 
 
+def _desk_url(service: str, port: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """Where the desk is, where staff can sign in and nobody named another address."""
+    if service != "notifier" or "GIHAN_OIDC_CLIENT" not in environment or "GIHAN_DESK_URL" in environment:
+        return {}
+    return {"GIHAN_DESK_URL": f"http://127.0.0.1:{port}"}
+
+
 class Supervisor:
     """`async with Supervisor(servers) as services:` runs intake, sla_timer and notifier until the block is
     left.
@@ -49,7 +56,9 @@ class Supervisor:
                         **(environment or {}),
                         **servers.environment(service),
                         "GIHAN_PORT": str(port),
+                        "GIHAN_PUBLIC_URL": os.environ.get("GIHAN_PUBLIC_URL", self._urls["intake"]),
                         "GIHAN_CLOCK": clock,
+                        **_desk_url(service, port, {**os.environ, **(environment or {})}),
                         "PYTHONPATH": str(ROOT),
                     },
                 ),

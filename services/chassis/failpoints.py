@@ -38,6 +38,15 @@ FAILPOINTS: Mapping[str, str] = {
     "inbox.after_letter_key": "The key of a refused letter is kept; the letter is not in DEAD.",
     "inbox.after_dead": "A refused letter is in DEAD; its source is not told, the letter lies in INBOX.",
     "inbox.after_receipt": "A letter's source is told; the letter lies in INBOX.",
+    # Forgetting, and the master keys
+    "erasure.after_ledger": "Who is to be erased stands in the ledger; nothing is erased.",
+    "vault.after_forgetting": "The vault has forgotten what the ledger says, and not yet noted it; one transaction.",
+    "erasure.after_vault": "The vault has forgotten, intake's hashes are still there; one transaction.",
+    "retention.after_record": "Cases past their time are on record as erased; the ledger has nothing of them.",
+    "retention.after_ledger": "Cases past their time stand in the ledger; nothing of them is erased.",
+    "rotation.after_new_key": "The day's master key is in the folder; older ones still wrap every key.",
+    "rotation.after_batch": "Some keys are wrapped by the new master key, others are not.",
+    "rotation.after_destruction": "An old master key is destroyed; others that are over are still there.",
     # The log: batches, their relay, and who may write
     "batch.before_marker": "The messages of a batch are sent, the marker that commits them is not.",
     "lease.after_lock": "The lock of a lease is taken, its generation is the last holder's.",
@@ -63,6 +72,7 @@ FAILPOINTS: Mapping[str, str] = {
     "ledger.after_states": "States are written, the events and receipts that tell of them are not; one transaction.",
     "ledger.after_tellings": "Receipts are written down to be told, the events for NOTICES are not; one transaction.",
     "release.after_messages": "Held messages are let go, held tasks are not; one transaction.",
+    "gathering.after_whole": "A message stands for several; these are not said to be told by it; one transaction.",
     "release.after_commit": "What was held is let go; nothing of it is delivered.",
     "compensation.after_task": "A task or remedy is written, its notice is not; one transaction.",
     "compensation.after_withdrawal": "A task or remedy is withdrawn, a remedy kept is not told; one transaction.",
@@ -74,6 +84,9 @@ FAILPOINTS: Mapping[str, str] = {
     "delivery.after_result": "The result of an attempt is in the ledger; NOTICES does not tell of it.",
     "delivery.after_asking": "The gateway was asked after an unknown message; the ledger holds no answer.",
     "delivery.after_reconciling": "One unknown message is settled, the next one is not.",
+    "reports.after_asking": "A gateway has said what became of messages; the ledger does not know.",
+    "reports.before_telling": "Reports that came by themselves are kept; the ledger does not know.",
+    "bounces.after_keeping": "The report of a mail server is kept; its mail still lies in the mailbox.",
     "receipts.after_publish": "RECEIPTS has what publishers are told; the rows are still there to be told.",
 }
 """Every failpoint: what is durable when a process dies there, and what is not yet."""

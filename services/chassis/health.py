@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from services.chassis import logs
 from services.chassis.tasks import end
 
-__all__ = ["Counter", "Gauge", "Health", "Part"]
+__all__ = ["CollectorRegistry", "Counter", "Gauge", "Health", "Part"]
 
 Status = Callable[[], Awaitable[Mapping[str, Any]]]
 

@@ -5,23 +5,26 @@ no value.
 """
 
 import gc
+import hmac
 import os
 import re
 import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from http import HTTPStatus
+from ipaddress import ip_address
 from types import FrameType
 from typing import Any
 from uuid import uuid4
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -112,10 +115,18 @@ class Problem(Exception):
         return JSONResponse(self.document(**more), self.status, headers, media_type=PROBLEM)
 
 
-def create_app(title: str, version: str, lifespan: Lifespan, health: Health, korean: Words | None = None) -> FastAPI:
+def create_app(
+    title: str,
+    version: str,
+    lifespan: Lifespan,
+    health: Health,
+    korean: Words | None = None,
+    status_token: str | None = None,
+) -> FastAPI:
     """A FastAPI application with the shell around it; the service adds its routes.
 
-    `korean` says problems to those who read Korean before English. The checks of `health` run while it runs. There is
+    `korean` says problems to those who read Korean before English. `status_token` opens /status and /metrics; without
+    one they are told to this machine alone. The checks of `health` run while it runs. There is
     no page of FastAPI's own: those load scripts from outside, which a closed network does not reach; the OpenAPI
     document is at /openapi.json.
     """
@@ -143,11 +154,45 @@ def create_app(title: str, version: str, lifespan: Lifespan, health: Health, kor
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(StarletteHTTPException, _on_http_error)
-    _add_health(app, health)
+    _add_health(app, health, _Operators(status_token))
     return app
 
 
-def _add_health(app: FastAPI, health: Health) -> None:
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+class _Operators:
+    """Lets in who may read what a service stands at: by the token, else from this machine, and not through a proxy on
+    it, which would bring the whole world along."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    async def __call__(self, request: Request) -> None:
+        """Raises Problem 401."""
+        if not (self._knows_token(request) if self._token else self._is_local(request)):
+            detail = "This is for operators: ask with the token of GIHAN_STATUS_TOKEN_FILE, or without one set there, "
+            raise Problem(HTTPStatus.UNAUTHORIZED, "operators_only", detail + "from the machine itself.")
+
+    def _knows_token(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), (self._token or "").encode())
+
+    def _is_local(self, request: Request) -> bool:
+        if request.client is None or any(name in request.headers for name in _FORWARDED):
+            return False
+        try:
+            return ip_address(request.client.host).is_loopback
+        except ValueError:
+            return False
+
+
+def _add_health(app: FastAPI, health: Health, operators: _Operators) -> None:
+    for_operators: dict[str, Any] = {
+        "dependencies": [Depends(operators)],
+        "responses": {401: {"description": "It is for operators.", "content": {PROBLEM: {}}}},
+    }
+
     @app.get("/health/live", tags=["health"], summary="Is the process alive?")
     async def live() -> dict[str, str]:
         return {"service": health.service, "status": "live"}
@@ -163,11 +208,11 @@ def _add_health(app: FastAPI, health: Health) -> None:
         answer = {"service": health.service, "status": status, "red": red, "standby": standby}
         return JSONResponse(answer, 503 if red else 200)
 
-    @app.get("/status", tags=["health"], summary="Positions, lags and what the service stands at")
+    @app.get("/status", tags=["health"], summary="Positions, lags and what the service stands at", **for_operators)
     async def status() -> JSONResponse:
         return JSONResponse(jsonable_encoder(await health.report()))
 
-    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response, **for_operators)
     async def metrics() -> Response:
         return Response(generate_latest(health.registry), media_type=CONTENT_TYPE_LATEST)
 
@@ -327,11 +372,20 @@ def run(service: str, build: Callable[[Settings], FastAPI]) -> None:
     serve(build(settings), settings)
 
 
+_stopping = threading.Event()
+
+
+def is_stopping() -> bool:
+    """Whether this process was told to end: an answer that goes on for ever ends then, and delays nothing."""
+    return _stopping.is_set()
+
+
 class _Server(uvicorn.Server):
     """Ends in time also where a part does not, or has not begun: nothing rests on an orderly end, and a process that
     stays is in the way of the one that follows it."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        _stopping.set()
         super().handle_exit(sig, frame)
         _end_in_time()
 

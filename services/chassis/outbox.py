@@ -211,6 +211,7 @@ class Outbox:
                 lane,
                 state["sent"],
                 marker["last"],
+                prefetch=BATCH_MESSAGES,
             ):
                 chain, last = link(chain, row["body"]), row["number"]
         if last < marker["last"]:

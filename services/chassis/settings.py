@@ -52,6 +52,9 @@ class Settings:
     """[GIHAN_HOST] address to serve HTTP on."""
     port: int = 8000
     """[GIHAN_PORT] port to serve HTTP on."""
+    status_token: str | None = field(default=None, repr=False)
+    """Content of [GIHAN_STATUS_TOKEN_FILE], with which /status and /metrics are asked for; without it they are told to
+    this machine alone."""
     vault_keys: Path | None = None
     """[GIHAN_VAULT_KEYS] folder of the vault's master keys, a file of 32 bytes for each date, and of its erasures."""
     vault_keep_days: int = 4
@@ -59,6 +62,9 @@ class Settings:
     backup can be read. With 4, what is erased is gone from every backup within five days."""
     pages_key_file: Path | None = None
     """[GIHAN_PAGES_KEY_FILE] file of 32 bytes that signs links to cases; without it there are no pages for citizens."""
+    public_url: str | None = None
+    """[GIHAN_PUBLIC_URL] where citizens reach their pages, such as https://minwon.example; without it messages hold no
+    links."""
     tenants_file: Path = ROOT / "deploy" / "tenants.yaml"
     """[GIHAN_TENANTS_FILE]"""
     http_rate: float = 3_000.0
@@ -73,10 +79,24 @@ class Settings:
     """[GIHAN_OIDC_KEYS] the issuer's public keys (JWKS): a file, or an http address."""
     oidc_source: str = "desk"
     """[GIHAN_OIDC_SOURCE] the publishing system that staff with a token stand for."""
+    oidc_client: str | None = None
+    """[GIHAN_OIDC_CLIENT] by which name the issuer knows the desk: the audience of tokens that sign staff in there."""
+    oidc_secret: str | None = field(default=None, repr=False)
+    """Content of [GIHAN_OIDC_SECRET_FILE], where the issuer wants more of the desk than its name."""
+    desk_url: str | None = None
+    """[GIHAN_DESK_URL] how browsers reach the notifier, such as https://desk.seoul.example; plain http on this machine
+    alone. Without it there is no desk."""
     smtp_url: str | None = field(default=None, repr=False)
     """[SMTP_URL] such as smtp://127.0.0.1:2525."""
     sms_url: str | None = field(default=None, repr=False)
-    """[SMS_URL] http address of the SMS gateway."""
+    """[SMS_URL] http address of the development gateway for text messages."""
+    gateways_file: Path | None = None
+    """[GIHAN_GATEWAYS_FILE] YAML file that describes the gateways for messages; see docs/delivery.md."""
+    reports_key_file: Path | None = None
+    """[GIHAN_REPORTS_KEY_FILE] file of 32 bytes that makes the marks by which reports on messages are known to be true;
+    without it none is taken in."""
+    bounces: Path | None = None
+    """[GIHAN_BOUNCES] Maildir into which the mail server puts what comes back."""
     clock: Literal["real", "stepped"] = "real"
     """[GIHAN_CLOCK] whose time holds: the machine's, or the row that a driver steps."""
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
@@ -118,18 +138,26 @@ class Settings:
             service=service or env.get("GIHAN_SERVICE", "gihan"),
             host=env.get("GIHAN_HOST", "127.0.0.1"),
             port=int(_number(env, "GIHAN_PORT", "8000")),
+            status_token=_secret(env, "GIHAN_STATUS_TOKEN_FILE"),
             vault_keys=_path(env, "GIHAN_VAULT_KEYS"),
             vault_keep_days=int(_number(env, "GIHAN_VAULT_KEEP_DAYS", "4")),
             pages_key_file=_path(env, "GIHAN_PAGES_KEY_FILE"),
+            public_url=_public(env, "GIHAN_PUBLIC_URL"),
             tenants_file=_path(env, "GIHAN_TENANTS_FILE") or ROOT / "deploy" / "tenants.yaml",
             http_rate=max(1.0, _number(env, "GIHAN_HTTP_RATE", "3000")),
             http_concurrency=int(_number(env, "GIHAN_HTTP_CONCURRENCY", "512")),
-            oidc_issuer=env.get("GIHAN_OIDC_ISSUER"),
+            oidc_issuer=_public(env, "GIHAN_OIDC_ISSUER"),
             oidc_audience=env.get("GIHAN_OIDC_AUDIENCE"),
             oidc_keys=env.get("GIHAN_OIDC_KEYS"),
             oidc_source=env.get("GIHAN_OIDC_SOURCE", "desk"),
+            oidc_client=env.get("GIHAN_OIDC_CLIENT"),
+            oidc_secret=_secret(env, "GIHAN_OIDC_SECRET_FILE"),
+            desk_url=_public(env, "GIHAN_DESK_URL"),
             smtp_url=env.get("SMTP_URL"),
             sms_url=env.get("SMS_URL"),
+            gateways_file=_path(env, "GIHAN_GATEWAYS_FILE"),
+            reports_key_file=_path(env, "GIHAN_REPORTS_KEY_FILE"),
+            bounces=_path(env, "GIHAN_BOUNCES"),
             clock=cast(Literal["real", "stepped"], clock),
             partitions=_partitions(env),
             slice_cases=max(1, int(_number(env, "GIHAN_SLICE_CASES", "1000"))),
@@ -204,6 +232,22 @@ def _partitions(env: Mapping[str, str]) -> frozenset[int]:
     if not chosen or not chosen <= frozenset(range(PARTITIONS)):
         raise SettingsError(f"GIHAN_PARTITIONS must be a range within 0-{PARTITIONS - 1}, such as 0-7.")
     return chosen
+
+
+def _public(env: Mapping[str, str], name: str) -> str | None:
+    """An address of the web, to which secrets are sent: https, or plain http where it cannot leave this machine."""
+    value = env.get(name, "").rstrip("/")
+    if not value:
+        return None
+    url = urlsplit(value)
+    if not url.hostname or url.scheme not in ("https", "http") or not value.isascii() or url.username:
+        raise SettingsError(f"{name} must be an https address in ASCII, without a user.")
+    here = ("127.0.0.1", "::1", "localhost")
+    if url.scheme == "http" and url.hostname not in here:
+        raise SettingsError(f"{name} must begin with https://; plain http is for this machine alone.")
+    if url.scheme == "http" and env.get("GIHAN_HOST", "127.0.0.1") not in here:
+        raise SettingsError(f"{name} is of this machine alone, and GIHAN_HOST serves others: name it with https://.")
+    return value
 
 
 def _path(env: Mapping[str, str], name: str) -> Path | None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from contracts import files
 from contracts.events import FACTS, stored_model
+from services.notifier.notices import ASKED_FOR, SAID_ANYWAY
 from services.rules import calendar as calendars
 from services.rules.charter import Charter, Clause, Condition, Match, Promise, Remedy, Start, parse_charter
 from services.rules.counting import HOURS_UP_TO_DAYS, Span
@@ -332,6 +333,9 @@ def _clauses(content: dict[str, Any], charter: Charter, clauses: Mapping[str, st
     for clause in charter.clauses.values():
         for match in (*clause.on, *(desk[0] for desk in clause.desks)):
             yield from _possible(clause.id, match, "start")
+        if clause.notice and clause.notice not in SAID_ANYWAY | ASKED_FOR:
+            says = f"Nobody writes the message {clause.notice!r}; take one of {sorted(SAID_ANYWAY | ASKED_FOR)}."
+            yield Finding("error", "no_words", clause.id, says)
     kept = set(charter.promises) | {remedy.id for remedy in charter.remedies}
     for rows in (rows for rows in content.values() if isinstance(rows, list)):
         kept |= {row["id"] for row in rows if isinstance(row, dict) and "id" in row}

@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from deploy.embedded import data_folder, environment_of
 from services.chassis import broker, logs, postgres
 from services.chassis.settings import Settings
 from services.chassis.vault import VaultError, open_vault
+from services.chassis.vault.purposes import reader_of
 from services.cli.errors import plain_errors
 from services.intake.dead import DeadError, Desk, Letter, letter_named, letters
 
@@ -58,7 +60,8 @@ async def _place(data: Path | None, purpose: str, by: str) -> AsyncIterator[Plac
     try:
         nc = await broker.connect(settings)
         try:
-            yield Place(nc, pool, Desk(nc, pool, vault, f"operator/{by or getpass.getuser()}", purpose))
+            reader = reader_of("operator", by or getpass.getuser(), socket.gethostname())
+            yield Place(nc, pool, Desk(nc, pool, vault, reader, purpose))
         finally:
             await nc.close()
     finally:

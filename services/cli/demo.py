@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -29,7 +29,7 @@ from deploy.embedded import Embedded
 from services.chassis import broker, clock, logs, postgres
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
-from services.cli import demo_compare, remedies, running
+from services.cli import demo_compare, demo_links, remedies, running
 from services.cli.demo_compare import Decided
 from services.cli.demo_driver import Doors, Driver
 from services.cli.week import Delivery, week
@@ -83,6 +83,8 @@ class Outcome:
     answers: dict[str, int]
     cities: dict[str, City]
     differences: list[str]
+    samples: dict[str, str] = field(default_factory=dict)
+    """The key of one message of each kind that is shown."""
 
 
 OnStep = Callable[[int, Instant, running.Gihan], None]
@@ -136,28 +138,33 @@ async def _demo(home: Path, seed: int, keep: bool, progress: bool, as_json: bool
         def show_step(number: int, at: Instant, gihan: running.Gihan) -> None:
             bar.update(task, completed=number, description=f"{local(at, zone):%a %d %b %H:%M}")
 
-        async with played(home, seed, deliveries, tenants, show_step) as (outcome, gihan):
+        async with played(home, seed, deliveries, tenants, show_step, sign_on=keep) as (outcome, gihan):
             bar.stop()
             if as_json:
                 print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
             _show(console, outcome)
             if keep:
-                await _stay(console, gihan)
+                await _stay(console, gihan, outcome)
             else:
-                console.print("With --keep it stays up, and the addresses to look at are shown.")
+                console.print("With --keep it stays up, with links to the desk, three messages and a city's report.")
     return outcome
 
 
 @asynccontextmanager
 async def played(
-    home: Path, seed: int, deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant], on_step: OnStep
+    home: Path,
+    seed: int,
+    deliveries: Sequence[Delivery],
+    tenants: Mapping[str, Tenant],
+    on_step: OnStep,
+    sign_on: bool = False,
 ) -> AsyncIterator[tuple[Outcome, running.Gihan]]:
     """What came of deliveries of the week, compared, while the system that they went through is still up.
 
     `on_step` is told of each step before it is taken: its number, its instant, and the running system.
     """
     began = time.monotonic()
-    async with _running(home, tenants) as run:
+    async with _running(home, tenants, sign_on=sign_on) as run:
         driver = Driver(run.pool, run.nc, run.doors)
         steps = _steps(deliveries, tenants)
         for number, (at, now) in enumerate(steps):
@@ -184,7 +191,9 @@ def _home(data: Path | None) -> Path:
 
 
 @asynccontextmanager
-async def _running(home: Path, tenants: Mapping[str, Tenant], at: Instant | None = None) -> AsyncIterator[_Run]:
+async def _running(
+    home: Path, tenants: Mapping[str, Tenant], at: Instant | None = None, sign_on: bool = False
+) -> AsyncIterator[_Run]:
     """Servers, gateways and services, a connection for every publishing system; all ended with the block.
 
     The clock stands at `at`, else at Monday morning.
@@ -196,7 +205,7 @@ async def _running(home: Path, tenants: Mapping[str, Tenant], at: Instant | None
         stack.push_async_callback(pool.close)
         # Before any service looks at it, so that nothing is dated in 1970.
         await clock.step(pool, _monday(tenants) + 8 * HOUR if at is None else at)
-        gihan = await stack.enter_async_context(running.start_services(servers, home, clock="stepped"))
+        gihan = await stack.enter_async_context(running.start_services(servers, home, "stepped", sign_on))
         connections = {}
         for user in ("operator", *(permissions.publisher(*name) for name in permissions.publishers(tenants))):
             connections[user] = await broker.connect(_settings(servers, user))
@@ -237,6 +246,7 @@ async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants
         messages=len(sent),
         answers=dict(sorted(Counter(answer for _, answer in answers).items())),
         cities=cities,
+        samples=await demo_links.chosen(run.pool),
         differences=[
             *demo_compare.of_answers(answers),
             *demo_compare.of_decisions(live, again),
@@ -313,10 +323,10 @@ def _show(console: Console, outcome: Outcome) -> None:
     )
 
 
-async def _stay(console: Console, gihan: running.Gihan) -> None:
+async def _stay(console: Console, gihan: running.Gihan, outcome: Outcome) -> None:
     """Leaves everything running until Ctrl-C."""
     console.print("Still running. The clock stands where the week ended and does not move. Ctrl-C ends it.")
-    for line in running.addresses(gihan):
+    for line in [*running.addresses(gihan), *demo_links.show(gihan, outcome.samples)]:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     try:
         await asyncio.Event().wait()

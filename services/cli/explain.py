@@ -10,7 +10,7 @@ from contracts.streams import partition
 from services.chassis import postgres
 from services.chassis.settings import Settings
 from services.cli.simulate import new_world, simulate
-from services.intake.explain import Explainer
+from services.reading.explain import Explainer
 from services.rules.explaining.answer import Answer, why
 from services.rules.explaining.text import as_json, in_words
 from services.rules.explaining.words import Language

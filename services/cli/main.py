@@ -23,7 +23,21 @@ from services.chassis.failpoints import FAILPOINTS
 from services.chassis.settings import Settings
 from services.cli import backtest as backtests
 from services.cli import backup as backups
-from services.cli import calculate, charters, dead, demo, golive, parallel, publisher, reappend, remedies, running
+from services.cli import bounce as bouncing
+from services.cli import (
+    calculate,
+    charters,
+    dead,
+    demo,
+    golive,
+    notice,
+    parallel,
+    publisher,
+    reappend,
+    remedies,
+    reports,
+    running,
+)
 from services.cli import check as checking
 from services.cli import coverage as covering
 from services.cli import explain as explaining
@@ -45,7 +59,9 @@ app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
 app.add_typer(vaults.app, name="vault")
 app.command()(vaults.erase)
+app.command()(bouncing.bounce)
 app.add_typer(publisher.app, name="publisher")
+app.add_typer(notice.app, name="notice")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
@@ -436,6 +452,46 @@ def audit(
         typer.echo("\n".join(auditing.in_words(found)))
     if found.violations:
         raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    tenant: Annotated[str, typer.Argument(help="The city.")],
+    year: Annotated[int, typer.Option(help="Of which year.")],
+    as_of: Annotated[str | None, typer.Option(help="RFC 3339: as known then, by the log; default now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of events, with --as-of, in place of the system.")] = None,
+    form: Annotated[str, typer.Option("--format", help="html, pdf, csv, csv-bom (for spreadsheets) or json.")] = "json",
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    out: Annotated[Path | None, typer.Option(help="Where to write it; default standard output.")] = None,
+    data: Data = None,
+) -> None:
+    """How a city kept its charter in a year, per promise, month and department. The same as-of gives the same bytes."""
+    with _plain_errors():
+        moment = None if as_of is None else instants.instant(as_of)
+        found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
+        body = reports.shown(found, form, explaining.language(lang))
+        if out is None:
+            sys.stdout.buffer.write(body)
+        else:
+            out.write_bytes(body)
+
+
+@app.command()
+def duties(
+    tenant: Annotated[str, typer.Argument(help="The city.")],
+    year: Annotated[int, typer.Option(help="Of which year.")],
+    as_of: Annotated[str | None, typer.Option(help="RFC 3339: as known then, by the log; default now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of events, with --as-of, in place of the system.")] = None,
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the charter wants of the city itself in a year, such as a survey, by when, and how it stands."""
+    with _plain_errors():
+        moment = None if as_of is None else instants.instant(as_of)
+        found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
+        for line in reports.duties_in_words(found, explaining.language(lang), as_json):
+            typer.echo(line)
 
 
 @app.command()

@@ -6,8 +6,10 @@ decisions are, under the same numbers, those that were published; so the relay g
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import NamedTuple
 
 import asyncpg
@@ -28,17 +30,34 @@ from services.sla_timer import store
 from services.sla_timer.folder import Folder, Meter
 
 SCHEMA = "sla_timer_rebuild"
+
+
+class Table(NamedTuple):
+    """What a partition consists of beside its place: the column that says whose a row is, the key, what is compared."""
+
+    column: str
+    key: str
+    compared: str = "*"
+
+
 TABLES = {
-    "cases": ("partition", "tenant, case_id"),
-    "decisions": ("lane", "lane, number"),
-    "enacted": ("partition", "partition, sequence"),
+    "cases": Table(
+        "partition",
+        "tenant, case_id",
+        # A bookmark says nothing that the case does not: it may be laid or not.
+        "tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at",
+    ),
+    "decisions": Table("lane", "lane, number"),
+    "enacted": Table("partition", "partition, sequence"),
 }
-"""What a partition consists of beside its place: the column that says whose a row is, and the key."""
 CATCH_UP_SECONDS = 30.0
 """How long the live fold of a partition may stand still for the last events before its turn is given back."""
 STALL_SECONDS = 10.0
 """After so long without a step forward it is said what stops the fold."""
 LOOK_SECONDS = 0.05
+FOLDED_AHEAD, TURNS = 2, 2
+"""So many partitions are folded while another changes places; so many are at work at a time, as in the service."""
+FETCH_ROWS = 1000
 _NO_LIMIT_SECONDS = 3600.0
 
 
@@ -61,12 +80,19 @@ async def rebuild(settings: Settings, numbers: Sequence[int] = range(PARTITIONS)
     nc = await broker.connect(settings)
     try:
         async with _alone(settings), _room(settings) as connection:
-            pool = await postgres.connect_pool(settings, max_size=2, schema=SCHEMA)
+            pool = await postgres.connect_pool(settings, max_size=FOLDED_AHEAD + 1, schema=SCHEMA)
+            ahead: deque[_Rebuild] = deque()
             try:
-                library = Library(files.read())
-                for number in numbers:
-                    yield await _Rebuild(settings, nc, pool, connection, library, number).run()
+                library, turns, waiting = Library(files.read()), asyncio.Semaphore(TURNS), iter(numbers)
+                while True:
+                    for number in islice(waiting, FOLDED_AHEAD + 1 - len(ahead)):
+                        ahead.append(_Rebuild(settings, nc, pool, connection, library, turns, number))
+                    if not ahead:
+                        break
+                    yield await ahead[0].finished()
+                    ahead.popleft()
             finally:
+                await end([one.folding for one in ahead])
                 pool.terminate()
     finally:
         await nc.close()
@@ -90,7 +116,13 @@ async def _room(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
         await connection.execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
         await connection.execute(f"drop schema if exists {SCHEMA} cascade; create schema {SCHEMA}")
         for table in ("partitions", *TABLES):
-            await connection.execute(f"create table sla_timer_rebuild.{table} (like sla_timer.{table} including all)")
+            # Nobody misses them after a crash.
+            less = " excluding indexes" if table == "decisions" else ""
+            await connection.execute(
+                f"create unlogged table {SCHEMA}.{table} (like sla_timer.{table} including all{less})"
+            )
+        # The fold never looks a decision up, and the live table has its other indexes already.
+        await connection.execute(f"alter table {SCHEMA}.decisions add primary key ({TABLES['decisions'].key})")
         await connection.execute(
             f"insert into sla_timer_rebuild.partitions select generate_series(0, {PARTITIONS - 1})"
         )
@@ -101,7 +133,7 @@ async def _room(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 class _Rebuild:
-    """The rebuilding of one partition."""
+    """The rebuilding of one partition, which is being folded from now on."""
 
     def __init__(
         self,
@@ -110,6 +142,7 @@ class _Rebuild:
         pool: asyncpg.Pool,
         connection: asyncpg.Connection,
         library: Library,
+        turns: asyncio.Semaphore,
         number: int,
     ) -> None:
         self._settings = settings
@@ -118,12 +151,11 @@ class _Rebuild:
         self._number = number
         self._part = Health("replay").part(f"rebuild {number}", frozen_after_seconds=CATCH_UP_SECONDS)
         meter = Meter(CollectorRegistry())
-        turns = asyncio.Semaphore(1)
         self._folder = Folder(number, settings, nc, pool, library, self._part, meter, lambda: None, turns, SCHEMA)
+        self.folding = asyncio.create_task(self._folder.run())
 
-    async def run(self) -> Rebuilt:
-        """Folds the partition to the end of the log, keeps the live folder out, folds the rest, and swaps."""
-        folding = asyncio.create_task(self._folder.run())
+    async def finished(self) -> Rebuilt:
+        """Lets the fold come to the end of the log, keeps the live folder out, folds the rest, and swaps."""
         try:
             await self._caught_up()
             async with (
@@ -136,12 +168,12 @@ class _Rebuild:
                 )
                 async with asyncio.timeout(CATCH_UP_SECONDS):
                     await self._caught_up()
-                await end([folding])
+                await end([self.folding])
                 return await self._swap(lease.generation)
         except TimeoutError:
             raise NotRebuilt(f"Partition {self._number}: the log grew faster than it was folded. Try again.") from None
         finally:
-            await end([folding])
+            await end([self.folding])
 
     async def _caught_up(self) -> None:
         """Returns when the log is folded to where it ends now. Raises NotRebuilt for what stops the fold."""
@@ -186,6 +218,7 @@ class _Rebuild:
             "select number, body from sla_timer_rebuild.decisions where lane = $1 and number <= $2 order by number",
             self._number,
             marker["last"],
+            prefetch=FETCH_ROWS,
         ):
             chain, last = link(chain, row["body"]), row["number"]
         if last < marker["last"] or chain.hex() != marker["chain"]:
@@ -221,11 +254,12 @@ class _Rebuild:
 
     async def _replace(self, table: str) -> int:
         """Writes what differs; returns how many rows were missing, too many or other."""
-        column, key = TABLES[table]
+        column, key, compared = TABLES[table]
         live, rebuilt = f"{store.SCHEMA}.{table}", f"{SCHEMA}.{table}"
         extra = await self._connection.execute(
-            f"delete from {live} where ({key}) in (select {key} from (select * from {live} where {column} = $1 "  # noqa: S608
-            f"except select * from {rebuilt} where {column} = $1) as other)",
+            f"delete from {live} where ({key}) in (select {key} from "  # noqa: S608
+            f"(select {compared} from {live} where {column} = $1 "
+            f"except select {compared} from {rebuilt} where {column} = $1) as other)",
             self._number,
             timeout=_NO_LIMIT_SECONDS,
         )

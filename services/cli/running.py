@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import httpx
 
-from deploy import permissions
+from deploy import devissuer, permissions
 from deploy.embedded import Embedded, free_ports
 from deploy.processes import Command, Keeper
 from deploy.provision import provision
@@ -24,11 +24,13 @@ from services.rules.tenants import Tenant
 
 
 class Gihan(NamedTuple):
-    """A running Gihan. `gateway` is the folder of the development gateways' record, None where real ones are used."""
+    """A running Gihan. `gateway` is the folder of the development gateways' record, None where real ones are used;
+    `desk` the address at which staff sign in, None where there is no sign-on."""
 
     servers: Embedded
     services: Supervisor
     gateway: Path | None
+    desk: str | None
 
 
 def read_tenants() -> dict[str, Tenant]:
@@ -55,9 +57,10 @@ async def provisioned(
 
 @asynccontextmanager
 async def start_services(
-    servers: Embedded, home: Path, clock: Literal["real", "stepped"] = "real"
+    servers: Embedded, home: Path, clock: Literal["real", "stepped"] = "real", sign_on: bool = False
 ) -> AsyncIterator[Gihan]:
-    """The three services on provisioned servers, with the development gateways where no real ones are named."""
+    """The three services on provisioned servers, with the development gateways where no real ones are named, and with
+    `sign_on` the development sign-on where there is no other."""
     async with AsyncExitStack() as stack:
         environment: dict[str, str] = {}
         gateway = None
@@ -65,8 +68,14 @@ async def start_services(
             gateway = home / "gateway"
             keeper, environment = await start_gateways(gateway, servers.logs)
             stack.push_async_callback(keeper.stop)
+        if sign_on and "GIHAN_OIDC_ISSUER" not in os.environ:
+            keeper, issuer = await start_issuer(servers.logs)
+            stack.push_async_callback(keeper.stop)
+            environment = {**environment, **issuer}
         services = await stack.enter_async_context(Supervisor(servers, clock=clock, environment=environment))
-        yield Gihan(servers, services, gateway)
+        has_desk = "GIHAN_OIDC_CLIENT" in {**os.environ, **environment}
+        desk = os.environ.get("GIHAN_DESK_URL") or services.url("notifier")
+        yield Gihan(servers, services, gateway, f"{desk}/desk" if has_desk else None)
 
 
 async def start_gateways(folder: Path, logs: Path) -> tuple[Keeper, dict[str, str]]:
@@ -84,6 +93,24 @@ async def start_gateways(folder: Path, logs: Path) -> tuple[Keeper, dict[str, st
     keeper = Keeper(Command("gateways", arguments, logs / "gateways.log", {"PYTHONPATH": str(ROOT)}), look)
     await keeper.start()
     return keeper, {"SMS_URL": sms, "SMTP_URL": f"smtp://127.0.0.1:{smtp_port}"}
+
+
+async def start_issuer(logs: Path) -> tuple[Keeper, dict[str, str]]:
+    """Starts the development sign-on; returns its keeper, and what services are told of it."""
+    (port,) = free_ports(1)
+    issuer = f"http://127.0.0.1:{port}"
+    arguments: list[str | Path] = [sys.executable, "-m", "deploy.devissuer", "--port", str(port)]
+    for tenant in read_tenants().values():
+        arguments += ["--tenant", f"{tenant.id}={tenant.name_ko}"]
+
+    async def look() -> None:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
+            (await http.get(f"{issuer}/keys")).raise_for_status()
+
+    keeper = Keeper(Command("sign-on", arguments, logs / "sign-on.log", {"PYTHONPATH": str(ROOT)}), look)
+    await keeper.start()
+    told = {"ISSUER": issuer, "KEYS": f"{issuer}/keys", "CLIENT": devissuer.CLIENT, "AUDIENCE": devissuer.AUDIENCE}
+    return keeper, {f"GIHAN_OIDC_{name}": value for name, value in told.items()}
 
 
 def addresses(gihan: Gihan) -> list[str]:
@@ -109,6 +136,6 @@ async def up(data: Path) -> None:
     async with Embedded(data, tenants) as servers:
         await provisioned(servers, tenants)
         # Beside the data folder, not in it: what the gateways took is the one place where texts stand in clear.
-        async with start_services(servers, data.with_name(f"{data.name}-gateways")) as gihan:
-            print("\n".join(addresses(gihan)), "Ctrl-C ends it.", sep="\n", flush=True)
+        async with start_services(servers, data.with_name(f"{data.name}-gateways"), sign_on=True) as gihan:
+            print("\n".join(addresses(gihan)), f"desk       {gihan.desk}", "Ctrl-C ends it.", sep="\n", flush=True)
             await stop.wait()

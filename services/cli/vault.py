@@ -7,6 +7,7 @@ import asyncio
 import getpass
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -20,9 +21,11 @@ import typer
 from deploy.embedded import data_folder, environment_of
 from services.chassis import logs, postgres
 from services.chassis.clock import Instant, open_clock
+from services.chassis.failpoints import arm
 from services.chassis.settings import Settings
 from services.chassis.vault import Head, Rotation, Vault, open_vault
 from services.chassis.vault.access import Report, access_report
+from services.chassis.vault.purposes import reader_of
 from services.cli.errors import plain_errors
 from services.cli.running import read_tenants
 from services.intake import erasure, retention
@@ -55,6 +58,7 @@ async def _place(data: Path | None) -> AsyncIterator[Place]:
         environment.setdefault("GIHAN_VAULT_KEYS", str(there / "secrets" / "vault"))
         environment |= environment_of(there, "operator")
     settings = Settings.from_env("vault", environment)
+    arm(settings)
     vault = open_vault(settings)
     pool = await postgres.connect_pool(settings, max_size=2)
     try:
@@ -182,7 +186,7 @@ def retain(data: Data = None, as_json: AsJson = False) -> None:
 
     async def run() -> int:
         async with _place(data) as place:
-            return await retention.retain(place.pool, place.vault, place.now)
+            return await retention.retain(place.pool, place.vault, read_tenants(), place.now)
 
     with plain_errors():
         cases = asyncio.run(run())
@@ -202,7 +206,8 @@ def erase(
         tenant, slash, ref = whom.partition("/")
         if bool(slash) == (receipt is not None):
             raise ValueError("give TENANT/REF, or TENANT and --receipt")
-        done = asyncio.run(_erase(data, tenant, ref or None, receipt, yes, f"operator/{by or getpass.getuser()}"))
+        reader = reader_of("operator", by or getpass.getuser(), socket.gethostname())
+        done = asyncio.run(_erase(data, tenant, ref or None, receipt, yes, reader))
     if as_json:
         typer.echo(json.dumps(done))
     elif done["erased"]:

@@ -144,6 +144,8 @@ GIVEN_SYLLABLES = "가나다라마바사아자차하솔별달빛"
 FOREIGN_NAMES = ("Alex Sample", "Robin Example", "Kim Placeholder", "Sasha Test", "Noor Invented")
 DEPARTMENTS = ("민원여권과", "건축과", "교통행정과", "환경위생과")
 OFFICERS_EACH = 2
+AUDIT = "감사담당관"
+"""Where the ladder ends (`messages.audit` of the tenants' file)."""
 
 
 def week(seed: int, start: date, tenants: Mapping[str, Tenant]) -> list[Delivery]:
@@ -255,6 +257,8 @@ class _City:
             if place >= len(DEPARTMENTS):
                 told["superior"] = self.officers[place % len(DEPARTMENTS)][0]
             self._municipal(8 * 60 + 30, "staff.described", told)
+        audit = {"name": "감사담당", "phone": "000-0000-1100", "email": f"audit@{self.tenant.id}.example"}
+        self._municipal(8 * 60 + 30, "staff.described", {"staff": "audit", "department": AUDIT, "head": True, **audit})
         self._municipal(
             DAY + 10 * 60,
             "survey.conducted",

@@ -80,9 +80,10 @@ def charter_of(tenant: Tenant, time: Instant) -> Charter | None:
 
 @cache
 def _versions(tenant: str) -> list[Charter]:
-    return [charter for _, charter in _library().charters_of(tenant)]
+    return [charter for _, charter in library().charters_of(tenant)]
 
 
 @cache
-def _library() -> Library:
+def library() -> Library:
+    """The charters, calendars and laws that came with this program."""
     return Library(files.read())

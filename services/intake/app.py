@@ -39,12 +39,12 @@ from services.intake.api.serving import Parts
 from services.intake.append import Appender
 from services.intake.doors import HOLD_SECONDS, Doors, Inbox, json_of
 from services.intake.erasure import carry_out
-from services.intake.explain import Explainer
 from services.intake.judge import Import, Publisher, Refusal
 from services.intake.pages.app import Pages
 from services.intake.reserve import refused_answer
 from services.intake.retention import keep
 from services.intake.sweep import sweep
+from services.reading.explain import Explainer
 from services.rules import tenants as tenants_file
 from services.rules.rulebook import Library
 
@@ -92,10 +92,12 @@ def build_app(settings: Settings) -> FastAPI:
                 asyncio.create_task(appender.watch_fold(), name="watch fold"),
             ]
             keeping = health.part("vault")
-            tasks.append(keeping.runs(asyncio.create_task(keep(pool, vault, clock, settings, keeping), name="vault")))
+            tasks.append(
+                keeping.runs(asyncio.create_task(keep(pool, vault, tenants, clock, settings, keeping), name="vault"))
+            )
             doors = Doors(tenants, clock, appender)
             app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()))
-            app.state.gate = Gate(settings, pool, clock)
+            app.state.gate = Gate(settings, pool, clock, tenants)
             if pages is not None:
                 pages.open(app.state.parts, vault)
             inbox = Inbox(doors, clock, pool, nc, vault)
@@ -113,7 +115,7 @@ def build_app(settings: Settings) -> FastAPI:
             pool.terminate()
             await nc.close()
 
-    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say)
+    app = create_app("Gihan intake", VERSION, lifespan, health, korean.say, settings.status_token)
     for router in (
         events.router,
         check.router,

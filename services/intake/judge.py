@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from contracts.envelope import Contract, Envelope, Id, UnknownVersion, current_data
 from contracts.events import MUNICIPAL_TYPES, OPENING_TYPES, published_model
 from services.chassis.http import describe_invalid
-from services.intake import admission
+from services.intake import admission, enacting
 from services.rules.instants import DAY, MINUTE, Instant, of_datetime
 from services.rules.tenants import Tenant
 
@@ -187,13 +187,16 @@ def judge(value: Any, publisher: Publisher, tenants: Mapping[str, Tenant], now: 
     imported = isinstance(publisher, Import)
     _check_time(time, tenant, now, of_any_age=imported)
     _check_admission(envelope.type, data, time, tenant)
+    case = _case(envelope, tenant)
+    if missing := enacting.missing(tenant, data):
+        raise Refusal(missing.code, missing.detail, f"/data/{missing.field}")
     return Judged(
         key=(tenant.id, envelope.source, envelope.id),
         tenant=tenant,
         source=envelope.source,
         id=envelope.id,
         type=envelope.type,
-        case=_case(envelope, tenant),
+        case=case,
         time=time,
         envelope=envelope,
         data=data,

@@ -6,8 +6,8 @@ runs under it; then the process waits for its next turn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, cast
 
 import asyncpg
@@ -23,15 +23,19 @@ from services.chassis.http import create_app
 from services.chassis.lease import Lease
 from services.chassis.logs import OperatorError, error_code, get_logger
 from services.chassis.outbox import Outbox
-from services.chassis.settings import Settings, SettingsError
+from services.chassis.settings import Settings
 from services.chassis.tasks import Together, end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch, watch_time
-from services.notifier import recovery
-from services.notifier.delivery import Courier
+from services.notifier import bounces, pacing, recovery, reports
+from services.notifier.composing import Composer
+from services.notifier.delivery import Courier, Meters
+from services.notifier.desk.app import Desk
 from services.notifier.fold import Fold
-from services.notifier.gateways import EmailGateway, Gateway, SmsGateway
+from services.notifier.gateways import Gateway
+from services.notifier.gateways.opening import opened, serves
 from services.notifier.ledger import LEASE, Fenced, Ledger, wait
+from services.notifier.reports import Marks
 from services.rules import tenants
 
 VERSION = "0.1.0"
@@ -56,11 +60,14 @@ class Notifier:
         self._gateways = gateways
         self._health = health
         self._tenants = tenants.parse(settings.tenants_file.read_bytes())
+        self._paces = pacing.of(self._tenants)
         self._vault = open_vault(settings)
+        self._composer = Composer(settings, self._vault, self._tenants)
         self._parts = {
             name: health.part(name)
-            for name in ("cases", "sla", "release", "outbox", "receipts", *(f"delivery-{g.means}" for g in gateways))
+            for name in ("cases", "sla", "release", "outbox", "receipts", "reports", *_parts(gateways, settings))
         }
+        self._meters = Meters(health.registry)
         health.status.append(self._status)
         self.ledger: Ledger | None = None
         """While this process holds the lease; whoever acts for a person does so through it, or not at all."""
@@ -69,6 +76,10 @@ class Notifier:
             "gihan_outbox_age_seconds", "For how long results have been waiting to go out", registry=health.registry
         )
         age.set_function(lambda: 0.0 if self._outbox is None else self._outbox.age_seconds)
+
+    def open(self, desk: Desk) -> AbstractAsyncContextManager[None]:
+        """Opens the desk on what this process has; steps are taken there while it holds the lease."""
+        return desk.open(self._pool, self._nc, self._clock, self._tenants, self._vault, lambda: self.ledger)
 
     async def run(self) -> None:
         """Takes the lease, works until it is lost, and begins again; until cancelled."""
@@ -98,7 +109,7 @@ class Notifier:
             mark=notices_mark,
             lanes=range(PARTITIONS),
         )
-        ledger = Ledger(self._pool, outbox, self._tenants, lease.generation)
+        ledger = Ledger(self._pool, outbox, self._tenants, self._paces, lease.generation)
         async with self._pool.acquire() as connection, connection.transaction():
             await self._vault.carry_out(connection)
             # A wrong master key shows here, before it could look as if nobody could be written to.
@@ -114,10 +125,20 @@ class Notifier:
             self._keep(group, "release", lambda part: self._release(ledger, fold, part))
             self._keep(group, "outbox", lambda part: outbox.run(self._nc, self._pool, part))
             self._keep(group, "receipts", lambda part: self._tell(ledger, part))
+            self._keep(group, "reports", lambda part: reports.take_in(ledger, self._clock, part))
             for gateway in self._gateways:
-                part = self._parts[f"delivery-{gateway.means}"]
-                courier = Courier(ledger, gateway, self._vault, self._clock, part)
-                self._keep(group, part.name, lambda _, courier=courier: courier.run())  # type: ignore[misc]
+                self._deliver(group, ledger, gateway)
+            if self._settings.bounces is not None and self._settings.reports_key_file is not None:
+                folder, marks = self._settings.bounces, Marks.of_file(self._settings.reports_key_file)
+                self._keep(group, "bounces", lambda part: bounces.watch(folder, self._pool, marks, part))
+
+    def _deliver(self, group: Together, ledger: Ledger, gateway: Gateway) -> None:
+        part = self._parts[f"delivery-{gateway.name}"]
+        tenants = serves(gateway, self._tenants)
+        courier = Courier(ledger, gateway, tenants, self._composer, self._clock, part, self._meters)
+        self._keep(group, part.name, lambda _: courier.run())
+        if gateway.reports:
+            self._keep(group, f"reports-{gateway.name}", lambda part: reports.ask(ledger, gateway, self._clock, part))
 
     def _keep(self, group: Together, name: str, run: Callable[[Part], Awaitable[None]]) -> None:
         """Runs a part, and again after what passes; being fenced ends the whole turn."""
@@ -203,14 +224,16 @@ class Notifier:
         }
 
 
-async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge) -> None:
+async def _count(pool: asyncpg.Pool, unknown: Gauge, undeliverable: Gauge, nobody: Gauge) -> None:
     (row,) = await pool.fetch(
         "SELECT count(*) FILTER (WHERE state = 'unknown') AS unknown, "
-        "count(*) FILTER (WHERE reason IN ('erased', 'no_recipient')) AS undeliverable FROM notifier.notices "
+        "count(*) FILTER (WHERE reason IN ('erased', 'no_recipient', 'no_words')) AS undeliverable, "
+        "count(*) FILTER (WHERE reason = 'nobody') AS nobody FROM notifier.notices "
         "WHERE state IN ('unknown', 'failed')"
     )
     unknown.set(row["unknown"])
     undeliverable.set(row["undeliverable"])
+    nobody.set(row["nobody"])
 
 
 async def _count_overdue(pool: asyncpg.Pool, overdue: Gauge) -> None:
@@ -222,20 +245,27 @@ async def _watch(lease: Lease) -> None:
     raise LeaseLost("The session with PostgreSQL that held the lease is gone.")
 
 
-def _gateways(settings: Settings) -> list[Gateway]:
-    if settings.sms_url is None or settings.smtp_url is None:
-        raise SettingsError("SMS_URL and SMTP_URL must both be set, for example to those of `deploy.devgateway`.")
-    return [SmsGateway(settings.sms_url), EmailGateway(settings.smtp_url)]
+def _parts(gateways: Sequence[Gateway], settings: Settings) -> Iterator[str]:
+    """The names of the parts that bring messages, and of those that hear what became of them."""
+    for gateway in gateways:
+        yield f"delivery-{gateway.name}"
+        if gateway.reports:
+            yield f"reports-{gateway.name}"
+    if settings.bounces is not None and settings.reports_key_file is not None:
+        yield "bounces"
 
 
 def make_app(settings: Settings) -> FastAPI:
     """The application; its lifespan opens connections, compares the streams, and starts to work."""
     health = Health("notifier")
+    desk = Desk(settings) if settings.desk_url else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        gateways = _gateways(settings)
+        gateways = opened(settings, tenants.parse(settings.tenants_file.read_bytes()))
         pool = await postgres.connect_pool(settings)
+        if settings.reports_key_file is not None:
+            app.include_router(reports.routes(Marks.of_file(settings.reports_key_file), lambda: pool))
         nc = await broker.connect(settings)
         await broker.check(nc, settings.nats_monitor_url, STREAMS, settings.replicas)
         clock = await open_clock(settings, pool)
@@ -251,14 +281,21 @@ def make_app(settings: Settings) -> FastAPI:
             "Messages that reached nobody, since their recipient was erased or is unknown",
             registry=health.registry,
         )
-        health.check("notices", lambda: _count(pool, unknown, undeliverable), every_seconds=5)
+        nobody = Gauge(
+            "gihan_notices_nobody",
+            "Warnings and breaches for which nobody of the municipality is known who could be told",
+            registry=health.registry,
+        )
         overdue = Gauge(
             "gihan_tasks_overdue", "Tasks and findings that were not done by their date", registry=health.registry
         )
+        health.check("notices", lambda: _count(pool, unknown, undeliverable, nobody), every_seconds=5)
         health.check("tasks", lambda: _count_overdue(pool, overdue), every_seconds=5)
-        working = asyncio.create_task(Notifier(settings, pool, nc, clock, gateways, health).run(), name="notifier")
+        notifier = Notifier(settings, pool, nc, clock, gateways, health)
+        working = asyncio.create_task(notifier.run(), name="notifier")
         try:
-            yield
+            async with notifier.open(desk) if desk is not None else nullcontext():
+                yield
         finally:
             await end([working])
             for gateway in gateways:
@@ -268,4 +305,7 @@ def make_app(settings: Settings) -> FastAPI:
             async with asyncio.timeout(5):
                 await pool.close()
 
-    return create_app("Gihan notifier", VERSION, lifespan, health)
+    app = create_app("Gihan notifier", VERSION, lifespan, health, status_token=settings.status_token)
+    if desk is not None:
+        desk.mount(app)
+    return app

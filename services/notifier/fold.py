@@ -33,6 +33,8 @@ from services.rules.routing import ALL
 from services.rules.tenants import Tenant
 
 BATCH = 500
+LONGEST_BATCH = 1_000
+"""Entries of SLA that are published together, their marker among them, are no more than these."""
 WAIT_SECONDS = 0.5
 
 _decode = msgspec.json.Decoder(Event).decode
@@ -72,6 +74,8 @@ class Fold:
             position = await self._checked(log, position)
             while True:
                 entries = await cursor.read(BATCH, WAIT_SECONDS)
+                if log == "SLA":
+                    entries = await _whole(cursor, entries)
                 if entries:
                     last = entries[-1]
                     new = Position(last.sequence, position.stream_id, sha256(last.data).digest())
@@ -150,6 +154,17 @@ class Fold:
             moved = self._cases_moved
             part.beat(waiting_for=sequence)
             await wait(moved, 1.0)
+
+
+async def _whole(cursor: LogCursor, entries: list[Entry]) -> list[Entry]:
+    """The entries up to the end of the batch that the last of them belongs to, so that what one event brings is known
+    together and can be told as one."""
+    while entries and not entries[-1].subject.startswith("mark.") and len(entries) < LONGEST_BATCH:
+        more = await cursor.read(BATCH, WAIT_SECONDS)
+        if not more:
+            break
+        entries = [*entries, *more]
+    return entries
 
 
 def _case(event: Event) -> CaseKey:

@@ -15,7 +15,7 @@ import msgspec
 from contracts.events import OPENING_TYPES
 from contracts.streams import feed_subject, receipts_subject
 from services.notifier.tasks.noted import Entry, named
-from services.rules import instants
+from services.rules import discretion, instants
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
 from services.rules.tenants import Tenant
@@ -40,10 +40,27 @@ PROGRESS = {
 among them.
 """
 
+ENDED = frozenset(
+    {"complaint.completed", "complaint.rejected", *(f"complaint.{end}" for end in ("returned", "withdrawn"))}
+    | {"complaint.closed_without_answer"}
+)
+"""After these nothing is open in a case, until it is reopened."""
+
+SAID_ANYWAY = frozenset({"progress", "extension", "rejection", "signed_document"})
+"""Messages that a clause asks for and the facts themselves bring, in every city and with the names of who answers."""
+ASKED_FOR = frozenset({"result_sms", "home_visit", "details_missing"})
+"""Those that go because a clause asks for them; no charter can ask for others."""
+
+NEVER_TO_HEADS = frozenset({"corruption_report", "grievance", "service_grievance", "handling_grievance"})
+"""Kinds that complain of somebody in the office: audit alone is told where a promise about them is broken."""
+
 COMPENSATION = "compensation"
 """The task that a remedy owed to a citizen brings."""
 
 Audience = Literal["citizen", "officer"]
+Rung = Literal["officer", "head", "audit"]
+RUNGS: tuple[Rung, ...] = ("officer", "head", "audit")
+"""The ladder: where nobody stands on a rung, the next one is told."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -68,6 +85,14 @@ class Extension(msgspec.Struct, frozen=True, omit_defaults=True):
     ground: str
     amount: int
     unit: str
+    reason_ref: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was said of a fact: it may have to be said once more, by another means."""
+
+    template: str
+    arguments: dict[str, Any] = {}
 
 
 class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,10 +108,20 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     language: str | None = None
     has_mobile: bool = False
     has_email: bool = False
+    has_name: bool = True
+    has_address: bool = False
+    has_phone: bool = False
     department: str | None = None
     officer: str | None = None
+    approver: str | None = None
+    ended: bool = False
+    unheard: tuple[str, ...] = ()
+    """Facts (source/id) of which the owner may not know: faults that it did not report itself."""
     extensions: dict[str, Extension] = {}
     noted: dict[str, Entry] = {}
+    results: dict[str, Said] = {}
+    visitors: dict[str, str] = {}
+    """Who came to the citizen's home, by the topic of the visit."""
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -99,10 +134,16 @@ class Notice(msgspec.Struct, frozen=True):
     topic: str
     cause: dict[str, str]
     audience: Audience = "citizen"
-    staff: str | None = None
+    rung: Rung | None = None
     arguments: Mapping[str, Any] = {}
     promise: str | None = None
     hold_until: Instant | None = None
+    after_hours: int = 0
+    """So many working hours later than that."""
+    only_by: str | None = None
+    """The one means by which it goes; none: as the citizen wishes."""
+    bundle: str | None = None
+    """Messages of a case with the same one are told as one, where they are let go together."""
     once: bool = False
     """Not wanted while another message about the same topic stands."""
 
@@ -114,7 +155,7 @@ class Retraction(msgspec.Struct, frozen=True):
 
     topic: str
     outcome: str
-    correction: Notice
+    correction: Notice | None
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -164,6 +205,8 @@ class Telling(msgspec.Struct, frozen=True):
     body: bytes
 
 
+_DETAILS = ("has_mobile", "has_email", "has_name", "has_address", "has_phone")
+
 Consequence = Notice | Retraction | Task | TaskWithdrawal | Telling
 
 
@@ -177,18 +220,28 @@ def evolve(view: CaseView, fact: Event) -> CaseView:
     data, changes = fact.data, dict[str, Any]()
     if fact.type in OPENING_TYPES and not view.owner:
         changes |= {"owner": fact.source, "opened_by": fact.type}
-    for field in ("subject_ref", "notify_by", "language", "has_mobile", "has_email", "kind"):
+    for field in ("subject_ref", "notify_by", "language", "kind", *_DETAILS):
         if data.get(field) is not None:
             changes[field] = data[field]
+    if fact.type in ENDED or fact.type == "complaint.reopened":
+        changes["ended"] = fact.type in ENDED
     if fact.type in ("complaint.assigned", "call.answered"):
         changes |= {"department": data["department"], "officer": data.get("officer", view.officer)}
+        changes["approver"] = data.get("approver", view.approver)
     elif fact.type in ("callback.requested", "appointment.booked", "visit.officer_came"):
         changes["officer"] = data.get("officer", view.officer)
     elif fact.type == "complaint.transferred":
-        changes |= {"department": data.get("to_department"), "officer": None}
+        changes |= {"department": data.get("to_department"), "officer": None, "approver": None}
+    elif fact.type == "visit.home_visited":
+        changes["visitors"] = {**view.visitors, _fact_topic(fact.source, fact.id): data["officer"]}
+    elif fact.type in ("complaint.completed", "complaint.rejected"):
+        changes["results"] = {**view.results, _fact_topic(fact.source, fact.id): _result(fact, view)}
     elif fact.type == "complaint.extended" and not fact.imported:
-        extension = Extension(data["ground"], data["amount"], data["unit"])
+        extension = Extension(data["ground"], data["amount"], data["unit"], data.get("reason_ref"))
         changes["extensions"] = {**view.extensions, _fact_topic(fact.source, fact.id): extension}
+    told = {"type": fact.type, "source": fact.source, "id": fact.id, "data": data}
+    if discretion.is_of_another(view.owner, told) or discretion.takes_back(frozenset(view.unheard), told):
+        changes["unheard"] = (*view.unheard, discretion.key_of(told))
     return msgspec.structs.replace(view, **changes) if changes else view
 
 
@@ -205,11 +258,9 @@ def of_fact(fact: Event, view: CaseView, tenant: Tenant) -> list[Consequence]:
     match fact.type:
         case "complaint.received":
             return [_of_fact(fact, "receipt")]
-        case "complaint.completed":
-            return [_of_fact(fact, "result", arguments={"outcome": data["outcome"]})]
-        case "complaint.rejected":
-            days = {"objection_days": STATUTORY_OBJECTION_DAYS} if view.kind == "statutory" else {}
-            return [_of_fact(fact, "rejection", arguments=days)]
+        case "complaint.completed" | "complaint.rejected":
+            result = _result(fact, view)
+            return [_of_fact(fact, result.template, arguments=result.arguments)]
         case "complaint.supplement_requested":
             respond_by = _instant(data["respond_by"], tenant.zone)
             return [_of_fact(fact, "supplement", arguments={"respond_by": respond_by})]
@@ -222,10 +273,11 @@ def of_decision(
     decision: Event, body: bytes, view: CaseView, tenant: Tenant, live_since: Instant = 0
 ) -> list[Consequence]:
     """What a decision brings; `body` is the decision as it stands in the log, for the feed of the case's
-    owner. What was over before the municipality was live (`live_since`) is told to that owner alone.
+    owner, who is not told what it may not know of. What was over before the municipality was live
+    (`live_since`) is told to that owner alone.
     """
     found: list[Consequence] = []
-    if view.owner:
+    if view.owner and not discretion.tells_of(frozenset(view.unheard), {"data": decision.data}):
         found.append(Telling(decision.id, feed_subject(decision.tenant, view.owner), body))
     if _over_at(decision) < live_since and decision.type not in ("event.refused", "event.accepted"):
         return found
@@ -235,9 +287,11 @@ def of_decision(
         case "deadline.warned":
             found.append(_warning(decision, view))
         case "deadline.breached":
-            found.append(_breach(decision, tenant))
+            found += [_breach(decision, tenant), *_escalations(decision, view, tenant)]
+        case "deadline.met":
+            found.append(Retraction(_run_topic(decision, "unanswered"), "answered", None))
         case "breach.retracted":
-            found.append(_retraction(decision))
+            found += _retractions(decision)
         case "remedy.proposed":
             found.append(_remedy(decision, view, tenant))
         case "remedy.withdrawn":
@@ -246,6 +300,8 @@ def of_decision(
             found.append(_task(decision, view, tenant))
         case "task.withdrawn":
             found.append(TaskWithdrawal(_task_key(decision), _cause(decision)))
+        case "notice.requested":
+            found += _by_clause(decision, view)
         case "event.refused" | "event.accepted":
             found.append(_later_receipt(decision))
     return [one for one in found if view.subject_ref is not None or not _for_citizen(one)]
@@ -258,7 +314,7 @@ def _over_at(decision: Event) -> Instant:
 
 def _for_citizen(consequence: Consequence) -> bool:
     if isinstance(consequence, Retraction):
-        return True
+        return consequence.correction is not None and consequence.correction.audience == "citizen"
     return isinstance(consequence, Notice) and consequence.audience == "citizen"
 
 
@@ -313,10 +369,10 @@ def _promise_arguments(decision: Event) -> dict[str, Any]:
 
 def _hold(decision: Event, tenant: Tenant) -> Instant | None:
     """Until when a breach and what it brings are held: any source of the tenant may still report what was
-    in time.
+    in time. A task ahead of its date follows from no breach, and waits for nobody.
     """
     due = decision.data.get("due")
-    if due is None:
+    if due is None or (decision.type == "task.created" and instants.instant(decision.time) < instants.instant(due)):
         return None
     return instants.instant(due) + tenant.reports_within_seconds * instants.SECOND
 
@@ -339,6 +395,7 @@ def _extension(decision: Event, view: CaseView) -> list[Consequence]:
             "due": instants.instant(decision.data["due"]),
             "ground": extension.ground,
             "length": f"{extension.amount} {extension.unit}",
+            **({"reason_ref": extension.reason_ref} if extension.reason_ref else {}),
         },
         promise=decision.data["promise"],
     )
@@ -351,9 +408,42 @@ def _warning(decision: Event, view: CaseView) -> Notice:
         "warning",
         _run_topic(decision, "warning"),
         audience="officer",
-        staff=view.officer,
-        arguments=_promise_arguments(decision) | {"case": decision.case},
+        rung="officer",
+        arguments=_promise_arguments(decision),
     )
+
+
+def _escalations(decision: Event, view: CaseView, tenant: Tenant) -> list[Notice]:
+    """A broken promise goes up the ladder: to the head at once, to audit if it stays open."""
+    hold, arguments = _hold(decision, tenant), _promise_arguments(decision)
+    sealed = view.kind in NEVER_TO_HEADS
+    found = [
+        _of_decision(
+            decision,
+            "escalation",
+            _run_topic(decision, "escalation"),
+            audience="officer",
+            rung="audit" if sealed else "head",
+            arguments=arguments,
+            hold_until=hold,
+            # With a digest to come, all wait for that.
+            bundle=f"escalation|{decision.cause_sequence}" if tenant.messages.officers_at is None else None,
+        )
+    ]
+    if tenant.messages.audit_after_hours is not None and not sealed:
+        found.append(
+            _of_decision(
+                decision,
+                "escalation_unanswered",
+                _run_topic(decision, "unanswered"),
+                audience="officer",
+                rung="audit",
+                arguments=arguments,
+                hold_until=hold,
+                after_hours=tenant.messages.audit_after_hours,
+            )
+        )
+    return found
 
 
 def _breach(decision: Event, tenant: Tenant) -> Notice:
@@ -361,13 +451,68 @@ def _breach(decision: Event, tenant: Tenant) -> Notice:
     if decision.data.get("amount") is not None:
         arguments["amount"] = [decision.data["amount"], decision.data.get("currency", "KRW")]
     topic, hold = _run_topic(decision, "breach"), _hold(decision, tenant)
-    return _of_decision(decision, "breach", topic, arguments=arguments, hold_until=hold, once=True)
+    return _of_decision(
+        decision, "breach", topic, arguments=arguments, hold_until=hold, once=True, bundle=_broken(decision)
+    )
 
 
-def _retraction(decision: Event) -> Retraction:
-    topic = _run_topic(decision, "breach")
-    correction = _of_decision(decision, "correction", f"{topic}|corrected", arguments=_promise_arguments(decision))
-    return Retraction(topic, "retracted", correction)
+def _broken(decision: Event) -> str:
+    """What one fact or tick breaks in a case, with what is owed for it, is told as one."""
+    return f"breach|{decision.cause_sequence}"
+
+
+def _retractions(decision: Event) -> list[Retraction]:
+    topic, arguments = _run_topic(decision, "breach"), _promise_arguments(decision)
+    correction = _of_decision(decision, "correction", f"{topic}|corrected", arguments=arguments)
+    found = [Retraction(topic, "retracted", correction)]
+    rungs: tuple[tuple[str, Rung], ...] = (("escalation", "head"), ("unanswered", "audit"))
+    for name, rung in rungs:
+        topic = _run_topic(decision, name)
+        correction = Notice(
+            key=key_of(decision.tenant, decision.case, decision.source, decision.id, f"{name}_withdrawn"),
+            template="escalation_withdrawn",
+            topic=f"{topic}|corrected",
+            cause=_cause(decision),
+            audience="officer",
+            rung=rung,
+            arguments=arguments,
+            promise=decision.data["promise"],
+        )
+        found.append(Retraction(topic, "retracted", correction))
+    return found
+
+
+def _result(fact: Event, view: CaseView) -> Said:
+    """How a case ended, as its citizen is told."""
+    data = fact.data
+    if fact.type == "complaint.completed":
+        return Said("result", {"outcome": data["outcome"]})
+    arguments = {name: data[name] for name in ("law", "reason_ref", "remedies_ref") if data.get(name)}
+    if view.kind == "statutory":
+        arguments["objection_days"] = STATUTORY_OBJECTION_DAYS
+    return Said("rejection", arguments)
+
+
+def _by_clause(decision: Event, view: CaseView) -> list[Notice]:
+    """What goes out because a clause of the charter says so."""
+    code, cause = decision.data.get("code"), decision.data.get("cause") or _cause(decision)
+    topic = _fact_topic(cause["source"], cause["id"])
+    match code:
+        case "result_sms":
+            # By default a result goes by text anyway.
+            result = view.results.get(topic)
+            if result is None or not view.has_mobile or view.notify_by not in ("email", "post"):
+                return []
+            return [_of_decision(decision, result.template, topic, arguments=result.arguments, only_by="sms")]
+        case "home_visit":
+            visitor = view.visitors.get(topic, view.officer)
+            return [_of_decision(decision, code, topic, arguments={"visitor": visitor})]
+        case "details_missing":
+            known = {"name": view.has_name, "address": view.has_address}
+            known["contact"] = view.has_phone or view.has_mobile or view.has_email
+            asked = [name for name, there in known.items() if not there]
+            return [_of_decision(decision, code, topic, arguments={"asked": asked})] if asked else []
+    return []
 
 
 def _task_parts(decision: Event) -> tuple[str, str, str]:
@@ -400,6 +545,7 @@ def _remedy(decision: Event, view: CaseView, tenant: Tenant) -> Task:
         arguments={"amount": [task.amount, task.currency or "KRW"]},
         hold_until=task.hold_until,
         once=True,
+        bundle=_broken(decision),
     )
     return msgspec.structs.replace(task, notice=notice)
 

@@ -14,7 +14,7 @@ from contracts.streams import PARTITIONS, notices_mark
 from services.chassis import broker
 from services.chassis.cursor import Entry, read_up_to
 from services.chassis.logs import canonical
-from services.notifier.ledger import Ledger, Recovery, Result, Work
+from services.notifier.ledger import POST_LETTER, RETURNED, Ledger, Recovery, Result, Work
 from services.notifier.notices import Event
 from services.notifier.tasks import store
 from services.notifier.tasks.life import Step
@@ -97,14 +97,24 @@ async def _keep(work: Work, group: Sequence[tuple[int, int, Entry]]) -> list[tup
         "INSERT INTO notifier.told (id, type, key) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         [(event.id, event.type, event.data.get("key")) for event in events],
     )
-    await work.restore(
+    await work.restore([_result(event, _state(event)) for event in events if event.type in STATES])
+    await work.restore_letters(
         [
-            Result(event.tenant, event.case, STATES[event.type], instant(event.time), event.data)
+            _result(event, "assigned")
             for event in events
-            if event.type in STATES
+            if event.type == "task.assigned" and event.data["task"] == POST_LETTER
         ]
     )
     return await store.restore(work, [Event(e.id, "", e.type, e.time, e.data, e.tenant, e.case) for e in events])
+
+
+def _state(event: _Told) -> str:
+    came_back = event.type == "notice.failed" and event.data.get("outcome") == RETURNED
+    return "held" if came_back else STATES[event.type]
+
+
+def _result(event: _Told, state: str) -> Result:
+    return Result(event.tenant, event.case, state, instant(event.time), event.data)
 
 
 async def _note_receipts(work: Work, nc: Client) -> None:

@@ -41,4 +41,6 @@ def judge(charter: Charter, type: str, data: Data) -> Judgement:
 
 def refusal(charter: Charter, fact: Fact) -> str:
     """The code with which the charter refuses a fact, or nothing."""
-    return judge(charter, fact.type, fact.data).refused if fact.type in charter.admitting else ""
+    if fact.type not in charter.refusing:
+        return ""  # what clauses ask for or mark is nothing to a fact that is there
+    return judge(charter, fact.type, fact.data).refused

@@ -194,12 +194,14 @@ class Calendar:
 
     def reaches(self, moment: Instant) -> bool:
         """Whether an instant lies between the calendar's first date and its last."""
-        return self._midnights()[0] <= moment < self._midnights()[-1]
+        begins = self._midnights()
+        return begins[0] <= moment < begins[-1]
 
     def ordinal(self, moment: Instant) -> int:
         """The local date of an instant, as an ordinal. Raises OutOfCalendar."""
-        place = bisect_right(self._midnights(), moment) - 1
-        if place < 0 or place >= len(self._midnights()) - 1:
+        begins = self._midnights()
+        place = bisect_right(begins, moment) - 1
+        if place < 0 or place >= len(begins) - 1:
             raise self._outside()
         return self._first + place
 
@@ -211,7 +213,8 @@ class Calendar:
 
     def worked(self, moment: Instant) -> int:
         """Working time from the calendar's first date up to an instant, in microseconds."""
-        self.ordinal(moment)
+        if not self.reaches(moment):
+            raise self._outside()
         starts, ends, before = self._work()
         place = bisect_right(starts, moment) - 1
         if place < 0:

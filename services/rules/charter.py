@@ -97,7 +97,10 @@ class Match(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
-        return not self.where or all(condition.holds(data, petition) for condition in self.where)
+        for condition in self.where:  # noqa: SIM110 - asked several times of every fact
+            if not condition.holds(data, petition):
+                return False
+        return True
 
     def answers(self, data: Data, begun: Data) -> bool:
         """Whether the data name the same as those of the event that began a run, where they must."""
@@ -144,18 +147,20 @@ class Timing(msgspec.Struct, frozen=True):
 
 
 class Yearly(msgspec.Struct, frozen=True):
-    """A date of every year by whose end something must have happened; never rolled."""
+    """A date of every year by whose end something must have happened; never rolled. `tasks` bring it about."""
 
     month: int
     day: int
     until: tuple[Match, ...]
+    tasks: tuple[str, ...] = ()
 
 
 class Promise(msgspec.Struct, frozen=True):
     """One promise of a charter, or one deadline of a law.
 
     What somebody else than the office owes lapses when it is over, and is no breach. `timing` and `after_lapses`
-    (a promise and how often it must have lapsed before) are measures taken on an event and those before it.
+    (a promise and how often it must have lapsed before) are measures taken on an event and those before it. `ahead`
+    says how long before the date of a duty its tasks are created.
     """
 
     id: str
@@ -186,6 +191,7 @@ class Promise(msgspec.Struct, frozen=True):
     yearly: tuple[Yearly, ...] = ()
     until_all: bool = False
     first_of_year: bool = False
+    ahead: Span | None = None
     clause: str = ""
     workflow: "Workflow | None" = None
     meeting: frozenset[str] = frozenset()
@@ -338,10 +344,14 @@ class Charter(msgspec.Struct, frozen=True):
     walking: Mapping[str, tuple[Workflow, ...]] = {}
     admitting: Mapping[str, tuple[Clause, ...]] = {}
     """Of the clauses listening to a type, those that may refuse or mark what comes in."""
+    refusing: Mapping[str, tuple[Clause, ...]] = {}
+    """Of those, the ones that may refuse it."""
     asking: Mapping[str, tuple[Clause, ...]] = {}
     """Of the clauses listening to a type, those that bring a task or a message."""
     meeting: frozenset[str] = frozenset()
     """The types of event that may meet a promise."""
+    ending: frozenset[str] = frozenset()
+    """The types of event that may end a promise without meeting it."""
 
     @property
     def label(self) -> str:
@@ -460,8 +470,10 @@ def _indexes(promises: Mapping[str, Promise], clauses: Mapping[str, Clause]) -> 
         "clauses": clauses,
         "listening": {type: tuple(rows) for type, rows in listening.items()},
         "admitting": _of_those(listening, lambda clause: clause.kind == "admission"),
+        "refusing": _of_those(listening, lambda clause: clause.kind == "admission" and bool(clause.refuse)),
         "asking": _of_those(listening, lambda clause: bool(clause.tasks or clause.notice or clause.desks)),
         "meeting": frozenset(type for promise in promises.values() for type in promise.meeting),
+        "ending": frozenset(match.type for promise in promises.values() for match in promise.ends),
     }
 
 
@@ -511,6 +523,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             yearly=yearly,
             until_all="until_all" in row,
             first_of_year=row.get("first_of_year", False),
+            ahead=_span(row["ahead"]) if "ahead" in row else None,
             clause=row.get("clause", ""),
             workflow=_workflow(row),
             meeting=frozenset(match.type for match in (*until, *(match for one in yearly for match in one.until))),
@@ -546,7 +559,8 @@ def _timing(row: dict[str, Any]) -> Timing | None:
 
 def _yearly(entry: dict[str, Any]) -> Yearly:
     month, _, day = entry["due"].partition("-")
-    return Yearly(int(month), int(day), tuple(_match(match) for match in entry["until"]))
+    until = tuple(_match(match) for match in entry["until"])
+    return Yearly(int(month), int(day), until, tuple(entry.get("tasks") or ()))
 
 
 def _start(entry: dict[str, Any]) -> Start:

@@ -263,6 +263,8 @@ def _nth_open(calendar: Calendar, first: int, count: int, excluded: Sequence[Int
 
 def _intervals(calendar: Calendar, gaps: Sequence[Gap]) -> list[Interval]:
     """Gaps as instants, in order, overlaps once."""
+    if not gaps:
+        return []
     found: list[Interval] = []
     for gap in gaps:
         if gap.whole_dates:
@@ -277,6 +279,8 @@ def _intervals(calendar: Calendar, gaps: Sequence[Gap]) -> list[Interval]:
 def excluded_dates(calendar: Calendar, gaps: Sequence[Gap]) -> list[Interval]:
     """Gaps as ranges of dates, both ends included. An exact gap takes out only the dates that it covers wholly:
     less than a date cannot be taken from a period that is counted in dates."""
+    if not gaps:
+        return []
     found: list[Interval] = []
     for gap in gaps:
         if gap.whole_dates:

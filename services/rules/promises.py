@@ -4,6 +4,7 @@ The one rule: a run is named by its promise and by what began it, so that it is 
 worked out anew.
 """
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 from services.rules import consequences, counting
@@ -64,7 +65,7 @@ def open_run(
         return
     begin, petition = moment, scan.petition
     if start.from_receipt and scan.receipt is not None:
-        begin, occurrence = scan.receipt.moment, scan.receipt.key
+        begin, occurrence = scan.received, scan.receipt.key
     span = promise.span_for(data, petition)
     within = promise.within
     if span is None and not within.or_at and not within.at:
@@ -88,7 +89,7 @@ def open_run(
     run.first_due = run.due or scan.due(run, moment)
     run.stops = stops
     scan.add(run)
-    for task in promise.tasks:
+    for task in promise.tasks if promise.kind != "duty" else ():
         key = f"task:{promise.id}:{occurrence}:{task}"
         timely = run.began is not None
         scan.find(Finding("task.created", key, moment, promise.id, occurrence, run.due, task=task, by_time=timely))
@@ -156,6 +157,22 @@ def open_year(scan: Scan, promise: Promise, year: int, yearly: Yearly, since: In
     scan.rounds.append(Round(midnight(date(year + 1, 1, 1), zone), run))
 
 
+def of_duty(scan: Scan, run: Run) -> Iterator[Finding]:
+    """The tasks of a duty, from as long ahead of its date as the charter says until it is done, late or not.
+    Nobody has to end them by hand: what keeps the duty takes them back."""
+    if run.met_at is not None or run.state not in ("open", "broken") or run.due is None:
+        return
+    at = run.start if run.began is None else run.began
+    if run.promise.ahead is not None:
+        at = max(at, counting.before((run.rules or scan.rules).calendar("office"), run.due, run.promise.ahead))
+        if at >= scan.until and at > run.start:
+            scan.ends_of_days.append(at)
+            return
+    for task in run.promise.tasks if run.yearly is None else run.yearly[1].tasks:
+        key = f"task:{run.promise.id}:{run.occurrence}:{task}"
+        yield Finding("task.created", key, at, run.promise.id, run.occurrence, run.due, task=task, by_time=True)
+
+
 def _name_of_year(promise: Promise, year: int, yearly: Yearly) -> str:
     """The year and what is to happen in it, so that a version that moves the date moves this duty; a number where the
     same is to happen more than once."""
@@ -176,8 +193,15 @@ def open_round(scan: Scan, parent: Run, number: int, began: Instant | None = Non
     scan.begin(run)
     run.first_due = run.due
     scan.add(run)
-    calendar = (run.rules or scan.rules).calendar(promise.hours if span.unit in counting.WORKING else "office")
-    over = counting.due(calendar, run.start, Span(span.amount * number, span.unit), roll=False)
-    assert over is not None
-    scan.rounds.append(Round(over, run))
+    scan.rounds.append(Round(over(scan, run), run))
     return run
+
+
+def over(scan: Scan, run: Run) -> Instant:
+    """When the counted time of a round is over, so that the next one begins; its last date may roll on."""
+    span = run.span
+    assert span is not None
+    calendar = (run.rules or scan.rules).calendar(run.promise.hours if span.unit in counting.WORKING else "office")
+    found = counting.due(calendar, run.start, Span(span.amount * run.rounds, span.unit), roll=False)
+    assert found is not None
+    return found

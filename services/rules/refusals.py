@@ -33,9 +33,9 @@ WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection."
 
 
 def judge(scan: Scan, fact: Fact) -> str:
-    """The name of the rule that the fact breaks, or nothing."""
+    """The name of the rule that the fact breaks, at whose moment the scan stands, or nothing."""
     if scan.receipt is not None and fact.type.startswith(WANT_RECEIPT):
-        if fact.moment < scan.receipt.moment:
+        if scan.moment < scan.received:
             return "before_receipt"
         if fact.type == "complaint.received" and fact is not scan.receipt:
             return "received_already"

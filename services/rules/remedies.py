@@ -1,7 +1,8 @@
 """Remedies: measures taken on events, and what a city owes when a promise was broken.
 
 The one rule: an incident is paid for once, and its key says which: a run of a promise, a promise where the charter
-counts it once, or a confirmed fault that names no broken promise. Amounts are the charter's own, never guessed.
+counts it once, or a confirmed fault that names no broken promise. Amounts are the charter's own, never guessed. What
+was over before the city went live is shown as broken, and nothing is owed for it.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from services.rules.facts import Fact
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.runs import Run
 from services.rules.scan import Scan
-from services.rules.state import Finding
+from services.rules.state import Finding, Rules
 
 
 def measure(scan: Scan, fact: Fact) -> None:
@@ -36,7 +37,7 @@ def measure(scan: Scan, fact: Fact) -> None:
             for trigger in remedy.triggers:
                 if promise.id in trigger.breach:
                     incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
-                    brought = _remedy(scan.charter, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
+                    brought = _remedy(scan.rules, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
                     for finding in brought:
                         scan.find(finding)
 
@@ -96,9 +97,11 @@ def _breaks(scan: Scan, promise: Promise, fact: Fact) -> bool:
 def timed_from(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
     """What the time of a measured event is counted from, or None where that is not there."""
     assert promise.timing is not None
-    earlier = {other.type for other in scan.facts if other.moment <= fact.moment and other is not fact}
-    if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
-        return None
+    if promise.timing.unless or promise.timing.first:
+        moment = fact.moment
+        earlier = {other.type for other in scan.facts if other.moment <= moment and other is not fact}
+        if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
+            return None
     if not promise.timing.since:
         named = getattr(fact.data, promise.timing.field)
         return None if named is None else of_datetime(named)
@@ -109,10 +112,12 @@ def timed_from(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
 def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
     """The latest event before a measured one from which its time is counted."""
     since = promise.timing.since if promise.timing else ()
+    types, moment = [match.type for match in since], fact.moment
     found = [
         other
         for other in scan.facts
-        if other.moment <= fact.moment
+        if other.type in types
+        and other.moment <= moment
         and other is not fact
         and any(match.type == other.type and match.holds(other.data, scan.petition) for match in since)
     ]
@@ -123,12 +128,12 @@ def of_breach(run: Run) -> Iterator[Finding]:
     """What a broken run brings, by the charter that it was promised in."""
     assert run.due is not None
     assert run.rules is not None
-    charter = run.rules.charter
-    for remedy in charter.remedies:
+    rules = run.rules
+    for remedy in rules.charter.remedies:
         for trigger in remedy.triggers:
             if run.promise.id in trigger.breach:
                 incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
-                yield from _remedy(charter, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
+                yield from _remedy(rules, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
 
 
 def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
@@ -147,7 +152,7 @@ def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
             incident = f"fault:{reported.key if reported else fact.key}"
             if broken is not None:
                 incident = named if remedy.once_per_promise else f"{named}:{broken}"
-            yield from _remedy(scan.charter, remedy, trigger, incident, fact.time, "", "", None)
+            yield from _remedy(scan.rules, remedy, trigger, incident, fact.time, "", "", None)
 
 
 def _broken_in(scan: Scan, promise: str) -> str | None:
@@ -166,7 +171,7 @@ def _broken_in(scan: Scan, promise: str) -> str | None:
 
 
 def _remedy(
-    charter: Charter,
+    rules: Rules,
     remedy: Remedy,
     trigger: Trigger,
     incident: str,
@@ -176,6 +181,8 @@ def _remedy(
     due: Instant | None,
     by_time: bool = False,
 ) -> Iterator[Finding]:
+    if at < rules.live_since:
+        return
     by_time |= due is not None  # a breach is dated by its due instant, whatever brought it to light
     if remedy.money:
         yield Finding(
@@ -191,7 +198,7 @@ def _remedy(
             trigger.needs,
             by_time=by_time,
         )
-        yield from _unasked(charter, remedy, incident, at, due, by_time)
+        yield from _unasked(rules.charter, remedy, incident, at, due, by_time)
         return
     for task in remedy.tasks:
         yield Finding(

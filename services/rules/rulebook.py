@@ -19,7 +19,7 @@ from services.rules.charter import Charter, parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.facts import Data, Event, Fact, fact_of, in_effect
 from services.rules.fold import REVISION, REVISIONS
-from services.rules.instants import NEVER, Instant, local, midnight
+from services.rules.instants import NEVER, Instant, local, midnight, of_datetime
 from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
 
 OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
@@ -35,11 +35,13 @@ class NotEnacted(LookupError):
 class Library:
     """The enacted files, by sha256 and by name, parsed once each.
 
-    `files` are the bytes of every charter, calendar and law file, under names such as "charters/seoul-1.yaml".
+    `files` are the bytes of every charter, calendar and law file, under names such as "charters/seoul-1.yaml"; `digest`
+    is the hash of all of them.
     """
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._by_hash = {hashlib.sha256(content).hexdigest(): content for content in files.values()}
+        self.digest = hashlib.sha256("".join(sorted(self._by_hash)).encode()).hexdigest()
         self._laws = {_stem(name): content for name, content in files.items() if name.startswith("law/")}
         self._charters: dict[str, Charter] = {}
         self._calendars: dict[str, CalendarFile] = {}
@@ -125,7 +127,7 @@ class Known(NamedTuple):
     """What is known to hold for a tenant since an instant, when the event at a place in the log was recorded.
 
     `calendars` are the enacted files by name, `exceptions` close and open dates in all of them, `declared` are the
-    facts that declare time that does not count.
+    facts that declare time that does not count. `live` is when the tenant goes live, where its first charter says so.
     """
 
     since: Instant
@@ -135,6 +137,7 @@ class Known(NamedTuple):
     exceptions: tuple[Data, ...]
     declared: tuple[Fact, ...]
     revision: str
+    live: Instant = 0
 
 
 class _Spans(NamedTuple):
@@ -250,6 +253,13 @@ class Rulebook:
         """A number that changes with whatever is enacted for the tenant."""
         return len(self._tenants.get(tenant, ()))
 
+    def edition(self, tenant: str, back: int = 0) -> str:
+        """A name for all that holds for the tenant, or held before the last so many events that enacted something: by
+        the same files, enacted in the same places of the log."""
+        known = self._of(tenant)
+        number = len(known) - back
+        return f"{self.library.digest[:16]}-{number}-{known[number - 1].sequence}" if number > 0 else ""
+
     def changed_since(self, tenant: str, moment: Instant) -> bool:
         """Whether anything became known after an instant, or comes into force after it."""
         if tenant not in self._spans:
@@ -272,7 +282,7 @@ class Rulebook:
         file = self._file(known, charter)
         hours = {**file.hours, **charter.hours}
         compiled = {name: self.library.compiled(file, week) for name, week in hours.items()}
-        return Rules(charter, compiled, known.revision, declared=declared)
+        return Rules(charter, compiled, known.revision, declared=declared, live_since=known.live)
 
     def _file(self, known: Known, charter: Charter) -> CalendarFile:
         """The calendar that a charter names, as enacted, or else the newest file of that name, with all exceptions."""
@@ -286,13 +296,14 @@ class Rulebook:
         last, event = log[-1]
         held = self._of(event.tenant)[0]
         facts = {fact.key: fact for fact in in_effect(fact_of(one, sequence) for sequence, one in log)}
-        charters, files, revision = list(held.charters), dict[str, CalendarFile](), held.revision
+        charters, files, revision, live = list(held.charters), dict[str, CalendarFile](), held.revision, 0
         for sequence, one in log:
             if f"{one.source}/{one.id}" not in facts:
                 continue
             if one.type == "charter.enacted":
                 charter = self.library.charter(one.data.sha256 or "")
                 charters.append(self._version(charter, held, sequence, one.recorded, one.data.applies or NEW_CASES))
+                live = live or (0 if one.data.go_live is None else of_datetime(one.data.go_live))
             elif one.type == "calendar.enacted":
                 file = self.library.calendar(one.data.sha256 or "")
                 files[file.id] = file
@@ -310,6 +321,7 @@ class Rulebook:
             tuple(fact.data for fact in facts.values() if fact.type == "calendar.exception"),
             tuple(fact for fact in facts.values() if fact.type in DECLARING),
             revision,
+            live,
         )
 
     def _version(self, charter: Charter, known: Known, sequence: int, since: Instant, applies: str) -> Enacted:

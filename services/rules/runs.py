@@ -54,6 +54,8 @@ class Run:
         "state",
         "stops",
         "turned",
+        "warn_at",
+        "warned_for",
         "yearly",
     )
 
@@ -89,6 +91,8 @@ class Run:
         self.turned: Instant | None = None
         self.deemed = False
         self.seen: set[Match] = set()
+        self.warned_for: Instant | None = None
+        self.warn_at: Instant | None = None
         self.yearly: tuple[int, Yearly] | None = None
 
     @property

@@ -12,7 +12,7 @@ from services.rules import admission, counting
 from services.rules.charter import Charter, Petition, Promise
 from services.rules.counting import Gap, Span
 from services.rules.facts import Data, Fact, in_effect
-from services.rules.instants import Instant, instant, of_datetime
+from services.rules.instants import NEVER, Instant, instant, of_datetime
 from services.rules.law import LawRules
 from services.rules.runs import Pause, Round, Run, Stop
 from services.rules.state import Deadline, Finding, Rules, State
@@ -33,8 +33,9 @@ class Scan:
     """The case as far as it has been read: `moment` is where the scan stands.
 
     `taken` counts the facts read, `verdicts` has what was said of each by key: the rule that refused it, or nothing.
-    The last of them has effect from `read_to` on. Time is let pass up to `until`, and `passed` is the last instant at
-    which it brought something. `awaits` is when a later version comes to govern, where that is ahead.
+    The last of them has effect from `read_to` on, and the receipt from `received`. Time is let pass up to `until`, and
+    `passed` is the last instant at which it brought something. `awaits` is when a later version comes to govern, where
+    that is ahead.
 
     Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh`
     the findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
@@ -73,6 +74,7 @@ class Scan:
         self.opened: Instant = 0
         self.closed = False
         self.receipt = next((f for f in self.facts if f.type == "complaint.received" and not self.barred(f)), None)
+        self.received: Instant = self.receipt.moment if self.receipt is not None else NEVER
         info = self.info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
         self.forget_pauses()
@@ -240,16 +242,10 @@ class Scan:
             self.fresh.append(finding)
 
     def frozen(self, run: Run) -> Deadline:
+        """The run as it leaves the scan."""
+        if run.due != run.warned_for:
+            run.warned_for, run.warn_at = run.due, self._warn_at(run)
         calendar = (run.rules or self.rules).calendar(run.promise.hours)
-        warn_at = None
-        for span in run.promise.warn if run.due is not None else ():
-            if span.unit in counting.WORKING and not calendar.reaches(run.due or 0):
-                continue  # the citizen named an instant that no calendar knows
-            at = counting.before(calendar, run.due or 0, span)
-            # A warning that would come before the run began is none; a shorter one may still fit.
-            if at > (run.began or run.start):
-                warn_at = at
-                break
         counted = run.span is not None and run.at is None and counting.depends_on_calendar(run.span.unit)
         return Deadline(
             run.promise.id,
@@ -258,13 +254,26 @@ class Scan:
             run.due,
             run.first_due,
             run.state,
-            warn_at,
+            None if run.due is None else run.warn_at,
             run.met_at,
             counted and run.due is not None and run.due > calendar.horizon,
             run.began,
             run.turned,
             run.deemed and run.state == "broken",
         )
+
+    def _warn_at(self, run: Run) -> Instant | None:
+        """When to warn of a run: the first of its warnings that lies after its beginning."""
+        calendar, due = (run.rules or self.rules).calendar(run.promise.hours), run.due
+        for span in run.promise.warn if due is not None else ():
+            assert due is not None
+            if span.unit in counting.WORKING and not calendar.reaches(due):
+                continue  # the citizen named an instant that no calendar knows
+            at = counting.before(calendar, due, span)
+            # A warning that would come before the run began is none; a shorter one may still fit.
+            if at > (run.began or run.start):
+                return at
+        return None
 
     def next_at(self, deadlines: Iterable[Deadline]) -> Instant | None:
         """The earliest instant at which time alone changes something, given the deadlines that stand."""

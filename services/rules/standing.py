@@ -8,7 +8,7 @@ judges the fact: an impossible one is refused by name and changes nothing, any o
 classification is read first, since it says what the petition was from the day of its receipt.
 """
 
-from services.rules import consequences, promises, refusals, remedies, workflows
+from services.rules import admission, consequences, promises, refusals, remedies, workflows
 from services.rules.effects import EFFECTS, close
 from services.rules.facts import Fact, closes
 from services.rules.instants import NEVER, Instant
@@ -24,6 +24,9 @@ def of_scan(scan: Scan) -> Standing:
     for run in scan.runs.values():
         if run.state == "broken":
             for finding in remedies.of_breach(run):
+                keep(findings, finding)
+        if run.promise.kind == "duty":
+            for finding in promises.of_duty(scan, run):
                 keep(findings, finding)
     deadlines = {key: scan.frozen(run) for key, run in scan.runs.items()}
     label, lives = scan.charter.label, tuple(scan.lives)
@@ -87,16 +90,17 @@ def _break(scan: Scan, run: Run) -> None:
 
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
-    charter, type = scan.charter, fact.type
-    refused = scan.barred(fact)
+    charter, type, key = scan.charter, fact.type, fact.key
+    judged = scan.verdicts.get(key)
+    refused = admission.refusal(charter, fact) if judged is None else judged
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
     if not refused and scan.receipt is None and type.startswith(refusals.WANT_RECEIPT):
         return
-    if not refused and fact.key not in scan.verdicts:
+    if not refused and judged is None:
         refused = refusals.judge(scan, fact)
-    scan.verdicts[fact.key] = refused
+    scan.verdicts[key] = refused
     if refused:
-        scan.find(Finding("event.refused", f"refused:{fact.key}", fact.time, code=refused))
+        scan.find(Finding("event.refused", f"refused:{key}", fact.time, code=refused))
         return
     was_closed = scan.closed
     effect = EFFECTS.get(type)
@@ -104,7 +108,8 @@ def _take(scan: Scan, fact: Fact) -> None:
         effect(scan, fact)
     if type in charter.meeting:
         promises.meet(scan, fact)
-    promises.end(scan, fact)
+    if type in charter.ending:
+        promises.end(scan, fact)
     if closes(fact):
         close(scan)
     if scan.closed and not was_closed:

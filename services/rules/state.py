@@ -143,6 +143,48 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     stuck: str = ""
 
 
+class Apart(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a deadline and the fact that began its run do not say of it: the run's place among those of its case, the
+    type that started it, the instant and the date that were named, and of `until` the places of what it has seen."""
+
+    run: int
+    started_by: str
+    at: Instant | None = None
+    day: str = ""
+    extensions: tuple[tuple[int, str], ...] = ()
+    seen: tuple[int, ...] = ()
+
+
+class Halt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Time that does not count in a case, as `runs.Pause` has it."""
+
+    ground: str
+    begin: Instant
+    begun_by: str
+    end: Instant | None = None
+    ended_by: str = ""
+    cap: Instant | None = None
+
+
+class Bookmark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How far a case was read: what its facts and its standing do not say of the scan (`bookmark`).
+
+    `by` names the rules that read it. `begun` has for each deadline the place of the fact that began its run, `found`
+    how many findings are the scan's own, and `rounds` when the next ones begin, each with the run before it.
+    """
+
+    by: str
+    begun: list[int] = []
+    found: int = 0
+    passed: Instant | None = None
+    rounds: list[tuple[Instant, int]] = []
+    apart: list[Apart] = []
+    halts: list[Halt] = []
+    turns: list[Instant] = []
+    extensions: int = 0
+    asked_longer: int = 0
+
+
 class Decision(NamedTuple):
     """A decision, before the shell gives it a number. Instants in microseconds; absent values None or empty.
 
@@ -177,7 +219,7 @@ class Rules(NamedTuple):
     """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
 
     `stages` are what else comes to govern the case, in order; `declared` is the time that the tenant declared not to
-    count.
+    count. What was over before `live_since`, when the tenant went live, is nothing that it owes amends for.
     """
 
     charter: Charter
@@ -185,6 +227,7 @@ class Rules(NamedTuple):
     revision: str
     stages: tuple["Stage", ...] = ()
     declared: tuple[Declared, ...] = ()
+    live_since: Instant = 0
 
     def calendar(self, hours: str) -> Calendar:
         """The calendar with the named weekly hours."""

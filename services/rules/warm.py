@@ -5,9 +5,15 @@ comes can change what was said of the facts before; all else is worked out anew,
 the two against each other.
 """
 
+from datetime import date
+
+import msgspec
+
+from services.rules import bookmark
 from services.rules.choosing import rules_of
 from services.rules.facts import Fact, closes
 from services.rules.fold import (
+    REVISION,
     REVISIONS,
     decided,
     evolve,
@@ -22,13 +28,14 @@ from services.rules.fold import (
     with_fact,
 )
 from services.rules.governing import scan_of
-from services.rules.instants import NEVER, Instant
+from services.rules.instants import NEVER, Instant, midnight
 from services.rules.remedies import of_breach
 from services.rules.routing import OFFICER
 from services.rules.rulebook import Rulebook
 from services.rules.scan import Scan, keep
+from services.rules.shifting import shift
 from services.rules.standing import of_scan, walk
-from services.rules.state import Case, Decision, Finding, Rules
+from services.rules.state import Bookmark, Case, Decision, Finding, Rules
 
 REACHING_BACK = frozenset({"complaint.received", "complaint.classified", "fact.voided", "fault.reported"})
 """Types of facts that may change what follows from facts before them."""
@@ -36,13 +43,22 @@ REACHING_BACK = frozenset({"complaint.received", "complaint.classified", "fact.v
 MOST = 20_000
 """So many cases of a partition are kept warm; one takes some five kilobytes."""
 
+EDITION = f"1-{REVISION}"
+"""What a bookmark is read by beside the files: raised with whatever changes in it, or in how a scan is read on."""
+
+SHIFTING = "calendar.exception"
+"""The type of the event that closes or opens a date."""
+
 CaseKey = tuple[str, str]
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Bookmark).decode
 
 
 class Warm:
     """The cases of a partition that were worked on of late, and its rulebook.
 
-    A case is handed in as it was last returned. One that comes from elsewhere is as good, and worked out anew.
+    A case is handed in as it was last returned. One that comes from elsewhere is as good, and worked out anew, unless
+    it is recalled with its bookmark.
     """
 
     def __init__(self, rulebook: Rulebook, most: int = MOST) -> None:
@@ -54,6 +70,48 @@ class Warm:
         """The case as last returned, where it is warm."""
         kept = self._kept.get(key)
         return kept.case if kept else None
+
+    def bookmark(self, case: Case) -> bytes | None:
+        """What a case must be kept with to be recalled later; None where it has grown cold, or would not pay."""
+        kept = self._kept.get((case.tenant, case.id))
+        if kept is None or kept.case is not case or not kept.may_be_marked:
+            return None
+        edition = self._edition(case.tenant)
+        if kept.version != self.rulebook.version(case.tenant):
+            return None
+        laid = bookmark.lay(kept.scan, case.facts, kept.deadlines, edition)
+        return None if laid is None else _encode(laid)
+
+    def recall(self, case: Case, laid: bytes | None) -> None:
+        """Makes a case that was kept elsewhere warm again, if its bookmark is of the rules that hold, or that held
+        until the last event closed or opened a date. Nobody may hold the case as it stands after that."""
+        if laid is None or not case.facts or case.stuck:
+            return
+        mark = _decode(laid)
+        back = 0 if mark.by == self._edition(case.tenant) else 1
+        if back and not (self._was_shifted(case.tenant) and mark.by == self._edition(case.tenant, back)):
+            return
+        rules = self._rules_of_marked(case)
+        if rules.stages or REVISIONS[rules.revision] is not evolve or rules.charter.label != case.charter:
+            return
+        kept = _Kept(case, bookmark.take_up(case, mark, 0, rules), rules, self.rulebook)
+        kept.version -= back
+        self._keep(kept)
+
+    def _was_shifted(self, tenant: str) -> bool:
+        """Whether the last event that enacted anything closed or opened a date of the tenant."""
+        last = self.rulebook.enacted[-1][1] if self.rulebook.enacted else None
+        return last is not None and last.type == SHIFTING and last.tenant == tenant
+
+    def _edition(self, tenant: str, back: int = 0) -> str:
+        return f"{EDITION}-{self.rulebook.edition(tenant, back)}"
+
+    def _rules_of_marked(self, case: Case) -> Rules:
+        """The rules of a case that may be marked: as `choosing` has them."""
+        received = next((fact.time for fact in case.facts if fact.type == bookmark.RECEIPT), None)
+        if received is None:
+            received = min(fact.time for fact in case.facts)
+        return self.rulebook.rules_for(case.tenant, received, case.facts[0].sequence)
 
     def forget(self) -> None:
         """Lets all cases grow cold."""
@@ -90,7 +148,11 @@ class Warm:
     ) -> tuple[Case, list[Decision], Rules]:
         """`fold.refold`, and the rules by which it was done: from the first fact on. Raises NotEnacted."""
         # Whatever comes of it, the case as it stood is not the case any more.
-        self._kept.pop((case.tenant, case.id), None)
+        kept = self._kept.pop((case.tenant, case.id), None)
+        if kept is not None and kept.case is case and cause is not None and cause.type == SHIFTING:
+            shifted = self._shifted(kept, cause, clock)
+            if shifted is not None:
+                return shifted
         rules = rules or rules_of(self.rulebook, case, None)
         special = rules.stages or case.id == case.tenant or case.id.startswith(OFFICER)
         if case.stuck or special or REVISIONS[rules.revision] is not evolve:
@@ -104,6 +166,27 @@ class Warm:
         if not scan.looks_ahead:
             self._keep(_Kept(changed, scan, rules, self.rulebook))
         return changed, decisions, rules
+
+    def _shifted(self, kept: "_Kept", cause: Fact, clock: Instant) -> tuple[Case, list[Decision], Rules] | None:
+        """A warm case for which a date was closed or opened; None where it must be worked out anew."""
+        case, tenant = kept.case, kept.case.tenant
+        if not kept.may_be_marked or kept.scan.looks_ahead or kept.version != self.rulebook.version(tenant) - 1:
+            return None
+        rules = self._rules_of_marked(case)
+        same = rules.charter is kept.rules.charter and rules.declared == kept.rules.declared
+        if not same or rules.stages or REVISIONS[rules.revision] is not evolve:
+            return None
+        since = midnight(date.fromisoformat(cause.data.date or ""), rules.calendar("office").zone)
+        kept.scan.clock, kept.scan.until = clock, max(kept.scan.until, clock)
+        try:
+            if not shift(kept.scan, case.facts, rules, since):
+                return None
+        except Exception:
+            return None  # what is wrong with it shows where it is worked out from its first fact
+        kept.rules, kept.version = rules, kept.version + 1
+        decisions = kept.told_anew(cause, clock)
+        self._keep(kept)
+        return kept.case, decisions, rules
 
     def _opened(self, case: Case, fact: Fact, clock: Instant, rules: Rules) -> tuple[Case, list[Decision], Rules]:
         """A new case with its first fact."""
@@ -143,6 +226,7 @@ class _Kept:
         "earliest",
         "findings",
         "live",
+        "may_be_marked",
         "rules",
         "scan",
         "version",
@@ -154,6 +238,7 @@ class _Kept:
         self.scan = scan
         self.rules = rules
         self.version = rulebook.version(case.tenant)
+        self.may_be_marked = bookmark.may_be_marked(case.facts)
         self.earliest = min(fact.time for fact in case.facts or scan.facts)
         self.voids = any(fact.type == "fact.voided" for fact in case.facts)
         closings = [fact.moment for fact in case.facts if closes(fact)]
@@ -190,6 +275,8 @@ class _Kept:
             scan.until, now = max(scan.until, fact.time), fact.time
         walk(scan)
         facts = case.facts if fact is None else (*case.facts, fact)
+        if fact is not None and self.may_be_marked:
+            self.may_be_marked = not closes(fact) and fact.type != bookmark.UPDATING
         silent = not scan.touched and not scan.fresh and not scan.looks_ahead and scan.closed == case.closed
         if silent and clock <= (case.next_at or NEVER):
             # It says nothing, and no warning is due: what time will bring is as it was.
@@ -223,6 +310,18 @@ class _Kept:
             case.charter or self.rules.charter.label,
         )
         return self.case, in_order(decisions)
+
+    def told_anew(self, cause: Fact, clock: Instant) -> list[Decision]:
+        """The decisions, in order, after deadlines were counted anew for a cause that is no fact of the case."""
+        case, decisions = self.case, list[Decision]()
+        self._deadlines(cause, cause.time, decisions)
+        self.case = msgspec.structs.replace(
+            case,
+            deadlines=tuple(self.deadlines.values()),
+            warned=warn(case, self.live.values(), clock, cause, decisions),
+            next_at=self.scan.next_at(self.live.values()),
+        )
+        return in_order(decisions)
 
     def _deadlines(self, fact: Fact | None, now: Instant, decisions: list[Decision]) -> bool:
         """Takes over the runs that changed; says whether one broke."""

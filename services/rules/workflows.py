@@ -16,11 +16,12 @@ OUT_OF_ORDER = "step_out_of_order"
 
 def watch(scan: Scan, fact: Fact) -> None:
     """Judges the first event of each kind against the steps of the workflows that the case walks."""
+    moment = fact.moment
     walked = scan.charter.walking.get(fact.type, ())
     before = [
         other
         for other in scan.facts
-        if walked and other.moment <= fact.moment and other is not fact and not scan.verdicts.get(other.key)
+        if walked and other.moment <= moment and other is not fact and not scan.verdicts.get(other.key)
     ]
     for workflow in walked:
         if _out_of_order(workflow, fact, before, scan.petition):

@@ -20,6 +20,7 @@ from services.chassis.outbox import Outbox
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.chassis.watch import watch, watch_time
+from services.rules import warm
 from services.rules.fold import REVISION
 from services.rules.instants import SECOND
 from services.rules.rulebook import Library
@@ -57,7 +58,7 @@ def build_app(settings: Settings) -> FastAPI:
             pool.terminate()
             await nc.close()
 
-    return create_app("Gihan sla_timer", f"rules {REVISION}", lifespan, health)
+    return create_app("Gihan sla_timer", f"rules {REVISION}", lifespan, health, status_token=settings.status_token)
 
 
 def _start(
@@ -140,4 +141,5 @@ async def _status(pool: asyncpg.Pool, clock: Clock, outbox: Outbox, folders: Seq
         "open_deadlines": int(counts["open_deadlines"]),
         "oldest_due_undecided_seconds": round(max(0, now - next_at) / SECOND, 1) if next_at is not None else 0.0,
         "rules": REVISION,
+        "core": "interpreted" if warm.__file__.endswith(".py") else "compiled",
     }

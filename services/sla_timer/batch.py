@@ -47,6 +47,10 @@ class Batch:
             after = after._replace(tick_sequence=self._last_tick.sequence, ticks=after.ticks + self._ticks)
         return after
 
+    def known(self, key: CaseKey) -> Case | None:
+        """A case as far as it is folded, where it need not be read."""
+        return self.cases.get(key) or self._warm.case(key)
+
     def bring(self, cases: Iterable[Case]) -> None:
         """Adds cases as they stand in the database; those that are here already are further on."""
         for case in cases:

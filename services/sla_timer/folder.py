@@ -185,7 +185,7 @@ class Folder:
                     clock = _clock_of(event, batch)
                     earliest = batch.earliest()
                     if earliest is not None and earliest < clock:
-                        others = await self._due(connection, clock)
+                        others = await self._due(connection, clock, batch)
                         if len(others) > self._slice:
                             break
                         batch.pass_to(clock, batch.due(clock, others), entry.sequence)
@@ -207,7 +207,7 @@ class Folder:
             batch = self._batch()
             clock = _clock_of(event, batch)
             async with self._pool.acquire() as connection:
-                due = await self._due(connection, clock)
+                due = await self._due(connection, clock, batch)
                 finished = len(due) <= self._slice
                 batch.pass_to(clock, due[: self._slice], entry.sequence)
                 if finished:
@@ -232,9 +232,8 @@ class Folder:
             async with self._pool.acquire() as connection:
                 if enacts:
                     chosen = store.stuck_cases if mends(event) else store.open_cases
-                    cases = await chosen(
-                        connection, self.partition, event.tenant, last_case, self._slice, self._warm.case
-                    )
+                    at_hand = store.AtHand(self._warm.case, self._warm.recall)
+                    cases = await chosen(connection, self.partition, event.tenant, last_case, self._slice, at_hand)
                 batch.replan(cases, cause)
                 finished = len(cases) < self._slice
                 if finished:
@@ -266,18 +265,20 @@ class Folder:
         batch.bring(case for key in keys if (case := self._warm.case(key)) is not None)
         cold = keys - batch.cases.keys()
         if cold:
-            batch.bring(await store.load(connection, sorted(cold)))
+            batch.bring(await store.load(connection, sorted(cold), store.AtHand(recall=self._warm.recall)))
 
-    async def _due(self, connection: store.Connection, clock: Instant) -> list[Case]:
+    async def _due(self, connection: store.Connection, clock: Instant, batch: Batch) -> list[Case]:
         """The cases that a tick reaches, as far as the database knows: one more than a slice has, where it is more."""
-        return await store.due_before(connection, self.partition, clock, self._slice + 1, self._warm.case)
+        at_hand = store.AtHand(batch.known, self._warm.recall)
+        return await store.due_before(connection, self.partition, clock, self._slice + 1, at_hand)
 
     async def _write(
         self, connection: store.Connection, batch: Batch, enacting: Sequence[tuple[int, bytes]] = ()
     ) -> None:
         """Commits a batch, and knows the next instant of the partition."""
         async with connection.transaction():
-            await store.save(connection, batch.before, batch.after, batch.cases.values(), batch.rows, enacting)
+            cases, bookmark = batch.cases.values(), self._warm.bookmark
+            await store.save(connection, batch.before, batch.after, cases, batch.rows, enacting, bookmark)
             self.next_at = (
                 await store.next_instant(connection, self.partition)
                 if batch.has_moved_the_earliest()

@@ -86,7 +86,7 @@ def decision_message(
         decision.reason,
         decision.code,
         _reference(decision.about),
-        None if cause is None else _reference(cause.key),
+        None if cause is None else _Reference(cause.source, cause.id),
         case.charter or rules.charter.label,
         office.version,
         rules.revision,

@@ -6,8 +6,9 @@ position are still the ones that were read.
 Tables are named without a schema: the pool says which projection is meant, the live one or one that is being rebuilt.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 import asyncpg
 import msgspec
@@ -25,12 +26,19 @@ SCHEMA = "sla_timer"
 """The schema of the live projection."""
 
 CaseKey = tuple[str, str]
-Warm = Callable[[CaseKey], Case | None]
 Connection = asyncpg.Connection | PoolConnectionProxy
+CHECK_BYTES = 4
 
 
-def _cold(_: CaseKey) -> None:
-    """No case is at hand."""
+class AtHand(NamedTuple):
+    """What a reader has of cases: `known` gives those that need not be read; `recall` is told of the others, each with
+    the bookmark that it was saved with."""
+
+    known: Callable[[CaseKey], Case | None] = lambda _: None
+    recall: Callable[[Case, bytes | None], None] = lambda _case, _bookmark: None
+
+
+NOTHING = AtHand()
 
 
 class Superseded(OperatorError):
@@ -103,61 +111,85 @@ async def enacted(pool: asyncpg.Pool, partition: int) -> list[tuple[int, bytes]]
     return [(row["sequence"], row["body"]) for row in rows]
 
 
-async def load(connection: Connection, keys: Sequence[CaseKey]) -> list[Case]:
+def _cases(rows: Iterable[asyncpg.Record], at_hand: AtHand) -> list[Case]:
+    return [at_hand.known((row["tenant"], row["case_id"])) or _case(row, at_hand) for row in rows]
+
+
+def _case(row: asyncpg.Record, at_hand: AtHand) -> Case:
+    state, bookmark = row["state"], row["bookmark"]
+    case = _decode(state)
+    # Whoever knows no bookmarks writes a case and leaves an old one beside it.
+    fits = bookmark is not None and bookmark[:CHECK_BYTES] == _check(state)
+    at_hand.recall(case, bookmark[CHECK_BYTES:] if fits else None)
+    return case
+
+
+def _check(state: bytes) -> bytes:
+    return crc32(state).to_bytes(CHECK_BYTES)
+
+
+async def load(connection: Connection, keys: Sequence[CaseKey], at_hand: AtHand = NOTHING) -> list[Case]:
     """The cases that exist among `keys`, in one query."""
     rows = await connection.fetch(
-        "select state from cases c join unnest($1::text[], $2::text[]) as k (tenant, case_id) using (tenant, case_id)",
+        "select tenant, case_id, state, bookmark from cases c "
+        "join unnest($1::text[], $2::text[]) as k (tenant, case_id) using (tenant, case_id)",
         [key[0] for key in keys],
         [key[1] for key in keys],
     )
-    return [_decode(row["state"]) for row in rows]
+    return _cases(rows, at_hand)
 
 
 async def due_before(
-    connection: Connection, partition: int, limit: Instant, most: int, warm: Warm = _cold
+    connection: Connection, partition: int, limit: Instant, most: int, at_hand: AtHand = NOTHING
 ) -> list[Case]:
-    """Up to `most` cases with an instant before `limit`, in the order in which a tick takes them.
-
-    `warm` gives the cases that need not be read.
-    """
+    """Up to `most` cases with an instant before `limit`, in the order in which a tick takes them."""
     rows = await connection.fetch(
-        "select tenant, case_id, state from cases where partition = $1 and next_at < $2 "
+        "select tenant, case_id, state, bookmark from cases where partition = $1 and next_at < $2 "
         'order by next_at, tenant collate "C", case_id collate "C" limit $3',
         partition,
         limit,
         most,
     )
-    return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
+    return _cases(rows, at_hand)
 
 
 async def open_cases(
-    connection: Connection, partition: int, tenant: str, after: str, most: int, warm: Warm = _cold
+    connection: Connection, partition: int, tenant: str, after: str, most: int, at_hand: AtHand = NOTHING
 ) -> list[Case]:
-    """Up to `most` open cases of a tenant with ids after `after`, in order; `warm` as above."""
+    """Up to `most` open cases of a tenant with ids after `after`, in order."""
     rows = await connection.fetch(
-        "select tenant, case_id, state from cases where partition = $1 and tenant = $2 "
+        "select tenant, case_id, state, bookmark from cases where partition = $1 and tenant = $2 "
         'and (not closed or next_at is not null) and case_id collate "C" > $3 order by case_id collate "C" limit $4',
         partition,
         tenant,
         after,
         most,
     )
-    return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
+    return _cases(rows, at_hand)
 
 
 async def stuck_cases(
-    connection: Connection, partition: int, tenant: str, after: str, most: int, warm: Warm = _cold
+    connection: Connection, partition: int, tenant: str, after: str, most: int, at_hand: AtHand = NOTHING
 ) -> list[Case]:
-    """Up to `most` cases of a tenant that the rules failed on, with ids after `after`, in order; `warm` as above."""
+    """Up to `most` cases of a tenant that the rules failed on, with ids after `after`, in order."""
     rows = await connection.fetch(
-        "select tenant, case_id, state from cases where partition = $1 and stuck and tenant = $2 "
+        "select tenant, case_id, state, bookmark from cases where partition = $1 and stuck and tenant = $2 "
         'and case_id collate "C" > $3 order by case_id collate "C" limit $4',
         partition,
         tenant,
         after,
         most,
     )
-    return [warm((row["tenant"], row["case_id"])) or _decode(row["state"]) for row in rows]
+    return _cases(rows, at_hand)
+
+
+_UPSERT = (
+    "insert into cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at, bookmark) "
+    "select t, c, $1, s, o, k, d, n, b from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
+    "$7::int[], $8::bigint[], $9::bytea[]) as u (t, c, s, o, k, d, n, b) on conflict (tenant, case_id) do update "
+    "set state = excluded.state, closed = excluded.closed, stuck = excluded.stuck, "
+    "open_deadlines = excluded.open_deadlines, next_at = excluded.next_at, bookmark = excluded.bookmark"
+)
 
 
 async def save(
@@ -167,8 +199,9 @@ async def save(
     cases: Collection[Case],
     rows: Sequence[Row],
     enacting: Sequence[tuple[int, bytes]] = (),
+    bookmark: Callable[[Case], bytes | None] = lambda _: None,
 ) -> None:
-    """Writes what a step changed, inside the caller's transaction.
+    """Writes what a step changed, inside the caller's transaction; cases with what `bookmark` gives for them.
 
     Raises Superseded when the partition no longer stands where `before` says.
     """
@@ -199,15 +232,15 @@ async def save(
     if cases:
         kept = [columns(case) for case in cases]
         await connection.execute(
-            "insert into cases (tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at) "
-            "select t, c, $1, s, o, k, d, n from unnest($2::text[], $3::text[], $4::bytea[], $5::bool[], $6::bool[], "
-            "$7::int[], $8::bigint[]) as u (t, c, s, o, k, d, n) on conflict (tenant, case_id) do update "
-            "set state = excluded.state, closed = excluded.closed, stuck = excluded.stuck, "
-            "open_deadlines = excluded.open_deadlines, next_at = excluded.next_at",
+            _UPSERT,
             before.partition,
             [case.tenant for case in cases],
             [case.id for case in cases],
             *zip(*kept, strict=True),
+            [
+                None if (mark := bookmark(case)) is None else _check(row.state) + mark
+                for case, row in zip(cases, kept, strict=True)
+            ],
         )
     await failpoint("store.after_cases")
     if rows:

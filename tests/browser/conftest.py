@@ -96,7 +96,7 @@ async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[City]:
         pool = await postgres.connect_pool(settings)
         stack.push_async_callback(pool.close)
         await clock.step(pool, instant(START))
-        gihan = await stack.enter_async_context(running.start_services(servers, home, clock="stepped"))
+        gihan = await stack.enter_async_context(running.start_services(servers, home, clock="stepped", sign_on=True))
         nc = await broker.connect(settings)
         stack.push_async_callback(nc.close)
         doors = await stack.enter_async_context(Doors(gihan.services.url("intake"), servers.publisher_keys, {}))

@@ -53,6 +53,7 @@ async def every_page(city: City, page: Page, language: str) -> list[tuple[str, s
         ("thanks", f"{open_case}/thanks/report"),
         ("renewed", open_case.replace("/p/", "/renewed/")),
         ("charter", f"{root}/charter"),
+        ("year", f"{root}/report"),
         ("problem", f"{root}/nothing/here"),
     ]
 
@@ -105,7 +106,7 @@ async def test_every_page_is_for_everybody(city: City, browser: Browser, languag
         assert await page.get_attribute("html", "lang") == language
         assert await page.locator("h1").count() == 1
         faults[name] = await faults_of(page)
-        if name in ("new", "form", "case") and (language, width) in (("ko", "telephone"), ("en", "desk")):
+        if name in ("new", "form", "case", "year") and (language, width) in (("ko", "telephone"), ("en", "desk")):
             await keep(page, f"{name}-{language}-{width}")
         if await page.locator("form .send button").count():
             await page.locator("form .send button").click()

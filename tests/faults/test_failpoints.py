@@ -34,8 +34,9 @@ from services.chassis.tasks import end
 from services.cli.auditing.audit import Report, in_words
 from services.cli.auditing.evidence import Book, Outage
 from services.cli.demo_driver import BUSY_CODES
+from services.notifier.reports import Marks
 from services.rules.instants import text
-from tests.faults import workload
+from tests.faults import test_erasing, workload
 from tests.faults.orders import Orders, allowed
 from tests.faults.test_two import is_stopped
 from tests.faults.world import CITY, World, running_world
@@ -96,6 +97,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "notifier.after_sla",
         "ledger.after_states",
         "ledger.after_tellings",
+        "gathering.after_whole",
         "release.after_messages",
         "release.after_commit",
         "compensation.after_task",
@@ -108,10 +110,15 @@ PLACES: dict[str, tuple[str, ...]] = {
         "delivery.after_attempt",
         "delivery.after_asking",
         "delivery.after_reconciling",
+        "reports.after_asking",
+        "reports.before_telling",
+        "bounces.after_keeping",
     ),
 }
 
 
+BOUNCED = ("bounces.after_keeping", "reports.before_telling")
+"""Reached only where something was reported."""
 BY_HAND = {"compensation.after_step", "finding.after_door"}
 """Reached only where a person acts at the desk: tests/integration/test_compensation.py kills there."""
 
@@ -139,6 +146,8 @@ class Sweep:
         self._orders = orders
         self._tenants = tenants
         self._book = Book()
+        self._marks = Marks.of_file(world.servers.secrets / "reports.key")
+        self._bounces = 0
         self._loads = 0
         self._told = 0
 
@@ -189,7 +198,8 @@ class Sweep:
 
     async def _order(self, service: str, name: str, action: str) -> None:
         """Gives an order, and does what chance would not: a batch left to be adopted, a new tenant, whose keys the next
-        notifier makes, a charter enacted again, and cases of one partition that are due at one instant.
+        notifier makes, a charter enacted again, cases of one partition that are due at one instant, and a mail that
+        came back.
         """
         self._orders.give(service, name, action)
         if name in ADOPTING:
@@ -197,12 +207,22 @@ class Sweep:
         if name == "vault.after_tenant_keys":
             with self._tenants.open("a", encoding="utf-8") as file:
                 file.write(NEW_TENANT.format(number=len(self.strikes)))
+        if name in BOUNCED:
+            self._bounce()
         if name == "fold.after_home":
             self._told += 1
             await enact_again(self.world, f"again-{self._told}")
         if name == "fold.after_tick_slice":
             self._told += 1
             await open_together(self.world, f"together-{self._told}")
+
+    def _bounce(self) -> None:
+        """A mail server reports on a mail, with a true mark; nobody knows the message."""
+        self._bounces += 1
+        key = f"nobody-{self._bounces}"
+        box = bounces_of(self._tenants.parent)
+        (box / "tmp" / key).write_text(BOUNCE.format(id=f"{key}.{self._marks.of(key)}"), encoding="ascii")
+        (box / "tmp" / key).rename(box / "new" / key)
 
     async def _load(self, striking: asyncio.Task[None]) -> None:
         """Publishers of one seed after another, for as long as there is anything to strike; never more of them than
@@ -230,6 +250,26 @@ class Sweep:
                 if now - since[name] > ASLEEP_SECONDS and pid is not None:
                     os.kill(pid, signal.SIGCONT)
             await asyncio.sleep(0.2)
+
+
+BOUNCE = """Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mail.example
+Original-Envelope-Id: {id}
+
+Action: failed
+Status: 5.1.1
+
+--b--
+"""
+
+
+def bounces_of(folder: Path) -> Path:
+    """The mailbox of a sweep."""
+    return folder / "bounces"
 
 
 NEW_TENANT = """
@@ -299,10 +339,14 @@ async def sweeping(folder: Path, copies: int) -> AsyncIterator[Sweep]:
         async with running_world(folder / "world", copies) as world:
             tenants = folder / "tenants.yaml"
             tenants.write_bytes((CITY / "tenants.yaml").read_bytes())
+            for part in ("new", "cur", "tmp"):
+                (bounces_of(folder) / part).mkdir(parents=True)
             for name in [name for name in world.processes if name.startswith("notifier")]:
                 _tell(world, name, "GIHAN_TENANTS_FILE", str(tenants))
+                _tell(world, name, "GIHAN_BOUNCES", str(bounces_of(folder)))
             for name in [name for name in world.processes if name.startswith("sla_timer")]:
                 _tell(world, name, "GIHAN_SLICE_CASES", "1")  # two cases due at once are more than a slice
+            await world.tell_gateways({"reports": "delivered"})
             yield Sweep(world, orders, tenants)
 
 
@@ -321,7 +365,8 @@ def table(strikes: Sequence[Strike], action: str) -> list[str]:
 
 
 def test_every_failpoint_has_a_service_that_reaches_it() -> None:
-    assert {name for names in PLACES.values() for name in names} | BY_HAND == set(FAILPOINTS)
+    swept = {name for places in (PLACES, test_erasing.PLACES) for names in places.values() for name in names}
+    assert swept | BY_HAND == set(FAILPOINTS)
 
 
 async def swept(folder: Path, action: str, times: int, copies: int = 1) -> None:

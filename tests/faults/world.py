@@ -117,13 +117,14 @@ class World:
     @asynccontextmanager
     async def gateways(self, means: str, fault: str) -> AsyncIterator[None]:
         """A gateway (sms or smtp) that defers, rejects, hangs, or takes and does not answer."""
-        await self._tell_gateways({means: fault})
+        await self.tell_gateways({means: fault})
         try:
             yield
         finally:
-            await self._tell_gateways({means: "none"})
+            await self.tell_gateways({means: "none"})
 
-    async def _tell_gateways(self, faults: Mapping[str, str]) -> None:
+    async def tell_gateways(self, faults: Mapping[str, str]) -> None:
+        """Switches faults of the development gateways, and whether they report."""
         async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
             for _ in range(100):  # they may be starting again at this moment
                 with contextlib.suppress(httpx.HTTPError):

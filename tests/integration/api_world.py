@@ -81,15 +81,17 @@ async def start(
     nc: Client,
     pool: asyncpg.Pool,
     folder: Path,
+    live_since: int | None = None,
     **more: Any,
 ) -> World:
-    """Starts the city on an empty log, on Monday morning, until the stack is left."""
+    """Starts the city on an empty log, on Monday morning, until the stack is left. Its charters are enacted at
+    `live_since`, by default the present."""
     sign = ECKey.generate_key("P-256", {"kid": "k1"})
     (folder / "jwks.json").write_text(json.dumps(KeySet([sign]).as_dict(private=False)))
     for stream in STREAMS:
         await nc.jetstream().delete_stream(stream.name)
     await provision.create_streams(nc)
-    await bootstrap.enact_files(nc, [tenants["seoul"], tenants["miryang"]])
+    await bootstrap.enact_files(nc, [tenants["seoul"], tenants["miryang"]], live_since)
     await clock.step(pool, instant(MONDAY))
     oidc = {"oidc_issuer": ISSUER, "oidc_audience": AUDIENCE, "oidc_keys": str(folder / "jwks.json")}
     intake = build_intake(settings("intake", **{**oidc, **more}))

@@ -93,6 +93,7 @@ def settings(nats: Embedded, database: str) -> Callable[[str], Settings]:
             "service": service,
             "vault_keys": nats.secrets / "vault",
             "pages_key_file": nats.secrets / "pages.key",
+            "reports_key_file": nats.secrets / "reports.key",
             "clock": "stepped",
             "settle_seconds": 0.0,
             **more,

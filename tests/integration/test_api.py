@@ -385,8 +385,14 @@ async def test_tokens_of_other_hands_and_roles(world: World) -> None:
     for wrong, code in (({"roles": ["king"]}, "not_allowed"), ({"roles": ["clerk"]}, "no_department")):
         answer = await world.staff(wrong, "GET", "/v1/cases")
         assert (answer.status_code, answer.json()["code"]) == (403, code)
-    stranger = await world.staff({**CLERK, "tenant": "atlantis"}, "POST", "/v1/complaints", json=COMPLAINT)
-    assert (stranger.status_code, stranger.json()["code"]) == (403, "unknown_tenant")
+    for method, path in (
+        ("POST", "/v1/complaints"),
+        ("GET", "/v1/cases"),
+        ("GET", "/v1/cases/x"),
+        ("POST", "/v1/check"),
+    ):
+        stranger = await world.staff({**CLERK, "tenant": "atlantis"}, method, path, json=COMPLAINT)
+        assert (stranger.status_code, stranger.json()["code"]) == (403, "unknown_tenant")
 
 
 async def test_earlier_cases_of_a_petitioner_are_found_on_record(
@@ -407,13 +413,37 @@ async def test_earlier_cases_of_a_petitioner_are_found_on_record(
     assert (await world.ask("web", "GET", "/v1/cases/e-4/earlier")).status_code == 403
     records = await world.pool.fetch("select reader, purpose, kind, ref from vault.access order by number")
     assert [tuple(row) for row in records] == [
-        ("clerk/k-7", "handle:repeats", "case", "e-4"),
-        ("audit/k-20", "handle:repeats", "case", "e-4"),
+        ("clerk/k-7@127.0.0.1", "handle:repeats", "case", "e-4"),
+        ("audit/k-20@127.0.0.1", "confidential_report:repeats", "case", "e-4"),
     ]
     keys = settings("intake").vault_keys
     assert keys is not None
     async with world.pool.acquire() as connection:
         assert await Vault(keys).verify_access_chain(connection, "seoul") is None
+
+
+async def test_who_filed_a_confidential_case_shows_in_no_list_of_repeats(world: World) -> None:
+    """Neither from the confidential case, nor from one that the same person filed under their name."""
+    await filed(world, "c-1")
+    await filed(world, "c-2", kind="corruption_report")
+    await filed(world, "c-3")
+    for case in ("c-1", "c-2", "c-3"):
+        await assigned(world, case, "도로과", "k-7")
+    assert (await world.staff(CLERK, "GET", "/v1/cases/c-2")).status_code == 200  # it lies with that department
+    refused = await world.staff(CLERK, "GET", "/v1/cases/c-2/earlier")
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
+    listed = await world.staff(CLERK, "GET", "/v1/cases/c-3/earlier")
+    assert [row["case"] for row in listed.json()["items"]] == ["c-1"]
+    for case, earlier in (("c-2", ["c-1"]), ("c-3", ["c-2", "c-1"])):
+        listed = await world.staff(AUDIT, "GET", f"/v1/cases/{case}/earlier")
+        assert [row["case"] for row in listed.json()["items"]] == earlier
+    records = await world.pool.fetch("select reader, purpose, kind, ref from vault.access order by number")
+    assert [tuple(row) for row in records] == [
+        ("clerk/k-7@127.0.0.1", "handle:repeats", "refused.case", "c-2"),
+        ("clerk/k-7@127.0.0.1", "handle:repeats", "case", "c-3"),
+        ("audit/k-20@127.0.0.1", "confidential_report:repeats", "case", "c-2"),
+        ("audit/k-20@127.0.0.1", "confidential_report:repeats", "case", "c-3"),
+    ]
 
 
 async def test_every_example_of_the_document_is_accepted(world: World) -> None:

@@ -200,6 +200,30 @@ async def test_nobody_speaks_for_another(world: World) -> None:
         refused_well(await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, **more}), 422)
 
 
+async def test_nothing_is_enacted_at_which_the_fold_would_stop(world: World) -> None:
+    """Not even by the administrator, who is told what to do first; and what was filed goes on."""
+    for type, data, code in (
+        ("rules.enacted", {"revision": "99", "applies": "new_cases"}, "unknown_revision"),
+        (
+            "charter.enacted",
+            {"version": "9", "sha256": "f" * 64, "in_force": "2026-12-01", "applies": "new_cases"},
+            "unknown_charter",
+        ),
+        (
+            "calendar.enacted",
+            {"calendar": "kr", "version": "9", "sha256": "f" * 64, "horizon": "2029-12-31"},
+            "unknown_calendar",
+        ),
+    ):
+        event = {"specversion": "1.0", "id": code, "source": "administration", "type": type, "tenant": "seoul"}
+        answer = await world.ask("administration", "POST", "/v1/events", json={**event, "time": MONDAY, "data": data})
+        refused_well(answer, 422)
+        assert answer.json()["code"] == code
+    await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, "case": "after-1"})
+    await world.folded()
+    assert (await world.ask("web", "GET", "/v1/cases/after-1")).json()["state"] == "open"
+
+
 async def test_guessing_a_key_is_slowed_down(world: World) -> None:
     """Twenty wrong ones, then 429 with the time to wait; whoever has a key is not slowed down by that."""
     wrong = 0

@@ -5,9 +5,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import orjson
 import pytest
 
 from contracts.streams import partition
+from services.chassis import postgres
 from services.cli.simulate import new_world, read_events, simulate
 from services.rules.choosing import rules_of
 from services.rules.instants import of_datetime
@@ -50,3 +52,30 @@ async def test_the_deadlines_of_a_week_are_those_that_the_fold_holds(pool: async
     }
     assert {row[:5] for row in held} <= {row[:5] for row in told_of}
     assert {row[4] for row in told_of - held} <= {"void", "lapsed"}
+
+
+async def test_a_ledger_of_former_days_learns_what_the_owner_may_not_hear_of(pool: asyncpg.Pool) -> None:
+    """Faults that another system reported, and what takes one back; not the owner's own, nor what was refused."""
+    await pool.execute("insert into notifier.cases values ('seoul', 'c-1', '{\"owner\": \"web\"}')")
+    await pool.execute("insert into notifier.cases values ('seoul', 'c-2', '{\"owner\": \"desk\"}')")
+    void = {"source": "desk", "id": "f1", "code": "typing_error"}
+    for case in ("c-1", "c-2"):
+        for source, id, type, data, refusal in (
+            ("web", f"{case}-f0", "fault.reported", {}, None),
+            ("desk", f"{case}-f1", "fault.reported", {}, None),
+            ("desk", f"{case}-f2", "fault.reported", {}, "other_source"),
+            ("desk", f"{case}-v1", "fact.voided", {**void, "id": f"{case}-f1"}, None),
+            ("desk", f"{case}-v2", "fact.voided", {**void, "id": "other"}, None),
+        ):
+            await pool.execute(
+                "insert into intake.reservations (tenant, source, id, type, case_id, occurred, recorded, subjects,"
+                " bodies, waited, refusal) values ('seoul', $1, $2, $3, $4, 0, 0, '{}', $5, false, $6)",
+                *(source, id, type, case, [orjson.dumps({"data": data})], refusal),
+            )
+    await pool.execute("drop table intake.erasures")
+    await pool.execute((postgres.MIGRATIONS / "021_doors.sql").read_text(encoding="utf-8"))
+    views = {row["case_id"]: orjson.loads(row["view"]) for row in await pool.fetch("select * from notifier.cases")}
+    assert views == {
+        "c-1": {"owner": "web", "unheard": ["desk/c-1-f1", "desk/c-1-v1"]},
+        "c-2": {"owner": "desk", "unheard": ["web/c-2-f0"]},
+    }

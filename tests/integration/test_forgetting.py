@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI
 from nats.aio.client import Client
@@ -169,7 +170,7 @@ async def test_a_line_in_the_ledger_is_carried_out_when_intake_starts(city: City
         assert await conn.fetchval("select count(*) from intake.reservations where content_hash is not null") == 0
 
 
-async def test_time_erases_by_kind_and_never_what_is_open(city: City) -> None:
+async def test_time_erases_by_kind_and_never_what_is_open(city: City, tenants: dict[str, Tenant]) -> None:
     await city.tell(
         complaint("c-open"),
         complaint("c-commended", "commendation", applicant={**PERSON, "mobile": "010-0000-0005"}),
@@ -182,22 +183,54 @@ async def test_time_erases_by_kind_and_never_what_is_open(city: City) -> None:
         await city.eventually(lambda case=case: city.closed(case), 30)
 
     async def kept(moment: str) -> list[str]:
-        await retention.retain(city.pool, city.vault, instant(moment))
+        await retention.retain(city.pool, city.vault, tenants, instant(moment))
         query = "select distinct case_id from vault.texts order by 1"
         return [row["case_id"].removeprefix("c-") for row in await city.pool.fetch(query)]
 
-    assert await kept("2027-04-06T09:59:59+09:00") == ["asked", "commended", "corrupt", "open", "visit"]
-    assert await kept("2027-04-06T10:00:01+09:00") == ["asked", "corrupt", "open"]
-    assert await kept("2029-04-06T09:59:59+09:00") == ["asked", "corrupt", "open"]
-    assert await kept("2029-04-06T10:00:01+09:00") == ["corrupt", "open"]
+    # From the 1 January after 2026, by the clock of the city.
+    assert await kept("2027-12-31T23:59:59+09:00") == ["asked", "commended", "corrupt", "open", "visit"]
+    assert await kept("2028-01-01T00:00:00+09:00") == ["asked", "corrupt", "open"]
+    assert await kept("2029-12-31T23:59:59+09:00") == ["asked", "corrupt", "open"]
+    assert await kept("2030-01-01T00:00:00+09:00") == ["corrupt", "open"]
     assert (await city.read("c-open")) == PERSON  # the same citizen as in the case that is forgotten
     assert await city.read("c-asked") == {}
     with pytest.raises(Erased):
         await city.read("c-commended")
-    assert await kept("2036-04-06T10:00:01+09:00") == ["open"]
+    assert await kept("2037-01-01T00:00:00+09:00") == ["open"]
     assert await kept("2099-04-06T10:00:01+09:00") == ["open"]
     rows = await city.pool.fetch("select ref from vault.access where kind = 'case.erased' order by number")
     assert [row["ref"] for row in rows] == ["c-commended", "c-visit", "c-asked", "c-corrupt"]
+
+
+async def test_the_year_of_a_case_is_that_of_its_city_and_its_schedule_counts(
+    city: City, tenants: dict[str, Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On New Year's morning in Seoul it is still the old year in UTC; who left the tenants' file is forgotten too."""
+    for case, moment in (("k-old", "2026-12-31T23:59:00+09:00"), ("k-new", "2027-01-01T00:01:00+09:00")):
+        await step(city.pool, instant(moment))
+        called = event(case, "callback.requested", case, moment, via="phone", memo=MEMO)
+        await city.eventually(lambda called=called: _is_taken(city, called), 60)
+
+    async def over(moment: str, tenants: dict[str, Tenant] = tenants) -> list[str]:
+        async with city.pool.acquire() as conn:
+            return [one.case for one in await retention.over(conn, tenants, instant(moment))]
+
+    assert await over("2027-12-31T23:59:59+09:00") == []
+    assert await over("2028-01-01T00:00:00+09:00") == ["k-old"]
+    assert await over("2028-12-31T23:59:59+09:00") == ["k-old"]
+    assert await over("2029-01-01T00:00:00+09:00") == ["k-new", "k-old"]
+    assert await over("2028-01-01T00:00:00+09:00", {}) == []  # both are of 2026 by UTC, whose year ends later
+    assert await over("2028-01-01T00:00:00+00:00", {}) == ["k-new", "k-old"]
+    own = retention.City(visits=retention.Period(3, "기록관리기준표"))
+    rules = msgspec.structs.replace(retention.rules(), cities={TENANT: own})
+    monkeypatch.setattr(retention, "rules", lambda: rules)
+    assert await over("2029-12-31T23:59:59+09:00") == []
+    assert await over("2030-01-01T00:00:00+09:00") == ["k-old"]
+
+
+async def _is_taken(city: City, told: dict[str, Any]) -> bool:
+    (answer,) = await city.tell(told)
+    return bool(answer.status == "accepted")
 
 
 MEMO = {"caller": "이몽룡", "phone": "010-0000-0003", "matter": "가로등", "reply_wanted": True}
@@ -209,9 +242,9 @@ async def test_intake_rotates_and_erases_every_day_by_the_clock(city: City) -> N
     await city.eventually(lambda: city.vault.master.epochs == ["1970-01-01", "2026-04-06"], 30)
     await step(city.pool, instant(TUESDAY))
     await city.eventually(lambda: city.vault.master.newest == "2026-04-07", 30)
-    await step(city.pool, instant("2027-04-08T10:00:00+09:00"))
+    await step(city.pool, instant("2028-01-02T10:00:00+09:00"))
     await city.eventually(lambda: _gone(city, "d-1"), 30)
-    await city.eventually(lambda: city.vault.master.epochs[-1] == "2027-04-08", 30)
+    await city.eventually(lambda: city.vault.master.epochs[-1] == "2028-01-02", 30)
     assert city.intake is not None
     with pytest.raises(Erased):
         await city.read("d-1")

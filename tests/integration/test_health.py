@@ -128,6 +128,28 @@ async def test_status_and_metrics_show_what_the_parts_report(served):
     assert 'gihan_part_fact{fact="position",part="fold",service="test"} 42.0' in metrics
 
 
+@pytest.mark.parametrize("path", ["/status", "/metrics"])
+async def test_what_a_service_stands_at_is_for_operators(path):
+    """Without a token for this machine alone, and not through a proxy on it; with one for whoever holds it. Health is
+    everybody's."""
+
+    async def answer(app, address: str, **headers: str) -> int:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            assert (await http.get("/health/live", headers=headers)).status_code == 200
+            return (await http.get(path, headers=headers)).status_code
+
+    local = create_app("test", "1", no_lifespan, Health("test"))
+    assert [await answer(local, address) for address in ("127.0.0.1", "127.8.0.1", "::1")] == [200, 200, 200]
+    assert [await answer(local, address) for address in ("10.0.0.1", "2001:db8::1", "localhost.evil")] == [401] * 3
+    for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        assert await answer(local, "127.0.0.1", **{header: "127.0.0.1"}) == 401
+    guarded = create_app("test", "1", no_lifespan, Health("test"), status_token="s3cret")
+    assert await answer(guarded, "10.0.0.1", Authorization="Bearer s3cret") == 200
+    for address, given in (("127.0.0.1", ""), ("127.0.0.1", "Bearer"), ("10.0.0.1", "Bearer s3cre"), ("::1", "s3cret")):
+        assert await answer(guarded, address, Authorization=given) == 401
+
+
 @pytest.mark.parametrize(
     ("body", "status", "expected"),
     [

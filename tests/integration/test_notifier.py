@@ -31,7 +31,8 @@ from services.chassis.vault import Erasure, Vault
 from services.notifier import recovery
 from services.notifier.app import Notifier, _count
 from services.notifier.fold import Fold
-from services.notifier.gateways import EmailGateway, SmsGateway
+from services.notifier.gateways.development import DevelopmentGateway
+from services.notifier.gateways.email import EmailGateway, Server
 from services.rules.instants import HOUR, instant
 
 TENANT = "anseong"  # its slowest source reports within an hour
@@ -96,6 +97,8 @@ def _lines(path: Path) -> list[dict[str, str]]:
 class World:
     """A tenant with one citizen, and the logs that the test writes as intake and sla_timer would."""
 
+    tenant = TENANT
+
     def __init__(self, nc: Client, pool: asyncpg.Pool, vault: Vault, gateway: Gateway) -> None:
         self.nc, self.pool, self.vault, self.gateway = nc, pool, vault, gateway
         self.last = {"CASES": 0, "SLA": 0}
@@ -105,17 +108,17 @@ class World:
         """Seals a person; what a stored event says of them."""
         async with self.pool.acquire() as connection, connection.transaction():
             ref = await self.vault.seal_person(
-                cast(asyncpg.Connection, connection), TENANT, {"name": "홍길동", **fields}
+                cast(asyncpg.Connection, connection), self.tenant, {"name": "홍길동", **fields}
             )
         return {"subject_ref": ref, "has_mobile": "mobile" in fields, "has_email": "email" in fields}
 
     async def fact(self, type: str, data: dict[str, Any], case: str = "c1") -> int:
         id = f"e{self._count('fact')}"
-        subject = cases_subject(partition(TENANT, case), TENANT, type)
+        subject = cases_subject(partition(self.tenant, case), self.tenant, type)
         return await self._append("CASES", subject, {"id": id, "source": "web", "type": type, "data": data}, case)
 
     async def decide(self, type: str, data: dict[str, Any], case: str = "c1", cause: int | None = None) -> int:
-        lane = partition(TENANT, case)
+        lane = partition(self.tenant, case)
         event = {
             "id": f"{lane}-{self._count('decision')}",
             "source": "gihan/sla_timer",
@@ -123,12 +126,12 @@ class World:
             "data": data,
             "cause_sequence": self.last["CASES"] if cause is None else cause,
         }
-        return await self._append("SLA", sla_subject(lane, TENANT, type), event, case)
+        return await self._append("SLA", sla_subject(lane, self.tenant, type), event, case)
 
     async def received(self, case: str = "c1", **more: Any) -> int:
         """Opens a case for a citizen who is reached by both means."""
         person = await self.person(mobile=MOBILE, email=EMAIL)
-        await self.pool.execute("INSERT INTO intake.cases VALUES ($1, $2, 'web', 'R-1')", TENANT, case)
+        await self.pool.execute("INSERT INTO intake.cases VALUES ($1, $2, 'web', 'R-1')", self.tenant, case)
         return await self.fact("complaint.received", {"kind": "inquiry", **person, **more}, case)
 
     async def quiet(self) -> bool:
@@ -173,7 +176,7 @@ class World:
         return self._numbers[name]
 
     async def _append(self, stream: str, subject: str, event: dict[str, Any], case: str) -> int:
-        envelope = {"specversion": "1.0", "subject": case, "time": DUE, "tenant": TENANT, "case": case, **event}
+        envelope = {"specversion": "1.0", "subject": case, "time": DUE, "tenant": self.tenant, "case": case, **event}
         answer = await self.nc.jetstream().publish(subject, msgspec.json.encode(envelope), stream=stream)
         self.last[stream] = answer.seq
         return answer.seq
@@ -206,7 +209,7 @@ async def health() -> Health:
 async def working(world: World, settings: Settings, nc: Client, health: Health) -> AsyncIterator[Notifier]:
     """The notifier at work in this process, under its own NATS user, until the block is left."""
     stepped = await clock.open_clock(settings, world.pool)
-    gateways = [SmsGateway(world.gateway.sms_url), EmailGateway(world.gateway.smtp_url)]
+    gateways = [DevelopmentGateway(world.gateway.sms_url), EmailGateway(Server.at(world.gateway.smtp_url))]
     notifier = Notifier(settings, world.pool, nc, stepped, [*gateways], health)
     task = asyncio.create_task(notifier.run())
     yield notifier
@@ -284,7 +287,12 @@ async def test_a_breach_is_held_and_its_remedy_is_one_task(
 
     await clock.step(pool, AFTER_HOLD)
     await eventually(running.quiet)
-    assert await running.states() == dict.fromkeys(("receipt", "breach", "compensation"), ("sent", "http_200"))
+    assert await running.states() == {
+        **dict.fromkeys(("receipt", "breaches"), ("sent", "http_200")),
+        **dict.fromkeys(("breach", "compensation"), ("suppressed", "merged")),
+        "escalation": ("failed", "nobody"),
+        "escalation_unanswered": ("held", None),
+    }
     task = await pool.fetchrow("SELECT remedy, state, amount, revision FROM read.tasks")
     assert task is not None
     assert tuple(task) == ("anseong-remedy-standard", "assigned", 10_000, 1)
@@ -305,9 +313,11 @@ async def test_a_retraction_before_sending_suppresses_notice_task_and_remedy(
         "receipt": ("sent", "http_200"),
         "breach": ("suppressed", "retracted"),
         "compensation": ("suppressed", "withdrawn"),
+        "escalation": ("suppressed", "retracted"),
+        "escalation_unanswered": ("suppressed", "retracted"),
     }
     assert await pool.fetchval("SELECT state FROM read.tasks") == "withdrawn"
-    assert sorted(await running.told()) == ["notice.sent", "notice.suppressed", "notice.suppressed"]
+    assert Counter(await running.told()) == {"notice.sent": 1, "notice.suppressed": 4}
 
 
 async def test_a_retraction_after_sending_brings_corrections(
@@ -321,9 +331,11 @@ async def test_a_retraction_after_sending_brings_corrections(
     await running.decide("breach.retracted", RUN)
     await running.decide("remedy.withdrawn", REMEDY)
     await eventually(running.quiet)
-    assert {template: state for template, (state, _) in (await running.states()).items()} == dict.fromkeys(
-        ("receipt", "breach", "compensation", "correction", "compensation_withdrawn"), "sent"
-    )
+    assert {template: state for template, (state, _) in (await running.states()).items()} == {
+        **dict.fromkeys(("receipt", "breaches", "correction", "compensation_withdrawn"), "sent"),
+        **dict.fromkeys(("breach", "compensation", "escalation_unanswered"), "suppressed"),
+        "escalation": "failed",
+    }
     assert await pool.fetchval("SELECT state FROM read.tasks") == "withdrawn"
 
 
@@ -432,12 +444,14 @@ async def test_a_warning_reaches_the_officer_by_mail(
     await running.fact("complaint.assigned", {"department": "토지민원과", "officer": "kim"})
     await running.decide("deadline.warned", RUN)
     await eventually(running.quiet)
+    await clock.step(pool, instant("2026-03-11T08:30:00+09:00"))  # the due instant lies beyond the next digest
+    await eventually(running.quiet)
     mail = next(line for line in running.gateway.texts() if line["means"] == "email")
     assert mail["to"] == "kim@anseong.example"
     assert mail["subject"] == "[안성시] 기한 임박: c1"
     assert "기한: 3월 12일(목) 오후 6시까지." in mail["text"]
     progress = next(line for line in running.gateway.texts() if "정해졌습니다" in line["text"])
-    assert progress["text"].endswith("담당 토지민원과 031-678-2114")
+    assert progress["text"].endswith("담당 토지민원과 김담당 031-678-2114")
     readers = await pool.fetch("SELECT DISTINCT purpose FROM vault.access WHERE reader = 'notifier'")
     assert {row["purpose"] for row in readers} == {"notify:receipt", "notify:progress", "notify:warning"}
 
@@ -461,9 +475,9 @@ async def test_what_waits_for_somebody_who_is_erased_reaches_nobody_and_is_count
     assert running.gateway.texts() == []
     assert sorted(await running.told()) == ["notice.failed", "notice.failed"]
     assert capsys.readouterr().err.count('"event":"notice_undeliverable"') == 2
-    unknown, undeliverable = Gauge("unknown", "-", registry=None), Gauge("undeliverable", "-", registry=None)
-    await _count(pool, unknown, undeliverable)
-    assert [gauge._value.get() for gauge in (unknown, undeliverable)] == [0, 2]
+    gauges = [Gauge(name, "-", registry=None) for name in ("unknown", "undeliverable", "nobody")]
+    await _count(pool, *gauges)
+    assert [gauge._value.get() for gauge in gauges] == [0, 2, 0]
     await running.received("c3")
     await eventually(running.quiet, 30)
     assert len(running.gateway.texts()) == 1
@@ -619,7 +633,12 @@ async def test_a_lost_ledger_is_worked_out_anew_and_nothing_is_sent_again(
         await eventually(world.quiet, 30)
     assert len(world.gateway.record()) == len(record) + 2
     new = (await world._stored("NOTICES", "notices.>"))[len(told) :]
-    assert sorted((event["type"], event["case"]) for event in new) == [("notice.sent", "c5"), ("notice.sent", "c6")]
+    assert sorted((event["type"], event["case"]) for event in new) == [
+        ("notice.failed", "c3x"),  # no head is known
+        ("notice.failed", "c5"),
+        ("notice.sent", "c5"),
+        ("notice.sent", "c6"),
+    ]
     assert await _none(pool, "notifier.told")
 
 
@@ -651,7 +670,7 @@ async def test_a_ledger_older_than_notices_heals(
         await eventually(world.quiet, 30)
     before = [await pool.fetch(query) for query in _LEDGER]
     told, record = await world._stored("NOTICES", "notices.>"), world.gateway.record()
-    assert len(record) == 4
+    assert len(record) == 3  # both receipts, and the breach with what is owed for it
     await pool.execute(f"TRUNCATE {', '.join(f'notifier.{table}' for table in tables)}")
     for table in sorted(tables, key=lambda table: table == "attempts"):
         await pool.execute(f"INSERT INTO notifier.{table} OVERRIDING SYSTEM VALUE SELECT * FROM copy.{table}")

@@ -44,6 +44,14 @@ async def test_a_petition_is_filed_and_followed(world: World) -> None:
     async def get(path: str, **query: str) -> httpx.Response:
         return await world.http.get(f"/open311/v2/{path}", params={**SEOUL, **query})
 
+    found = (await world.http.get("/open311/v2/discovery.json")).json()  # asks for no key and no municipality
+    [endpoint] = found["endpoints"]
+    assert endpoint["url"] == "http://intake/open311/v2"
+    assert endpoint["formats"] == ["text/xml", "application/json"]
+    root = ElementTree.fromstring((await world.http.get("/open311/v2/discovery.xml")).content)
+    assert root.tag == "discovery"
+    assert [one.text for one in root.findall("endpoints/endpoint/formats/format")] == ["text/xml", "application/json"]
+
     services = (await get("services.json")).json()
     assert {"service_code": "inquiry", "service_name": "질의", "type": "realtime", "metadata": True}.items() <= next(
         service for service in services if service["service_code"] == "inquiry"

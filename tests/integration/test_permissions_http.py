@@ -24,9 +24,10 @@ HEAD = """# Who may ask what over HTTP
 
 Each route of intake, tried by a test (`tests/integration/test_permissions_http.py`) with the credentials of each kind
 of caller, on a case that is none of theirs. in: the request is looked at (and finds no such case, or a field missing);
-401: without credentials that count; 403: not with this role. What of a case a caller may then read is decided by
-`services/intake/api/visibility.py` and tested there: a publishing system reads cases of its own, staff those of their
-department, and nobody a complaint about themselves.
+401: without credentials that count (/status and /metrics are for operators, by their token or from the machine
+itself); 403: not with this role: audit reads, and states nothing but findings. What of a case a caller may then read
+is decided by `services/reading/visibility.py` and tested there: a publishing system reads cases of its own, staff those
+of their department, and nobody a complaint about themselves.
 """
 ROLES = ("clerk", "approver", "head", "audit")
 _addresses = count(1)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import random as randoms
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cache
@@ -32,7 +32,8 @@ from services.chassis.health import Health
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.notifier import app as notifier
-from services.notifier.gateways import Answer, Found, Letter, Outcome
+from services.notifier import pacing
+from services.notifier.gateways import Answer, Found, Letter, Outcome, Told
 from services.rules.facts import Fact, decode_event
 from services.rules.fold import REVISIONS, evolve
 from services.rules.instants import Instant, of_datetime
@@ -106,6 +107,7 @@ TENANTS = f"""
   sources: {{desk: {{reports_within_seconds: 3}}}}
   sms_sender: "000-000-0001"
   email_sender: petition@haneul.example
+  messages: {{quiet: null, daily: null, officers_at: null, audit_after_hours: null}}
 """
 
 
@@ -137,25 +139,33 @@ class Vault:
     async def carry_out(self, *_: Any) -> None:
         """Nobody was erased."""
 
-    async def read_person(self, *_: Any) -> dict[str, str]:
+    async def read_people(self, _: Any, wanted: Sequence[Any], __: Any) -> list[dict[str, str]]:
         """A number that is nobody's."""
-        return {"name": "-", "mobile": "010-0000-0000"}
+        return [{"name": "-", "mobile": "010-0000-0000"} for _ in wanted]
 
-    async def read_staff(self, *_: Any) -> dict[str, str]:
+    async def read_staffs(self, _: Any, wanted: Sequence[Any], __: Any) -> list[dict[str, str]]:
         """The same."""
-        return {"name": "-", "email": "staff@haneul.example"}
+        return [{"name": "-", "email": "staff@haneul.example"} for _ in wanted]
 
 
 class Gateway:
     """A gateway that keeps what it took, and may fail, be slow, or take a message and not say so."""
 
+    rate = 0.0
+    together = 32
+    finds = True
+    reports = False
+
     def __init__(self, means: str, city: "City", taken: Counter[str]) -> None:
-        self.means = means
+        self.name = self.means = means
         self._city = city
         self.taken = taken
 
-    async def send(self, letter: Letter) -> Answer:
-        """One attempt."""
+    async def send(self, letters: Sequence[Letter]) -> list[Answer]:
+        """One attempt at each."""
+        return await asyncio.gather(*map(self._send, letters))
+
+    async def _send(self, letter: Letter) -> Answer:
         process, random = CURRENT.get(), self._city.random
         await process.gate()
         luck = random.random() if self._city.stormy else 1.0
@@ -170,12 +180,12 @@ class Gateway:
         await process.gate()
         return Answer(Outcome.UNANSWERED, "silent") if luck < 0.3 else Answer(Outcome.ACCEPTED, "ok")
 
-    async def find(self, key: str) -> Found:
+    async def find(self, letter: Letter, since: Instant) -> Told:
         """Whether it took a message."""
         await CURRENT.get().gate()
         if self._city.stormy and self._city.random.random() < 0.2:
-            return Found.UNREACHABLE
-        return Found.TAKEN if self.taken[key] else Found.NOT_TAKEN
+            return Told(Found.UNREACHABLE)
+        return Told(Found.TAKEN if self.taken[letter.key] else Found.NOT_TAKEN)
 
 
 class City:
@@ -533,10 +543,12 @@ class City:
         while self._unsettled_calm(calm) and loop.time() < limit:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(LOOK_SECONDS)
         await process.kill()
-        # A correction follows only where the wrong word had gone out already, which is a matter of time.
+        # A correction follows only where the wrong word had gone out, and what is let go at once is told as one:
+        # both are a matter of time.
         wanted = (
             "select key, template, audience from notifier__notices "
-            "where template not in ('correction', 'fact_voided', 'compensation_withdrawn') order by key"
+            "where template not in ('correction', 'fact_voided', 'compensation_withdrawn', 'escalation_withdrawn', "
+            "'breaches', 'officer_digest') order by key"
         )
         here, there = (each.engine.execute(wanted).fetchall() for each in (storm, calm))
         if here != there:
@@ -631,12 +643,14 @@ def simulate(seed: int, folder: Path) -> City:
         patch("services.chassis.outbox.time", simulated),
         patch("services.chassis.health.time", simulated),
         patch("services.notifier.delivery.time", simulated),
+        patch("services.notifier.guard.time", simulated),
         patch("services.chassis.postgres.connect", lambda _: database.connect(city.database)),
         patch.object(sla_timer, "LANES", LANES),
         patch.object(sla_timer, "Library", lambda _: library()),
         patch.object(sla_timer.files, "read", dict),
         patch.object(notifier, "PARTITIONS", max(LANES) + 1),
         patch("services.notifier.recovery.PARTITIONS", max(LANES) + 1),
+        patch.object(pacing.files, "read", lambda: FILES),
         patch.object(notifier, "open_vault", lambda _: Vault()),
     ):
         try:

@@ -32,6 +32,7 @@ ARRAY = "\x00"
 STUBS = (
     "create table chassis__leases (name text primary key, generation integer not null)",
     'create table read__subject_refs (tenant text, "case" text, receipt text)',
+    'create table read__link_epochs (tenant text, "case" text, epoch integer)',
 )
 
 
@@ -134,7 +135,7 @@ class Connection:
         row = await self.fetchrow(sql, *args)
         return None if row is None else row[0]
 
-    async def cursor(self, sql: str, *args: Any) -> AsyncIterator[Record]:
+    async def cursor(self, sql: str, *args: Any, prefetch: int | None = None) -> AsyncIterator[Record]:
         """The rows, one by one."""
         for row in await self.fetch(sql, *args):
             yield row
@@ -373,12 +374,21 @@ def _words(sql: str) -> str:
 
 
 def _statements() -> Iterator[str]:
-    for name in ("004_sla_timer.sql", "005_notifier.sql", "009_recovery.sql", "014_go_live.sql"):
+    for name in (
+        "004_sla_timer.sql",
+        "005_notifier.sql",
+        "009_recovery.sql",
+        "014_go_live.sql",
+        "015_delivery.sql",
+        "016_messages.sql",
+        "020_bookmarks.sql",
+    ):
         text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
+        text = re.sub(r"create function .*?\$\$;", "", text, flags=re.IGNORECASE | re.DOTALL)
         text = re.sub(r"comment on [^']*'(?:[^']|'')*';", "", text, flags=re.IGNORECASE)
         for statement in text.split(";"):
             words = statement.split()
-            if len(words) > 1 and words[1].lower() != "schema":
+            if len(words) > 1 and words[1].lower() != "schema" and "intake." not in statement:
                 yield statement
 
 

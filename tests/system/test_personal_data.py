@@ -235,7 +235,7 @@ async def test_a_vault_of_one_master_key_is_taken_over(tmp_path: Path, tenants: 
             name = column.split()[-1]
             await connection.execute(f"update vault.{column} = substring({name} from 11)")
         await connection.execute(
-            "drop table notifier.tenants, vault.numbers, vault.erasures;"
+            "drop table notifier.tenants, vault.numbers, vault.erasures, intake.erasures;"
             "drop view read.subject_refs; alter table intake.cases drop column confidential;"
             "alter table vault.subjects drop column case_id, drop column confidential;"
             "alter table vault.texts drop column case_id, drop column confidential;"

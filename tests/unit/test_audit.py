@@ -150,6 +150,8 @@ MESSAGES = {
     "compensation": key_of("rapids", "c1", "gihan/sla_timer", f"{P}-4", "compensation"),
     "result": key_of("rapids", "c1", "desk", "e2", "result"),
 }
+UNHEARD = key_of("rapids", "c1", "gihan/sla_timer", f"{P}-3", "escalation")
+"""Told to nobody: no head of anything is known."""
 TASKS = {"compensation": key_of("rapids", "c1", REMEDY["incident"], "rapids-voucher", "compensation")}
 
 
@@ -208,7 +210,12 @@ def sound() -> Evidence:
         relayed={P: 5},
         ledger=[
             {"key": key, "tenant": "rapids", "case_id": "c1", "topic": name, "state": "sent"}
+            | {"returned": 0, "part_of": None}
             for name, key in MESSAGES.items()
+        ]
+        + [
+            {"key": UNHEARD, "tenant": "rapids", "case_id": "c1", "topic": "escalation", "state": "failed"}
+            | {"returned": 0, "part_of": None}
         ],
         attempts=[{"key": key, "outcome": "accepted"} for key in MESSAGES.values()],
         tasks=[
@@ -450,6 +457,10 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
         "I6 a message is in the ledger and follows from nothing: k8",
         lambda e: replace(e, ledger=[*e.ledger, dict(e.ledger[0]) | {"key": "k8", "state": "held"}]),
     ),
+    (
+        "I6 messages are told by another one that the ledger does not know: k7",
+        lambda e: replace(e, ledger=[*e.ledger[:-1], dict(e.ledger[-1]) | {"state": "suppressed", "part_of": "k7"}]),
+    ),
     # I7
     (
         f"I7 remedy.proposed follows on another of the same remedy: {REMEDY['key']} ({P}-4)",
@@ -582,11 +593,12 @@ def test_a_disturbance_excuses_a_late_breach_and_not_for_ever() -> None:
     ]
 
 
-def test_a_lost_answer_excuses_a_second_hand_over() -> None:
+@pytest.mark.parametrize("outcome", ["unanswered", "undelivered"])
+def test_a_lost_answer_excuses_a_second_hand_over(outcome: str) -> None:
     whole = sound()
     assert whole.record is not None
     twice = replace(whole, record=[*whole.record, whole.record[0]], recorded_before=5)
-    lost = {"key": MESSAGES["receipt"], "outcome": "unanswered"}
+    lost = {"key": MESSAGES["receipt"], "outcome": outcome}
     assert said(replace(twice, attempts=[lost, *twice.attempts])) == []
 
 

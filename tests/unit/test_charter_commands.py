@@ -80,7 +80,7 @@ def two(**changes: Any) -> dict[str, Any]:
 
 
 CLAUSE = {"id": "poster", "section": "3", "kind": "notice", "says": {"ko": "알림", "en": "A poster."}}
-CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "poster"}
+CLAUSE |= {"on": [{"on": "complaint.received"}], "notice": "progress"}
 
 
 def duty(due: str = "11-30", until: str = "survey.conducted") -> dict[str, Any]:
@@ -171,6 +171,7 @@ def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
         (with_remedy(on=[{"fault": ["rudeness"]}]), ("error", "never_starts", "voucher")),
         (duty(until="survey.held"), ("error", "never_met", "survey")),
         (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
+        (base(clauses=[CLAUSE | {"kind": "notice", "notice": "poem"}]), ("error", "no_words", "poster")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
         (base(tenant="seoul"), ("error", "overlap", "file")),
         (base(document={"clauses": ["answer", "voucher", "greeting"]}), ("error", "no_rule", "greeting")),

@@ -25,7 +25,7 @@ def test_a_row_says_how_the_clause_is_kept() -> None:
     assert {name: rows[name]["status"] for name in ("mapo-survey", "mapo-lunch", "mapo-delivery")} == {
         "mapo-survey": "kept",
         "mapo-lunch": "kept",
-        "mapo-delivery": "partly",
+        "mapo-delivery": "kept",
     }
     assert rows["mapo-disclosure"]["kind"] == "workflow"
 

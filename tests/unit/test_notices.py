@@ -5,11 +5,22 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+import yaml
 
+from contracts import files
 from services.notifier import notices
-from services.notifier.notices import CaseView, Consequence, Event, Retraction, TaskWithdrawal, Telling
+from services.notifier.notices import (
+    CaseView,
+    Consequence,
+    Event,
+    Notice,
+    Retraction,
+    TaskWithdrawal,
+    Telling,
+)
+from services.notifier.tasks import kinds
 from services.rules.instants import instant
-from services.rules.tenants import Source, Tenant
+from services.rules.tenants import Messages, Source, Tenant
 
 CITY = Tenant(
     id="anseong",
@@ -102,7 +113,12 @@ def test_the_newest_wishes_and_the_newest_officer_count() -> None:
     ("type", "data", "template", "arguments"),
     [
         ("complaint.completed", {"outcome": "granted", "by": "kim"}, "result", {"outcome": "granted"}),
-        ("complaint.rejected", {"law": "x"}, "rejection", {}),
+        (
+            "complaint.rejected",
+            {"law": "건축법 제11조", "reason_ref": "t1", "remedies_ref": "t2"},
+            "rejection",
+            {"law": "건축법 제11조", "reason_ref": "t1", "remedies_ref": "t2"},
+        ),
         ("complaint.assigned", {"department": "d", "officer": "kim"}, "progress", {"state": "assigned"}),
         ("complaint.withdrawn", {}, "progress", {"state": "withdrawn"}),
         (
@@ -133,7 +149,8 @@ def test_facts_that_say_nothing_new_to_the_citizen(type: str) -> None:
 def test_nobody_is_told_of_imported_facts_or_of_cases_without_a_person() -> None:
     assert notices.of_fact(fact("complaint.received", imported=True), KNOWN, CITY) == []
     assert notices.of_fact(fact("complaint.received"), CaseView(owner="web"), CITY) == []
-    assert of_decision(decision("deadline.breached", **RUN), CaseView(owner="web")) == []
+    staff = of_decision(decision("deadline.breached", **RUN), CaseView(owner="web"))
+    assert [one.audience for one in staff] == ["officer", "officer"]
 
 
 def test_keys_are_stable_opaque_and_different() -> None:
@@ -146,34 +163,73 @@ def test_keys_are_stable_opaque_and_different() -> None:
 
 
 def test_an_extension_is_told_once_with_its_new_date() -> None:
-    extended = fact("complaint.extended", {"ground": "fact_check", "amount": 3, "unit": "days"}, id="x1")
+    told = {"ground": "fact_check", "reason_ref": "t1", "amount": 3, "unit": "days"}
+    extended = fact("complaint.extended", told, id="x1")
     view = notices.evolve(KNOWN, extended)
     cause = {"source": "web", "id": "x1"}
     law = only(of_decision(decision("deadline.moved", **RUN, cause=cause), view))
     charter = only(of_decision(decision("deadline.moved", id="7-2", **RUN | {"promise": "mapo"}, cause=cause), view))
-    assert law.arguments == {"due": instant(DUE), "ground": "fact_check", "length": "3 days"}
+    assert law.arguments == {"due": instant(DUE), "ground": "fact_check", "length": "3 days", "reason_ref": "t1"}
     assert law.key == charter.key
     assert of_decision(decision("deadline.moved", **RUN, cause={"source": "web", "id": "holiday"}), view) == []
 
 
 def test_a_warning_goes_to_the_officer() -> None:
     notice = only(of_decision(decision("deadline.warned", **RUN)))
-    assert (notice.audience, notice.staff, notice.arguments["case"]) == ("officer", "kim", "c1")
+    assert (notice.audience, notice.rung) == ("officer", "officer")
+    assert notice.arguments == {"promise": "anseong-inquiry", "due": instant(DUE)}
 
 
-def test_a_breach_is_held_for_the_slowest_source() -> None:
-    notice = only(of_decision(decision("deadline.breached", **RUN)))
-    assert notice.template == "breach"
-    assert notice.hold_until == instant("2026-03-12T19:00:00+09:00")
+def test_a_breach_is_held_for_the_slowest_source_and_goes_up_the_ladder() -> None:
+    citizen, head, audit = of_decision(decision("deadline.breached", **RUN))
+    held = instant("2026-03-12T19:00:00+09:00")
+    assert (citizen.template, citizen.audience, citizen.hold_until) == ("breach", "citizen", held)
+    assert (head.template, head.rung, head.hold_until, head.after_hours) == ("escalation", "head", held, 0)
+    assert (audit.template, audit.rung, audit.hold_until, audit.after_hours) == (
+        "escalation_unanswered",
+        "audit",
+        held,
+        8,
+    )
+    assert len({citizen.key, head.key, audit.key}) == len({citizen.topic, head.topic, audit.topic}) == 3
+
+
+def test_heads_never_hear_of_a_case_that_may_complain_of_them() -> None:
+    for kind in ("corruption_report", "service_grievance"):
+        view = msgspec.structs.replace(KNOWN, kind=kind)
+        found = of_decision(decision("deadline.breached", **RUN), view)
+        assert [(one.template, one.rung) for one in found] == [("breach", None), ("escalation", "audit")]
+
+
+def test_where_nobody_waits_for_audit_only_the_head_is_told() -> None:
+    city = msgspec.structs.replace(CITY, messages=Messages(audit_after_hours=None))
+    found = notices.of_decision(decision("deadline.breached", **RUN), b"{}", KNOWN, city)
+    assert [one.template for one in found if isinstance(one, Notice)] == ["breach", "escalation"]
+
+
+def test_what_is_kept_late_is_not_told_to_audit_any_more() -> None:
+    audit = of_decision(decision("deadline.breached", **RUN))[2]
+    retraction = only(of_decision(decision("deadline.met", id="7-2", **RUN)))
+    assert (retraction.topic, retraction.outcome, retraction.correction) == (audit.topic, "answered", None)
+
+
+def test_what_one_event_breaks_is_told_as_one() -> None:
+    breach = of_decision(decision("deadline.breached", **RUN))[0]
+    other = of_decision(decision("deadline.breached", id="7-2", **RUN | {"promise": "anseong-direction"}))[0]
+    remedy = only(of_decision(decision("remedy.proposed", id="7-3", **REMEDY, amount=10_000)))
+    assert breach.bundle == other.bundle == remedy.notice.bundle
+    later = msgspec.structs.replace(decision("deadline.breached", id="7-4", **RUN), cause_sequence=10)
+    assert of_decision(later)[0].bundle != breach.bundle
 
 
 def test_a_retraction_names_the_topic_of_the_breach() -> None:
-    breach = only(of_decision(decision("deadline.breached", **RUN)))
-    retraction = only(of_decision(decision("breach.retracted", id="7-2", **RUN)))
-    assert isinstance(retraction, Retraction)
-    assert retraction.topic == breach.topic
-    assert retraction.correction.template == "correction"
-    assert retraction.correction.topic != breach.topic
+    told = of_decision(decision("deadline.breached", **RUN))
+    retractions = of_decision(decision("breach.retracted", id="7-2", **RUN))
+    assert [one.topic for one in retractions] == [one.topic for one in told]
+    corrections = [(one.correction.template, one.correction.rung) for one in retractions]
+    assert corrections == [("correction", None), ("escalation_withdrawn", "head"), ("escalation_withdrawn", "audit")]
+    assert len({one.correction.key for one in retractions}) == 3
+    assert not {one.correction.topic for one in retractions} & {one.topic for one in told}
 
 
 REMEDY = {"remedy": "anseong-remedy-standard", "incident": "i1", "key": "anseong|c1|i1|anseong-remedy-standard"}
@@ -225,9 +281,42 @@ def test_a_publisher_hears_what_the_law_refused_later() -> None:
 
 
 def test_the_owner_of_a_case_is_fed_every_decision_as_it_stands_in_the_log() -> None:
-    found = notices.of_decision(decision("deadline.met", **RUN), b'{"as":"stored"}', KNOWN, CITY)
+    found = notices.of_decision(decision("deadline.started", **RUN), b'{"as":"stored"}', KNOWN, CITY)
     assert found == [Telling("7-1", "feed.anseong.web", b'{"as":"stored"}')]
-    assert notices.of_decision(decision("deadline.met", **RUN), b"{}", CaseView(), CITY) == []
+    assert notices.of_decision(decision("deadline.started", **RUN), b"{}", CaseView(), CITY) == []
+
+
+@pytest.mark.parametrize(
+    ("type", "data"),
+    [
+        (
+            "remedy.proposed",
+            REMEDY | {"key": "remedy:anseong-remedy-standard:fault:desk/f1", "incident": "fault:desk/f1"},
+        ),
+        ("task.created", RUN | {"task": "caution", "cause": {"source": "desk", "id": "f1"}}),
+        ("deadline.started", RUN | {"occurrence": "desk/f1"}),
+        ("event.refused", {"about": {"source": "desk", "id": "f1"}, "code": "unknown_fault"}),
+        ("task.withdrawn", RUN | {"task": "caution", "cause": {"source": "desk", "id": "v1"}}),
+    ],
+)
+def test_the_feed_of_a_system_tells_of_no_fault_that_another_one_reported(type: str, data: dict[str, Any]) -> None:
+    reported = fact("fault.reported", {"ground": "unkind", "officer": "kim"}, source="desk", id="f1")
+    taken_back = fact("fact.voided", {"source": "desk", "id": "f1", "code": "typing_error"}, source="desk", id="v1")
+    view = notices.evolve(notices.evolve(KNOWN, reported), taken_back)
+    told = [one for one in notices.of_decision(decision(type, **data), b"{}", view, CITY) if isinstance(one, Telling)]
+    assert [one.subject for one in told if one.subject.startswith("feed.")] == []
+    # Where the owner reported the fault itself, it hears what came of it.
+    own = CaseView(owner="desk", subject_ref="s1")
+    for event in (reported, taken_back):
+        own = notices.evolve(own, event)
+    told = [one for one in notices.of_decision(decision(type, **data), b"{}", own, CITY) if isinstance(one, Telling)]
+    assert "feed.anseong.desk" in [one.subject for one in told]
+
+
+def test_a_hidden_fault_hides_nothing_else_from_the_feed() -> None:
+    view = notices.evolve(KNOWN, fact("fault.reported", {"ground": "unkind"}, source="desk", id="f1"))
+    told = notices.of_decision(decision("deadline.met", **RUN), b"{}", view, CITY)
+    assert told[0] == Telling("7-1", "feed.anseong.web", b"{}")
 
 
 def test_a_voided_fact_takes_its_messages_back() -> None:
@@ -263,3 +352,80 @@ def test_an_extension_from_before_is_not_told_with_the_date_that_moves_later() -
     for imported, known in ((True, {}), (False, {"fact|web|e1"})):
         view = notices.evolve(KNOWN, fact("complaint.extended", extended, imported=imported))
         assert set(view.extensions) == set(known)
+
+
+# What goes out because a clause says so
+
+
+def asked_for(code: str, view: CaseView, cause: Event) -> list[Consequence]:
+    about = {"source": cause.source, "id": cause.id}
+    return of_decision(decision("notice.requested", promise="clause", occurrence="o", code=code, cause=about), view)
+
+
+def test_a_result_wanted_by_text_goes_by_text_to_whoever_chose_mail() -> None:
+    completed = fact("complaint.completed", {"outcome": "partly", "by": "kim"}, id="r1")
+    by_mail = msgspec.structs.replace(KNOWN, notify_by="email", has_email=True)
+    text = only(asked_for("result_sms", notices.evolve(by_mail, completed), completed))
+    first = only(notices.of_fact(completed, by_mail, CITY))
+    assert (text.template, text.arguments, text.only_by) == ("result", {"outcome": "partly"}, "sms")
+    assert (text.topic, text.key != first.key) == (first.topic, True)
+
+    for chosen in ("sms", None, "none"):
+        view = msgspec.structs.replace(KNOWN, notify_by=chosen)
+        assert asked_for("result_sms", notices.evolve(view, completed), completed) == []
+    without = msgspec.structs.replace(by_mail, has_mobile=False)
+    assert asked_for("result_sms", notices.evolve(without, completed), completed) == []
+
+
+def test_a_home_visit_is_told_with_the_name_of_who_came() -> None:
+    visited = fact("visit.home_visited", {"officer": "lee"}, id="h1")
+    again = fact("visit.home_visited", {"officer": "choi"}, id="h2")
+    view = notices.evolve(notices.evolve(KNOWN, visited), again)
+    notice = only(asked_for("home_visit", view, visited))
+    assert (notice.template, notice.arguments) == ("home_visit", {"visitor": "lee"})
+    assert view.officer == "kim"
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ({"has_name": True, "has_address": False, "has_mobile": True}, ["address"]),
+        ({"has_name": False, "has_address": False, "has_email": True}, ["name", "address"]),
+        ({"has_name": True, "has_address": True, "has_phone": False, "has_mobile": False}, ["contact"]),
+        ({"has_name": True, "has_address": True, "has_phone": True}, None),
+    ],
+)
+def test_only_what_is_missing_is_asked_for(known: dict[str, bool], asked: list[str] | None) -> None:
+    received = fact("complaint.received", {"kind": "inquiry", "subject_ref": "s1", **known})
+    found = asked_for("details_missing", notices.evolve(CaseView(), received), received)
+    assert [one.arguments for one in found if isinstance(one, Notice)] == ([{"asked": asked}] if asked else [])
+
+
+def test_a_charter_asks_for_no_message_that_nobody_writes() -> None:
+    charters = {name: content for name, content in files.read().items() if name.startswith("charters/")}
+    codes = {
+        clause["notice"]
+        for content in charters.values()
+        for clause in yaml.safe_load(content).get("clauses") or ()
+        if clause.get("notice")
+    }
+    assert codes == notices.SAID_ANYWAY | notices.ASKED_FOR
+
+
+def test_a_case_is_over_until_it_is_opened_again() -> None:
+    for end in ("completed", "rejected", "returned", "withdrawn", "closed_without_answer"):
+        view = notices.evolve(KNOWN, fact(f"complaint.{end}", {"outcome": "answered"}))
+        assert view.ended, end
+        assert not notices.evolve(view, fact("complaint.reopened")).ended
+
+
+def test_a_task_ahead_of_its_date_waits_for_no_report() -> None:
+    """The survey of the year, from October on; it is due when the duty is, and lies with the administration."""
+    due = "2027-01-01T00:00:00+09:00"
+    event = decision("task.created", task="hold_survey", promise="anseong-survey", occurrence="2026 survey", due=due)
+    task = only(of_decision(event, CaseView(owner="administration")))
+    assert task.hold_until is None
+    late = msgspec.structs.replace(event, time=due)
+    assert only(of_decision(late, CaseView(owner="administration"))).hold_until == instant("2027-01-01T01:00:00+09:00")
+    assert task.broken_at == instant(due)
+    assert (kinds.of("hold_survey").lies_with, kinds.of("hold_survey").due) == ("administration", "promise")

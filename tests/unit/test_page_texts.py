@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.chassis.links import Link, Signer
 from services.intake import admission
-from services.intake.pages.app import preferred
 from services.intake.pages.filing import KINDS, asked_by
-from services.intake.pages.links import Link, Signer
-from services.intake.pages.words import LANGUAGES, Language, Speaker, catalogue
+from services.intake.pages.words import LANGUAGES, TEXTS, Language, Speaker
 from services.intake.reserve import receipt_number
+from services.reading.speaking import catalogue, preferred
 from services.rules import tenants as tenants_file
 from services.rules.instants import instant
 
@@ -35,7 +35,7 @@ def leaves(texts: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 def test_both_languages_say_the_same_things() -> None:
     """No text is missing in one language, and none lacks a value that the other tells."""
-    korean, english = (dict(leaves(catalogue(language))) for language in LANGUAGES)
+    korean, english = (dict(leaves(catalogue(TEXTS, language))) for language in LANGUAGES)
     assert korean.keys() == english.keys()
     values = {
         name: (set(re.findall(r"{(\w+)}", korean[name])), set(re.findall(r"{(\w+)}", english[name]))) for name in korean
@@ -46,7 +46,7 @@ def test_both_languages_say_the_same_things() -> None:
 
 def test_every_text_that_a_template_names_is_there() -> None:
     """Names that templates put together out of parts are looked up by the browser tests."""
-    known = dict(leaves(catalogue("ko")))
+    known = dict(leaves(catalogue(TEXTS, "ko")))
     for template in (ROOT / "services/intake/pages/templates").glob("*.html"):
         for name in re.findall(r"""\bt\(["']([a-z_.]+)["'][,)]""", template.read_text()):
             assert f".{name}" in known, f"{template.name}: {name}"

@@ -1,29 +1,44 @@
 """Warm cases decide what the plain fold decides: over random histories in any order of arrival, with ticks between, and
 while charters and calendars change."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from unittest.mock import patch
 
+import msgspec
 import pytest
 from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stories import LIBRARY
+from stories import LIBRARY, SEOUL
 from test_fold_properties import END, START, TENANTS, histories
-from test_governing_properties import CASE, DELAYS, TENANT, TICKS, enactments, log
+from test_governing_properties import CASE, DELAYS, FIRST, TENANT, TICKS, enacting, enactments, log
 from test_governing_properties import LIBRARY as VERSIONED
 
 from contracts.streams import partition
 from services.rules import warm as warming
 from services.rules.choosing import rules_of
-from services.rules.facts import Event, Fact
+from services.rules.facts import Data, Event, Fact, fact_of
 from services.rules.fold import fold
-from services.rules.instants import DAY, HOUR
+from services.rules.instants import DAY, HOUR, local
+from services.rules.routing import ALL
 from services.rules.rulebook import Rulebook
-from services.rules.state import Case
+from services.rules.state import Case, Decision, Rules
 from services.rules.warm import Warm
-from services.rules.world import Decided, Partition
+from services.rules.world import Decided, Partition, reaches
 
 OFTEN = settings(max_examples=400, deadline=None, print_blob=True)
+
+
+@st.composite
+def closings(draw: st.DrawFn) -> list[Event]:
+    """The charter, then dates to come that are closed, or opened, by decision, one after the other."""
+    found = [enacting("charter.enacted", "v1", START - DAY, Data(sha256=FIRST, applies="new_cases"))]
+    for number in range(draw(st.integers(1, 5))):
+        at, ahead = draw(st.integers(0, 30 * 24)) * HOUR, draw(st.integers(1, 12)) * DAY
+        day = local(START + at + ahead, SEOUL).date()
+        data = Data(date=day.isoformat(), closed=draw(st.booleans()))
+        found.append(enacting("calendar.exception", f"off-{number}", START + at + 1, data))
+    return sorted(found, key=lambda one: one.recorded)
 
 
 def steps(facts: Sequence[Fact], hours: Sequence[int]) -> list[tuple[Fact | None, int]]:
@@ -76,6 +91,93 @@ def test_a_warm_partition_decides_what_a_cold_one_decides(
             both(warm.tick(event.recorded), cold.tick(event.recorded))
         both(warm.take(event, sequence), cold.take(event, sequence))
     both(warm.tick(END + 60 * DAY), cold.tick(END + 60 * DAY))
+
+
+def laid_down(warm: Warm, case: Case, marked: set[int]) -> Case:
+    """A case as a database gives it back to another process, which has recalled it where it has a bookmark."""
+    bookmark = warm.bookmark(case)
+    warm.forget()
+    again = msgspec.json.decode(msgspec.json.encode(case), type=Case)
+    warm.recall(again, bookmark)
+    if warm.case((case.tenant, case.id)) is again:
+        marked.add(len(case.facts))
+    return again
+
+
+@OFTEN
+@given(TENANTS, histories(), st.booleans(), st.lists(st.integers(0, 40 * 24), max_size=8), st.data())
+def test_a_case_recalled_by_its_bookmark_decides_what_the_plain_fold_decides(
+    tenant: str, facts: list[Fact], in_order: bool, hours: list[int], data: st.DataObject
+) -> None:
+    arrivals = sorted(facts, key=lambda fact: fact.time) if in_order else data.draw(st.permutations(facts))
+    rulebook, marked = Rulebook(LIBRARY), set[int]()
+    warm, plain, kept = Warm(rulebook), Case(tenant, "c1"), Case(tenant, "c1")
+    for fact, clock in steps([*arrivals, arrivals[0]], hours):
+        if fact is None and not plain.facts:
+            continue
+        rules = rules_of(rulebook, plain, fact)
+        plain, wanted = fold(plain, fact, clock, rules)
+        kept, decided, by = warm.fold(laid_down(warm, kept, marked), fact, clock)
+        assert (decided, kept, by) == (wanted, plain, rules)
+    note(f"recalled {min(len(marked), 3)} times or more")
+
+
+class Recalling:
+    """A partition of one case, which is recalled by its bookmark before each step, if that still fits."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self.warm = Warm(rulebook)
+        self.case = Case(TENANT, CASE)
+        self.clock = 0
+        self.recalled = 0
+        self.shifted = 0
+        self._bookmark: bytes | None = None
+
+    def take(self, event: Event, sequence: int) -> list[Decision]:
+        if not self.warm.rulebook.enact(event, sequence):
+            fact = fact_of(event, sequence)
+            return [] if event.case_id == ALL else self._step(lambda: self.warm.fold(self.case, fact, self.clock))
+        if not self.case.facts or not reaches(event, self.case):
+            return []
+        return self._step(lambda: self.warm.refold(self.case, fact_of(event, sequence), self.clock), event.type)
+
+    def tick(self, to: int) -> list[Decision]:
+        self.clock, decided = max(self.clock, to), list[Decision]()
+        while self.case.next_at is not None and self.case.next_at < self.clock:
+            decided += self._step(lambda: self.warm.fold(self.case, None, self.clock))
+        return decided
+
+    def _step(self, step: Callable[[], tuple[Case, list[Decision], Rules]], cause: str = "") -> list[Decision]:
+        self.warm.forget()
+        self.case = msgspec.json.decode(msgspec.json.encode(self.case), type=Case)
+        self.warm.recall(self.case, self._bookmark)
+        known = self.warm.case((TENANT, CASE)) is self.case
+        self.recalled += known
+        with patch.object(warming, "scan_of", side_effect=warming.scan_of) as anew:
+            self.case, decided, _ = step()
+        self.shifted += known and cause == "calendar.exception" and not anew.called
+        self._bookmark = self.warm.bookmark(self.case)
+        return decided
+
+
+@OFTEN
+@given(st.one_of(enactments(), closings()), histories(), DELAYS, TICKS)
+def test_a_partition_that_recalls_its_case_decides_what_a_cold_one_decides(
+    enacted: list[Event], facts: list[Fact], late: list[int], ticks: list[int]
+) -> None:
+    recalling, cold = Recalling(Rulebook(VERSIONED)), Partition(Rulebook(VERSIONED), partition(TENANT, CASE))
+
+    def both(mine: list[Decision], theirs: list[Decided]) -> None:
+        assert mine == [row.decision for row in theirs if row.case == CASE]
+        assert recalling.case == cold.cases.get((TENANT, CASE), Case(TENANT, CASE))
+        cold.warm.forget()
+
+    for sequence, event in enumerate(log(enacted, facts, late[: len(facts)]), 1):
+        if sequence in ticks:
+            both(recalling.tick(event.recorded), cold.tick(event.recorded))
+        both(recalling.take(event, sequence), cold.take(event, sequence))
+    both(recalling.tick(END + 60 * DAY), cold.tick(END + 60 * DAY))
+    note(f"recalled {min(recalling.recalled, 3)} times or more, shifted {min(recalling.shifted, 3)} or more")
 
 
 def test_only_so_many_cases_are_warm() -> None:

@@ -10,7 +10,7 @@ from services.chassis.vault.erasure import Erasing, Erasure
 from services.chassis.vault.keys import FIRST, Connection, Erased, MasterKeyMissing, TenantKeys, VaultError
 from services.chassis.vault.letters import Letters
 from services.chassis.vault.people import People, make_confidential
-from services.chassis.vault.reading import Head, NotAllowed
+from services.chassis.vault.reading import Head, NotAllowed, Wanted
 from services.chassis.vault.rotation import Rotating, Rotation
 from services.chassis.vault.sealing import (
     PERSON_FIELDS,
@@ -37,6 +37,7 @@ __all__ = [
     "TenantKeys",
     "Vault",
     "VaultError",
+    "Wanted",
     "content_hash",
     "make_confidential",
     "mask_resident_numbers",

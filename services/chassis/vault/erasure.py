@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.chassis.clock import Instant
+from services.chassis.failpoints import failpoint
 from services.chassis.vault.keys import Connection, Keys, VaultError, sync_folder
 
 NAME = "erased.jsonl"
@@ -93,6 +94,7 @@ class Erasing(Keys):
                 if erasure.case is not None:
                     await _forget_case(conn, erasure.tenant, erasure.case)
             if found:
+                await failpoint("vault.after_forgetting")
                 await conn.execute("update vault.erasures set lines = $1, digest = $2", lines, digest)
         return found
 

@@ -200,3 +200,14 @@ async def make_confidential(conn: Connection, tenant: str, case: str) -> None:
             tenant,
             case,
         )
+
+
+async def references_of_same(conn: Connection, tenant: str, subject_ref: str) -> list[str]:
+    """Every reference of the person behind one, itself among them; nothing of the person is read."""
+    rows = await conn.fetch(
+        "select subject_ref from vault.subjects where tenant = $1 and (subject_ref = $2 or person ="
+        " (select person from vault.subjects where tenant = $1 and subject_ref = $2)) order by subject_ref",
+        tenant,
+        subject_ref,
+    )
+    return [row["subject_ref"] for row in rows]

@@ -46,6 +46,11 @@ def purposes() -> dict[str, Purpose]:
     return found
 
 
+def reader_of(role: str, name: str, place: str) -> str:
+    """A reader as the record names one: by role, who it is, and from where (a host or an address)."""
+    return f"{role}/{name}@{place}"
+
+
 def may(purpose: str, reader: str, kind: str) -> Purpose | None:
     """The purpose, where it lets this reader read this kind. What follows `:` in a purpose is its occasion."""
     found = purposes().get(purpose.partition(":")[0])

@@ -5,19 +5,33 @@ one before it. A reading that is refused stands there too.
 """
 
 import hmac
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import asyncpg
 
 from services.chassis.failpoints import failpoint
 from services.chassis.vault.blind_index import number_digest
-from services.chassis.vault.keys import Connection, Erased, Keys, VaultError
+from services.chassis.vault.keys import Connection, Erased, Keys, VaultError, columns
 from services.chassis.vault.purposes import Purpose, may
 from services.chassis.vault.sealing import STAFF_FIELDS, opened_details, unseal
+
+_REFUSED = (
+    "This purpose does not let you read this: contracts/purposes.yaml names who may read what, and why. The attempt is "
+    "on record."
+)
 
 
 class NotAllowed(VaultError):
     """The purpose does not let this reader read this."""
+
+
+class Wanted(NamedTuple):
+    """A person (by subject_ref) or a member of staff (by id) that somebody wants to read, and for what."""
+
+    tenant: str
+    ref: str
+    purpose: str
 
 
 class Head(NamedTuple):
@@ -36,38 +50,67 @@ class Reading(Keys):
         self, conn: Connection, tenant: str, subject_ref: str, purpose: str, reader: str
     ) -> dict[str, str]:
         """What the purpose shows of a person. Raises NotAllowed, Erased, MasterKeyMissing."""
-        async with conn.transaction():
-            row = await conn.fetchrow(
-                "select p.data_key, s.* from vault.subjects s left join vault.people p using (tenant, person)"
-                " where s.tenant = $1 and s.subject_ref = $2",
-                tenant,
-                subject_ref,
-            )
-            allowed = await self._allow(conn, tenant, reader, purpose, "person", subject_ref, row)
-        purpose_of = _required(allowed)
-        if row is None:
-            raise VaultError("no such person: the reference is unknown")
-        if row["data_key"] is None:
-            raise Erased("this person was erased")
-        known = opened_details(self._unwrap(row["data_key"], tenant, str(row["person"])), row)
-        return {name: value for name, value in known.items() if name in purpose_of.person}
+        return _known(await self.read_people(conn, [Wanted(tenant, subject_ref, purpose)], reader))
 
     async def read_staff(self, conn: Connection, tenant: str, staff: str, purpose: str, reader: str) -> dict[str, str]:
         """What the purpose shows of a member of staff. Raises NotAllowed, MasterKeyMissing, VaultError."""
+        return _known(await self.read_staffs(conn, [Wanted(tenant, staff, purpose)], reader))
+
+    async def read_people(
+        self, conn: Connection, wanted: Sequence[Wanted], reader: str
+    ) -> list[dict[str, str] | VaultError]:
+        """What `read_person` says of each, in their order; what it would raise of one person stands in its place.
+        Raises MasterKeyMissing."""
         async with conn.transaction():
-            row = await conn.fetchrow(
-                "select data_key, name, phone, email, false as confidential from vault.staff"
-                " where tenant = $1 and staff = $2",
-                tenant,
-                staff,
+            found = await conn.fetch(
+                "select p.data_key, s.* from unnest($1::text[], $2::text[]) as w(tenant, subject_ref)"
+                " join vault.subjects s using (tenant, subject_ref) left join vault.people p using (tenant, person)",
+                [one.tenant for one in wanted],
+                [one.ref for one in wanted],
             )
-            allowed = await self._allow(conn, tenant, reader, purpose, "staff", staff, row)
-        purpose_of = _required(allowed)
+            rows = {(row["tenant"], row["subject_ref"]): row for row in found}
+            asked = [(one, "person", rows.get((one.tenant, one.ref))) for one in wanted]
+            allowed = await self._allow_each(conn, reader, asked)
+        return [self._person(one, row, purpose) for (one, _, row), purpose in zip(asked, allowed, strict=True)]
+
+    def _person(
+        self, wanted: Wanted, row: asyncpg.Record | None, purpose: Purpose | None
+    ) -> dict[str, str] | VaultError:
+        if purpose is None:
+            return NotAllowed(_REFUSED)
         if row is None:
-            raise VaultError("no such member of staff: send staff.described first")
-        key = self._unwrap(row["data_key"], tenant, f"staff|{staff}")
-        shown = [f for f in STAFF_FIELDS if f in purpose_of.staff and row[f] is not None]
-        return {f: unseal(key, f"{tenant}|{staff}|{f}", row[f]) for f in shown}
+            return VaultError("no such person: the reference is unknown")
+        if row["data_key"] is None:
+            return Erased("this person was erased")
+        known = opened_details(self._unwrap(row["data_key"], wanted.tenant, str(row["person"])), row)
+        return {name: value for name, value in known.items() if name in purpose.person}
+
+    async def read_staffs(
+        self, conn: Connection, wanted: Sequence[Wanted], reader: str
+    ) -> list[dict[str, str] | VaultError]:
+        """What `read_staff` says of each, as `read_people` does of persons."""
+        async with conn.transaction():
+            found = await conn.fetch(
+                "select s.tenant, s.staff, data_key, name, phone, email, false as confidential"
+                " from unnest($1::text[], $2::text[]) as w(tenant, staff) join vault.staff s using (tenant, staff)",
+                [one.tenant for one in wanted],
+                [one.ref for one in wanted],
+            )
+            rows = {(row["tenant"], row["staff"]): row for row in found}
+            asked = [(one, "staff", rows.get((one.tenant, one.ref))) for one in wanted]
+            allowed = await self._allow_each(conn, reader, asked)
+        return [self._member(one, row, purpose) for (one, _, row), purpose in zip(asked, allowed, strict=True)]
+
+    def _member(
+        self, wanted: Wanted, row: asyncpg.Record | None, purpose: Purpose | None
+    ) -> dict[str, str] | VaultError:
+        if purpose is None:
+            return NotAllowed(_REFUSED)
+        if row is None:
+            return VaultError("no such member of staff: send staff.described first")
+        key = self._unwrap(row["data_key"], wanted.tenant, f"staff|{wanted.ref}")
+        shown = [f for f in STAFF_FIELDS if f in purpose.staff and row[f] is not None]
+        return {f: unseal(key, f"{wanted.tenant}|{wanted.ref}|{f}", row[f]) for f in shown}
 
     async def read_text(self, conn: Connection, tenant: str, text_ref: str, purpose: str, reader: str) -> str:
         """A free text. Raises NotAllowed, Erased, MasterKeyMissing."""
@@ -112,7 +155,15 @@ class Reading(Keys):
 
     async def record(self, conn: Connection, tenant: str, reader: str, purpose: str, kind: str, ref: str) -> None:
         """Writes into the access record what somebody does."""
-        await conn.execute("select vault.record_access($1, $2, $3, $4, $5)", tenant, reader, purpose, kind, ref)
+        await self._record_each(conn, reader, [(tenant, purpose, kind, ref)])
+
+    async def _record_each(self, conn: Connection, reader: str, records: Sequence[tuple[str, str, str, str]]) -> None:
+        """(tenant, purpose, kind, ref) of each."""
+        await conn.execute(
+            "select vault.record_accesses($1, $2::text[], $3::text[], $4::text[], $5::text[])",
+            reader,
+            *columns(records, 4),
+        )
         await failpoint("vault.after_access_record")
 
     async def verify_access_chain(self, conn: Connection, tenant: str, head: Head | None = None) -> int | None:
@@ -146,18 +197,37 @@ class Reading(Keys):
         self, conn: Connection, tenant: str, reader: str, purpose: str, kind: str, ref: str, row: asyncpg.Record | None
     ) -> Purpose | None:
         """The purpose, where it lets the reader open this row; and the record of the reading, or of its refusal."""
-        allowed = may(purpose, reader, kind)
-        if allowed and row and row["confidential"] and not allowed.confidential:
-            allowed = None
-        await self.record(conn, tenant, reader, purpose, kind if allowed else f"refused.{kind}", ref)
+        return (await self._allow_each(conn, reader, [(Wanted(tenant, ref, purpose), kind, row)]))[0]
+
+    async def _allow_each(
+        self, conn: Connection, reader: str, asked: Sequence[tuple[Wanted, str, asyncpg.Record | None]]
+    ) -> list[Purpose | None]:
+        allowed: list[Purpose | None] = []
+        for wanted, kind, row in asked:
+            purpose = may(wanted.purpose, reader, kind)
+            closed = purpose is not None and row and row["confidential"] and not purpose.confidential
+            allowed.append(None if closed else purpose)
+        await self._record_each(
+            conn,
+            reader,
+            [
+                (wanted.tenant, wanted.purpose, kind if purpose else f"refused.{kind}", wanted.ref)
+                for (wanted, kind, _), purpose in zip(asked, allowed, strict=True)
+            ],
+        )
         return allowed
 
 
 def _required(allowed: Purpose | None) -> Purpose:
     """Called after the transaction: raised within, the refusal would undo its record."""
     if allowed is None:
-        raise NotAllowed(
-            "This purpose does not let you read this: contracts/purposes.yaml names who may read what, and why. The "
-            "attempt is on record."
-        )
+        raise NotAllowed(_REFUSED)
     return allowed
+
+
+def _known(found: Sequence[dict[str, str] | VaultError]) -> dict[str, str]:
+    """The one answer. Raises it where it is an error; after the transaction too."""
+    (answer,) = found
+    if isinstance(answer, VaultError):
+        raise answer
+    return answer

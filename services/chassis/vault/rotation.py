@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import asyncpg
 
+from services.chassis.failpoints import failpoint
 from services.chassis.logs import get_logger
 from services.chassis.vault.keys import EPOCH_BYTES, Connection, Keys, MasterKeyMissing, columns, epoch_of
 
@@ -83,6 +84,7 @@ class Rotating(Keys):
         """
         if today.isoformat() > self.master.newest:
             self.master.make(today.isoformat())
+            await failpoint("rotation.after_new_key")
         epoch = self.master.newest
         async with pool.acquire() as conn:
             used = await self.usage(conn)
@@ -95,6 +97,7 @@ class Rotating(Keys):
             over = date.fromisoformat(successor) + timedelta(days=keep_days) <= today
             if over and old not in used:
                 self.master.destroy(old)
+                await failpoint("rotation.after_destruction")
                 destroyed.append(old)
                 get_logger().info("master_key_destroyed", key=old)
         async with pool.acquire() as conn:
@@ -137,6 +140,7 @@ class Rotating(Keys):
                     f" where t.tenant = w.tenant and t.{c.id} = w.id::{c.type}",
                     *columns(fresh, 3),
                 )
+            await failpoint("rotation.after_batch")
             done += len(fresh)
             after = rows[-1]["tenant"], rows[-1]["id"]
 

@@ -22,8 +22,8 @@ STANDING = ("held", "assigned", "approved", "declined", "issued", "acknowledged"
 
 def messages_sent_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
     """I6. What the ledger counts as sent, a gateway took, and NOTICES tells once; a gateway was handed a message twice
-    only where an answer was lost, which the ledger says."""
-    unanswered = {row["key"] for row in evidence.attempts if row["outcome"] in ("unanswered", None)}
+    only where an answer was lost or it came back undelivered, which the ledger says."""
+    unanswered = {row["key"] for row in evidence.attempts if row["outcome"] in ("unanswered", "undelivered", None)}
     told = Counter(one.event["data"]["key"] for one in _results(evidence) if one.event["type"] == "notice.sent")
     relayed = {
         json.loads(bytes(row["body"]))["id"]
@@ -31,8 +31,9 @@ def messages_sent_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
         if row["number"] <= evidence.results_relayed.get(row["lane"], 0)
     }
     states = {row["key"]: row["state"] for row in evidence.ledger}
+    returned = {row["key"]: row["returned"] for row in evidence.ledger}
     for key, state in states.items():
-        if told[key] > (state == "sent") or told[key] < (f"{key}-sent" in relayed):
+        if told[key] > (state == "sent") + returned[key] or told[key] < (f"{key}-sent" in relayed):
             yield Violation("I6", f"a message that is {state} was told as sent {told[key]} times", key)
     for key in told.keys() - states.keys():
         yield Violation("I6", "NOTICES tells of a message that the ledger does not know", key)
@@ -72,8 +73,11 @@ def messages_that_follow(evidence: Evidence, book: Book) -> Iterator[Violation]:
     for key, (name, topic) in expected.required.items():
         if key not in wanted and (topic is None or topic not in topics):
             yield Violation("I6", "a message that must be sent is not in the ledger", f"{name} ({key})")
-    for key in sorted(wanted - expected.allowed):
+    told_by = Counter(row["part_of"] for row in evidence.ledger)
+    for key in sorted(wanted - expected.allowed - told_by.keys()):
         yield Violation("I6", "a message is in the ledger and follows from nothing", key)
+    for key in sorted(told_by.keys() - wanted - {None}):
+        yield Violation("I6", "messages are told by another one that the ledger does not know", key)
 
 
 class _Expected:
@@ -137,8 +141,8 @@ class _Expected:
                     if required:
                         topic = (told.event["tenant"], told.event["case"], one.topic) if one.once else None
                         self.required[one.key] = (f"{one.template} of {'/'.join(_case(told))}", topic)
-                case notices.Retraction():
-                    self.allowed.add(one.correction.key)
+                case notices.Retraction(correction=notices.Notice(key=key)):
+                    self.allowed.add(key)
                 case notices.Task(notice=notices.Notice(key=key)):
                     self.allowed.add(key)
 

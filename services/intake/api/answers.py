@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.intake.api import cursors, reading, visibility
-from services.intake.api.reading import Row, Visible, moment
+from services.intake.api import cursors, reading
+from services.intake.api.reading import Visible, moment
 from services.intake.api.serving import Parts
+from services.reading import visibility
+from services.reading.visible import Row
 from services.rules.tenants import Tenant
 
 State = Literal["pending", "open", "closed", "stuck"]

@@ -4,7 +4,7 @@ The one rule it protects: nothing is done for anybody who is not known, and no c
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 from typing import Annotated
@@ -16,10 +16,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from services.chassis.clock import Clock
 from services.chassis.http import Problem
 from services.chassis.settings import Settings
+from services.chassis.signon import Tokens
 from services.intake.api.limits import Concurrency, Rate
-from services.intake.api.tokens import Tokens
-from services.intake.api.visibility import Caller
 from services.intake.keys import digest
+from services.reading.visibility import Caller
 
 _KEY_SECONDS = 10.0
 """How long a key is taken to be what the database said."""
@@ -35,10 +35,12 @@ _bearer = HTTPBearer(
 class Gate:
     """Lets callers in and counts what they ask for."""
 
-    def __init__(self, settings: Settings, pool: asyncpg.Pool, clock: Clock) -> None:
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, clock: Clock, tenants: Collection[str]) -> None:
         self._pool = pool
+        self._tenants = tenants
         self._clock = clock
-        self._tokens = Tokens(settings)
+        self._tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_keys)
+        self._staff_source = settings.oidc_source
         self._known: dict[bytes, tuple[Caller, float]] = {}
         self._rate = Rate(settings.http_rate, settings.http_rate * _BURST_SECONDS)
         self._wrong = Rate(_WRONG_PER_SECOND, _WRONG_BURST)
@@ -48,6 +50,8 @@ class Gate:
     async def enter(self, credentials: str, address: str) -> AsyncIterator[Caller]:
         """The caller with these credentials, while the request lasts. Raises Problem 401, 403 or 429."""
         caller = await self._caller(credentials, address)
+        if caller.tenant not in self._tenants:
+            raise Problem(HTTPStatus.FORBIDDEN, "unknown_tenant", "This tenant is not served here.")
         self._rate.take(caller.name)
         with self._at_once.one(caller.name):
             yield caller
@@ -55,12 +59,17 @@ class Gate:
     async def _caller(self, credentials: str, address: str) -> Caller:
         try:
             if Tokens.looks_like(credentials):
-                return await self._tokens.caller(credentials, await self._clock.now() // 1_000_000)
+                return await self._member(credentials)
             return await self._publisher(credentials)
         except Problem as problem:
             if problem.status == HTTPStatus.UNAUTHORIZED:
                 self._wrong.take(address)
             raise
+
+    async def _member(self, token: str) -> Caller:
+        member = await self._tokens.member(token, await self._clock.now() // 1_000_000)
+        name = f"{member.tenant}/staff/{member.staff}"
+        return Caller(member.tenant, self._staff_source, name, member.role, member.department, member.staff)
 
     async def _publisher(self, key: str) -> Caller:
         hashed = digest(key)

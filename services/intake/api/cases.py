@@ -13,12 +13,14 @@ from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, Field
 
 from services.chassis.http import Problem, reads_korean
-from services.intake.api import cursors, reading, visibility
+from services.intake.api import cursors, reading
 from services.intake.api.answers import HISTORY_PAGE, Cases, Detail, History, deadline, page_of, remedy, summary
 from services.intake.api.callers import Asking
-from services.intake.api.reading import Row, Visible
+from services.intake.api.reading import Visible
 from services.intake.api.serving import TAGGED, Given, Parts, problems, tagged
-from services.intake.api.visibility import Caller
+from services.reading import visibility, visible
+from services.reading.visibility import Caller
+from services.reading.visible import Row
 from services.rules.calendar import OutOfCalendar
 from services.rules.explaining.text import as_json, in_words
 from services.rules.instants import Instant, of_datetime
@@ -207,12 +209,12 @@ async def _next_dues(parts: Parts, caller: Caller, rows: list[Row]) -> dict[str,
         return {}
     async with parts.pool.acquire() as connection:
         runs = await reading.deadlines(connection, caller.tenant, cases)
-        hidden = await reading.hidden(connection, caller, cases)
-    visible: dict[str, list[Row]] = {}
+        hidden = await visible.hidden(connection, caller, cases)
+    known: dict[str, list[Row]] = {}
     for run in runs:
         if not visibility.tells_of(hidden.get(run["case"], frozenset()), run):
-            visible.setdefault(run["case"], []).append(run)
-    return {case: due for case, held in visible.items() if (due := _next_due(held)) is not None}
+            known.setdefault(run["case"], []).append(run)
+    return {case: due for case, held in known.items() if (due := _next_due(held)) is not None}
 
 
 def _next_due(runs: Sequence[Row]) -> Instant | None:

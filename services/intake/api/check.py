@@ -9,8 +9,9 @@ from services.chassis.http import said
 from services.intake.api.callers import Asking
 from services.intake.api.events import MOST
 from services.intake.api.serving import Given, problem, problems
-from services.intake.check import Checked, check_text
+from services.intake.check import Checked, Wrong, check_text
 from services.intake.judge import Publisher, Refusal
+from services.reading.visibility import Caller, may_publish
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
@@ -31,7 +32,15 @@ async def check(request: Request, parts: Given, caller: Asking) -> list[Checked]
             raise Refusal("wrong_number", f"An array holds 1 to {MOST} events. Split a longer one.", "")
     except Refusal as refusal:
         raise problem(refusal) from None
-    return [_in_their_language(checked) for checked, _ in found]
+    return [_in_their_language(_as_asked(checked, caller)) for checked, _ in found]
+
+
+def _as_asked(checked: Checked, caller: Caller) -> Checked:
+    """The same, where the event is right and yet not this caller's to state."""
+    if checked.type is None or may_publish(caller, checked.type):
+        return checked
+    wrong = Wrong(pointer="/type", code="not_allowed", detail="This is not for your role to state.")
+    return checked.model_copy(update={"right": False, "wrong": [*checked.wrong, wrong]})
 
 
 def _in_their_language(checked: Checked) -> Checked:

@@ -16,9 +16,9 @@ from services.intake.api.callers import Asking, entered
 from services.intake.api.filing import check_stating, event_id
 from services.intake.api.reading import is_visible
 from services.intake.api.serving import TAGGED, Given, Parts, problem, problems, tagged
-from services.intake.api.visibility import Caller
 from services.intake.doors import json_of
 from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal, parse
+from services.reading.visibility import Caller
 from services.rules.instants import MINUTE
 
 MOST = 1_000

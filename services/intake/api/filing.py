@@ -20,8 +20,8 @@ from services.chassis.http import Problem
 from services.intake import admission
 from services.intake.api.reading import visible_case
 from services.intake.api.serving import Parts, problem
-from services.intake.api.visibility import Caller, may_state
 from services.intake.judge import Publisher, Refusal, parse
+from services.reading.visibility import Caller, may_publish
 from services.rules.instants import Instant, instant, text
 from services.rules.tenants import Tenant
 
@@ -111,8 +111,9 @@ async def check_stating(parts: Parts, caller: Caller, type: object, subject: obj
     """
     if caller.role == "publisher":
         return
-    if isinstance(type, str) and not may_state(caller, type):
-        raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", "This is for an approver to find.", "/type")
+    if isinstance(type, str) and not may_publish(caller, type):
+        detail = "This is not for your role to state: findings are an approver's, and audit states nothing else."
+        raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", detail, "/type")
     if isinstance(subject, str) and not await _is_new(parts, caller, subject.lower()):
         await visible_case(parts, caller, subject)
 
@@ -173,7 +174,7 @@ async def answer(parts: Parts, caller: Caller, accepted: Accepted, type: str, bo
 
 
 def _tenant(parts: Parts, caller: Caller) -> Tenant:
-    tenant = parts.tenants.get(caller.tenant)
-    if tenant is None or (caller.role != "publisher" and caller.source not in tenant.sources):
-        raise Problem(HTTPStatus.FORBIDDEN, "unknown_tenant", "This tenant is not served here, or has no such desk.")
+    tenant = parts.tenants[caller.tenant]
+    if caller.role != "publisher" and caller.source not in tenant.sources:
+        raise Problem(HTTPStatus.FORBIDDEN, "unknown_tenant", "This tenant has no desk that takes events of its staff.")
     return tenant

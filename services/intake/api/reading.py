@@ -4,28 +4,20 @@ The one rule it protects: every row passes `visibility` before anything of it is
 one that is not the caller's to know of are answered alike.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-import asyncpg
-import orjson
-from asyncpg.pool import PoolConnectionProxy
-
 from services.chassis.http import Problem
-from services.intake.api import visibility
 from services.intake.api.serving import Parts
-from services.intake.api.visibility import Caller, Named
+from services.reading import visibility
+from services.reading.visibility import Caller
+from services.reading.visible import Connection, Row, hidden, plain, readable
 from services.rules.instants import Instant, text
 from services.rules.tenants import Tenant
 
-Connection = asyncpg.Connection | PoolConnectionProxy | asyncpg.Pool
-Row = dict[str, Any]
-
 SCANNED = 1_000
 """Cases looked at for one page at most: a filter that few of them meet brings a short page with a cursor."""
-
-_JSON = frozenset({"opening", "desk", "data", "cause"})
 
 _WINDOW = (
     'with seen as materialized (select "case", receipt from read.case_list'
@@ -68,14 +60,6 @@ class Visible(NamedTuple):
     hidden: frozenset[str]
 
 
-def plain(record: asyncpg.Record) -> Row:
-    """A row with its JSON columns read."""
-    return {
-        name: orjson.loads(value) if name in _JSON and isinstance(value, str) else value
-        for name, value in record.items()
-    }
-
-
 async def listed(parts: Parts, caller: Caller, filters: Mapping[str, Any], limit: int, before: str) -> Page:
     """A page of the cases that a caller may know of, behind a receipt number."""
     wanted = {name: value for name, value in filters.items() if value is not None}
@@ -108,28 +92,6 @@ async def _behind(connection: Connection, tenant: str, before: str) -> str | Non
     return last
 
 
-async def readable(connection: Connection, caller: Caller, rows: Sequence[Row]) -> list[Row]:
-    """Those of the rows of read.case_list that a caller may know of."""
-    about = {case for row in rows if (case := visibility.complains_of(row))}
-    named = await _named(connection, caller.tenant, about) if about and caller.role != "publisher" else {}
-    return [
-        row
-        for row in rows
-        if visibility.may_read(caller, visibility.case_of(row, named.get(visibility.complains_of(row) or "", Named())))
-    ]
-
-
-async def _named(connection: Connection, tenant: str, cases: Iterable[str]) -> dict[str, Named]:
-    rows = await connection.fetch(
-        'select "case", array_remove(array_agg(department), null) as departments,'
-        " array_remove(array_agg(officer), null) as officers"
-        ' from read.case_desks where tenant = $1 and "case" = any($2::text[]) group by "case"',
-        tenant,
-        sorted(cases),
-    )
-    return {row["case"]: Named(frozenset(row["departments"]), frozenset(row["officers"])) for row in rows}
-
-
 async def visible_case(parts: Parts, caller: Caller, case: str) -> Visible:
     """A case that the caller may read. Raises Problem 404."""
     async with parts.pool.acquire() as connection:
@@ -153,27 +115,6 @@ async def is_visible(parts: Parts, caller: Caller, case: str) -> bool:
     except Problem:
         return False
     return True
-
-
-async def hidden(connection: Connection, caller: Caller, cases: Sequence[str]) -> dict[str, frozenset[str]]:
-    """The facts of each case that the caller may not know of; cases without any are left out."""
-    facts: dict[str, list[Row]] = {}
-    for record in await connection.fetch(
-        'select "case", source, id, type, data from read.case_facts where tenant = $1 and "case" = any($2::text[])'
-        " and (type like 'fault.%' or type = 'fact.voided')",
-        caller.tenant,
-        cases,
-    ):
-        facts.setdefault(record["case"], []).append(plain(record))
-    officers = {fact["data"]["officer"] for held in facts.values() for fact in held if fact["data"].get("officer")}
-    staff = await connection.fetch(
-        "select staff, department from read.staff where tenant = $1 and staff = any($2::text[])",
-        caller.tenant,
-        sorted(officers),
-    )
-    departments = {row["staff"]: row["department"] for row in staff}
-    found = {case: visibility.hidden_facts(caller, held, departments) for case, held in facts.items()}
-    return {case: keys for case, keys in found.items() if keys}
 
 
 async def _without_hidden_runs(

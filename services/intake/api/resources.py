@@ -12,9 +12,10 @@ from fastapi import APIRouter, Path, Request, Response
 from services.chassis.http import Problem
 from services.intake.api.callers import Asking
 from services.intake.api.filing import Filed, IdempotencyKey, answer, body_of, file
-from services.intake.api.reading import plain, visible_case
+from services.intake.api.reading import visible_case
 from services.intake.api.serving import Given, Parts, problems
-from services.intake.api.visibility import Caller
+from services.reading.visibility import Caller
+from services.reading.visible import plain
 
 router = APIRouter(prefix="/v1")
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 from services.chassis.clock import Clock
 from services.chassis.http import PROBLEM, Problem
 from services.intake.doors import Doors
-from services.intake.explain import Explainer
 from services.intake.judge import Refusal
+from services.reading.explain import Explainer
 from services.rules.charter import Charter
 from services.rules.rulebook import Library
 from services.rules.tenants import Tenant

@@ -23,16 +23,15 @@ Item = Mapping[str, Any]
 
 
 class Names(NamedTuple):
-    """What a list and its items are called in XML, and a list inside an item with its items."""
+    """What a list and its items are called in XML. Of a list inside an item each is called as it is, but for the s."""
 
     list: str
-    item: str
-    inner: str = ""
-    inner_item: str = ""
+    item: str = ""
 
 
+DISCOVERY = Names("discovery")
 SERVICES = Names("services", "service")
-DEFINITION = Names("service_definition", "", "attributes", "attribute")
+DEFINITION = Names("service_definition")
 REQUESTS = Names("service_requests", "request")
 _ERRORS = Names("errors", "error")
 
@@ -49,7 +48,7 @@ def listing(request: Request, items: Sequence[Item], names: Names, status: int =
         return JSONResponse(found, status)
     root = ElementTree.Element(names.list)
     for item in found:
-        _fill(ElementTree.SubElement(root, names.item), item, names)
+        _fill(ElementTree.SubElement(root, names.item), item)
     return _xml(root, status)
 
 
@@ -58,7 +57,7 @@ def single(request: Request, item: Item, names: Names) -> Response:
     if not wants_xml(request):
         return JSONResponse(_present(item))
     root = ElementTree.Element(names.list)
-    _fill(root, _present(item), names)
+    _fill(root, _present(item))
     return _xml(root, HTTPStatus.OK)
 
 
@@ -66,15 +65,22 @@ def _present(item: Item) -> dict[str, Any]:
     return {name: value for name, value in item.items() if value is not None}
 
 
-def _fill(element: ElementTree.Element, item: Item, names: Names) -> None:
+def _fill(element: ElementTree.Element, item: Item) -> None:
     for name, value in item.items():
         child = ElementTree.SubElement(element, name)
-        if isinstance(value, list):
-            for inner in value:
-                inner_name = names.inner_item if name == names.inner else "value"
-                _fill(ElementTree.SubElement(child, inner_name), _present(inner), names)
-        else:
-            child.text = _NOT_XML.sub("", ("true" if value else "false") if isinstance(value, bool) else str(value))
+        if not isinstance(value, list):
+            child.text = _text(value)
+            continue
+        for inner in value:
+            below = ElementTree.SubElement(child, name.removesuffix("s"))
+            if isinstance(inner, Mapping):
+                _fill(below, _present(inner))
+            else:
+                below.text = _text(inner)
+
+
+def _text(value: Any) -> str:
+    return _NOT_XML.sub("", ("true" if value else "false") if isinstance(value, bool) else str(value))
 
 
 def _xml(root: ElementTree.Element, status: int) -> Response:

@@ -13,13 +13,15 @@ from fastapi import APIRouter, Request, Response
 
 from contracts.envelope import parse_time
 from services.chassis.http import Problem, reads_korean
-from services.intake.api import reading, visibility
+from services.intake.api import reading
 from services.intake.api.callers import entered
 from services.intake.api.filing import file
-from services.intake.api.reading import Row, moment
+from services.intake.api.reading import moment
 from services.intake.api.serving import Given, Parts
-from services.intake.api.visibility import Caller
 from services.intake.open311 import forms, services
+from services.reading import visibility, visible
+from services.reading.visibility import Caller
+from services.reading.visible import Row
 from services.rules.charter import Charter
 from services.rules.instants import DAY, of_datetime
 
@@ -63,11 +65,32 @@ def _query(*names: str) -> dict[str, Any]:
     }
 
 
+@router.get("/discovery.{form}", summary="Where and what this is", responses=_ANSWERS)
+async def discover(form: str, request: Request, parts: Given) -> Response:
+    """The endpoint, for whoever knows the host alone. Asks for no key and no municipality."""
+    _check(form)
+    changed = max(versions[-1][1].in_force for name in parts.tenants if (versions := parts.library.charters_of(name)))
+    endpoint = {
+        "specification": "http://wiki.open311.org/GeoReport_v2",
+        "url": str(request.base_url.replace(path=router.prefix)),
+        "changeset": changed.isoformat(),
+        "type": "production",
+        "formats": ["text/xml", "application/json"],
+    }
+    item = {
+        "changeset": changed.isoformat(),
+        "contact": "The municipality whose jurisdiction_id you use.",
+        "key_service": "A municipality gives its systems their keys.",
+        "endpoints": [endpoint],
+    }
+    return forms.single(request, item, forms.DISCOVERY)
+
+
 @router.get("/services.{form}", summary="Services", responses=_ANSWERS, openapi_extra=_query())
 async def list_services(form: str, request: Request, parts: Given) -> Response:
     """The kinds of petition of a municipality (`jurisdiction_id`)."""
-    charter, korean = _charter(parts, _jurisdiction(parts, request.query_params)), _korean(request)
     _check(form)
+    charter, korean = _charter(parts, _jurisdiction(parts, request.query_params)), _korean(request)
     items = [
         {
             "service_code": service.code,
@@ -125,7 +148,7 @@ async def file_request(form: str, request: Request, parts: Given) -> Response:
         service = services.find(_charter(parts, tenant), fields.get("service_code", ""))
         body = _petition(service, fields, _korean(request))
         accepted = await file(parts, caller, "complaint.received", body, request.headers.get("idempotency-key"))
-        item = {"service_request_id": accepted.case, "service_notice": accepted.receipt, "account_id": None}
+        item = {"service_request_id": accepted.case, "service_notice": accepted.receipt}
     return forms.listing(request, [item], forms.REQUESTS)
 
 
@@ -292,7 +315,7 @@ async def _described(parts: Parts, caller: Caller, rows: list[Row], korean: bool
     tenant, cases = parts.tenants[caller.tenant], [row["case"] for row in rows]
     async with parts.pool.acquire() as connection:
         runs = await reading.deadlines(connection, caller.tenant, cases)
-        sealed = await reading.hidden(connection, caller, cases)
+        sealed = await visible.hidden(connection, caller, cases)
         changed = await reading.last_changes(connection, caller.tenant, cases)
     expected: dict[str, int] = {}
     for run in runs:

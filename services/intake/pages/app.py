@@ -16,14 +16,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from services.chassis import postgres
+from services.chassis.links import Signer
 from services.chassis.vault import Vault
 from services.intake.api.serving import Parts
-from services.intake.pages import charter, filing, following, talking, telling
+from services.intake.pages import charter, filing, following, reports, talking, telling
 from services.intake.pages.counter import Counter
-from services.intake.pages.links import Signer
 from services.intake.pages.site import PageError, Site, Visit, language_of, render
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import LANGUAGES, Speaker
+from services.intake.reporting.shelf import Shelf
+from services.reading.speaking import preferred
 
 LINK = "/{tenant}/p/{link}"
 STATIC_SECONDS = 3600
@@ -57,7 +59,8 @@ class Pages:
         pool, clock, doors, explainer, tenants, _ = parts
         signer = Signer.of_file(self._key_file)
         throttle, counter = Throttle(pool, signer), Counter(pool, explainer)
-        site = Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter)
+        shelf = Shelf(pool, clock)
+        site = Site(pool, doors, explainer, vault, clock, tenants, signer, throttle, counter, shelf)
         self._app.state.site = self._outer.state.site = site
 
 
@@ -84,6 +87,9 @@ def _routes() -> list[Route]:
         "/{tenant}/renewed/{link}": (following.renewed, None),
         "/{tenant}/follow": (following.show_look_up, following.look_up),
         "/{tenant}/charter": (charter.show, None),
+        "/{tenant}/report": (reports.newest, None),
+        "/{tenant}/report/{year}": (reports.show, None),
+        "/{tenant}/report/{year}/{form}": (reports.take, None),
         LINK: (following.show, None),
         f"{LINK}/report": (telling.show_report, telling.report),
         f"{LINK}/talk": (talking.show, talking.send),
@@ -117,19 +123,6 @@ async def _to_language(request: Request) -> Response:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     language = preferred(request.headers.get("accept-language", ""))
     return RedirectResponse(f"/{language}/{tenant}", HTTPStatus.SEE_OTHER, headers={"Vary": "Accept-Language"})
-
-
-def preferred(accepted: str) -> str:
-    """The language that a browser wants most among ours (RFC 9110, 12.5.4), Korean where it names none."""
-    wanted: list[tuple[float, str]] = []
-    for part in accepted.split(","):
-        name, _, quality = part.strip().partition(";q=")
-        try:
-            wanted.append((float(quality or 1), name.partition("-")[0].lower()))
-        except ValueError:
-            continue
-    ranked = sorted(wanted, key=lambda one: -one[0])
-    return next((name for quality, name in ranked if name in LANGUAGES and quality > 0), LANGUAGES[0])
 
 
 def _speaker(request: Request) -> Speaker:

@@ -12,8 +12,8 @@ import asyncpg
 import msgspec
 
 from services.intake import admission
-from services.intake.explain import Explainer
 from services.intake.pages.words import EVENTS, GROUNDS, Moment, Speaker
+from services.reading.explain import Explainer
 from services.rules.calendar import OutOfCalendar
 from services.rules.charter import Charter
 from services.rules.explaining.answer import Answer, why

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from services.intake.explain import Explainer
+from services.reading.explain import Explainer
 from services.rules.calendar import OutOfCalendar
 from services.rules.explaining.answer import why
 from services.rules.explaining.explain import Explanation

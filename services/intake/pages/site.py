@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from services.chassis.clock import Clock
+from services.chassis.links import Signer
 from services.chassis.vault import Vault
 from services.intake.doors import Doors
-from services.intake.explain import Explainer
 from services.intake.pages.counter import Counter
-from services.intake.pages.links import Signer
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import Language, Speaker
+from services.intake.reporting.shelf import Shelf
+from services.reading.explain import Explainer
 from services.rules.tenants import Tenant
 
 SOURCE = "web"
@@ -71,6 +72,7 @@ class Site:
     signer: Signer
     throttle: Throttle
     counter: Counter
+    shelf: Shelf
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.events import SURVEY_QUESTIONS
 from services.intake import admission
 from services.intake.judge import Refusal
 from services.intake.pages import cases
@@ -79,7 +80,7 @@ async def survey(request: Request) -> Response:
     page = await cases.read(visit.site.pool, visit.site.explainer, found, visit.speaker, now)
     if wrong or page is None or not page.closing:
         return await _survey(visit, found, typed, wrong, page)
-    data: dict[str, Any] = {"satisfaction": int(typed["satisfaction"])}
+    data: dict[str, Any] = {name: int(typed[name]) for name in SURVEY_QUESTIONS if typed.get(name) in SCORES}
     data |= {"comment": typed["comment"]} if typed.get("comment") else {}
     try:
         await hand_in(visit, survey_id(visit, found, page), "survey.answered", data, now, found.case)
@@ -131,6 +132,7 @@ async def _survey(
         wrong=wrong,
         errors={field.name: field.message for field in reversed(wrong)},
         scores=SCORES,
+        questions=SURVEY_QUESTIONS,
         closed=closed,
         answered=page is not None and closed and await has_answered(visit, found, page),
         link=visit.request.path_params["link"],

@@ -6,7 +6,7 @@ nor a restart give more of them.
 
 import asyncpg
 
-from services.intake.pages.links import Signer
+from services.chassis.links import Signer
 from services.rules.instants import HOUR, Instant
 
 PERIOD = HOUR

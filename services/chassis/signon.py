@@ -4,15 +4,16 @@ The one rule it protects: a token counts where its signature, issuer, audience a
 does not say. The keys come from the place that the settings name, never from one that a token names.
 
 Claims beside the usual ones: `tenant`, `roles` (clerk, approver, head, audit; the highest counts), `department`, and
-`staff` (the staff id that events carry; without it `sub`).
+`staff` (the staff id that events carry; without it `sub`). Audit alone may stand outside every department.
 """
 
 import asyncio
 import json
 import time
+from collections.abc import Collection
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import httpx
 from joserfc import jwt
@@ -23,12 +24,12 @@ from pydantic import TypeAdapter, ValidationError
 from contracts.envelope import Id, Label
 from services.chassis.http import Problem
 from services.chassis.logs import get_logger
-from services.chassis.settings import Settings
-from services.intake.api.visibility import Caller, Role
+
+StaffRole = Literal["clerk", "approver", "head", "audit"]
 
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures by a private key alone: with a shared secret whoever checks a token could make one."""
-_HIGHEST_FIRST: tuple[Role, ...] = ("audit", "head", "approver", "clerk")
+_HIGHEST_FIRST: tuple[StaffRole, ...] = ("audit", "head", "approver", "clerk")
 _LEEWAY_SECONDS = 30
 _KEYS_SECONDS = 300.0
 _AGAIN_SECONDS = 10.0
@@ -45,14 +46,31 @@ def _wrong(code: str = "wrong_token") -> Problem:
     return Problem(HTTPStatus.UNAUTHORIZED, code, detail)
 
 
-class Tokens:
-    """Checks tokens of one issuer."""
+class Member(NamedTuple):
+    """A member of staff, as the sign-on says."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._issuer = settings.oidc_issuer
-        self._audience = settings.oidc_audience
-        self._place = settings.oidc_keys
-        self._source = settings.oidc_source
+    tenant: str
+    staff: str
+    role: StaffRole
+    """The highest."""
+    department: str
+    roles: frozenset[StaffRole]
+
+    @classmethod
+    def of(cls, tenant: str, staff: str, roles: Collection[str], department: str) -> "Member | None":
+        """The member with those of the roles that are known here, None without any."""
+        held: list[StaffRole] = [role for role in _HIGHEST_FIRST if role in roles]
+        return cls(tenant, staff, held[0], department, frozenset(held)) if held else None
+
+
+class Tokens:
+    """Checks tokens of one issuer, made for one audience. `place` is where its public keys are: a file, or an http
+    address."""
+
+    def __init__(self, issuer: str | None, audience: str | None, place: str | None) -> None:
+        self._issuer = issuer
+        self._audience = audience
+        self._place = place
         self._keys: KeySet | None = None
         self._read_at = 0.0
         self._reading = asyncio.Lock()
@@ -62,8 +80,9 @@ class Tokens:
         """Whether credentials are a token rather than a key: three parts, the first of which begins as JSON does."""
         return credentials.startswith("eyJ") and credentials.count(".") == 2
 
-    async def caller(self, token: str, now_seconds: int) -> Caller:
-        """Who a token stands for. Raises Problem 401, 403, or 503 where the keys cannot be had."""
+    async def member(self, token: str, now_seconds: int, nonce: str | None = None) -> Member:
+        """Who a token stands for; with a `nonce`, only one that was asked for by it. Raises Problem 401, 403, or 503
+        where the keys cannot be had."""
         if not (self._issuer and self._audience and self._place) or len(token) > _LONGEST_TOKEN:
             raise _wrong()
         try:
@@ -75,10 +94,11 @@ class Tokens:
                 aud={"essential": True, "value": self._audience},
                 exp={"essential": True},
                 sub={"essential": True},
+                nonce={"essential": nonce is not None, **({} if nonce is None else {"value": nonce})},
             ).validate(claims)
         except (JoseError, ValueError, TypeError):
             raise _wrong() from None
-        return self._caller(claims)
+        return _member(claims)
 
     async def _claims(self, token: str) -> dict[str, Any]:
         keys = await self._key_set(_KEYS_SECONDS)
@@ -109,27 +129,27 @@ class Tokens:
                 self._read_at = time.monotonic()
             return self._keys
 
-    def _caller(self, claims: dict[str, Any]) -> Caller:
-        roles = claims.get("roles")
-        role = next((role for role in _HIGHEST_FIRST if isinstance(roles, list) and role in roles), None)
-        if role is None:
-            raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", "Your sign-on names no role that may use this.")
-        try:
-            tenant = _ID.validate_python(claims.get("tenant"))
-            staff = _ID.validate_python(claims.get("staff", claims["sub"]))
-            department = _LABEL.validate_python(claims["department"]) if "department" in claims else ""
-        except ValidationError:
-            raise _wrong() from None
-        if not department and role != "audit":
-            raise Problem(
-                HTTPStatus.FORBIDDEN, "no_department", "Your sign-on names no department. Tell whoever runs it."
-            )
-        return Caller(tenant, self._source, f"{tenant}/staff/{staff}", role, department, staff)
+
+def _member(claims: dict[str, Any]) -> Member:
+    roles = claims.get("roles")
+    try:
+        tenant = _ID.validate_python(claims.get("tenant"))
+        staff = _ID.validate_python(claims.get("staff", claims["sub"]))
+        department = _LABEL.validate_python(claims["department"]) if "department" in claims else ""
+    except ValidationError:
+        raise _wrong() from None
+    member = Member.of(tenant, staff, roles if isinstance(roles, list) else (), department)
+    if member is None:
+        raise Problem(HTTPStatus.FORBIDDEN, "not_allowed", "Your sign-on names no role that may use this.")
+    if not department and member.role != "audit":
+        raise Problem(HTTPStatus.FORBIDDEN, "no_department", "Your sign-on names no department. Tell whoever runs it.")
+    return member
 
 
 async def _read(place: str) -> bytes:
     if place.startswith(("https://", "http://")):
-        async with httpx.AsyncClient(timeout=_FETCH_SECONDS) as client:
+        # A proxy of the environment is for what lies outside.
+        async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=place.startswith("https")) as client:
             answer = await client.get(place)
             answer.raise_for_status()
             return answer.content

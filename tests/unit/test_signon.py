@@ -9,10 +9,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
+from services.chassis import signon
 from services.chassis.http import Problem
-from services.chassis.settings import Settings
-from services.intake.api import tokens
-from services.intake.api.tokens import Tokens
+from services.chassis.signon import Tokens
 
 NOW = 1_800_000_000
 CLAIMS = {
@@ -22,11 +21,7 @@ CLAIMS = {
 
 
 def made(place: str) -> Tokens:
-    return Tokens(
-        Settings(
-            nats_url="", database_url="", oidc_issuer="https://sign-on.example", oidc_audience="gihan", oidc_keys=place
-        )
-    )
+    return Tokens("https://sign-on.example", "gihan", place)
 
 
 def signed(key: ECKey, **claims: Any) -> str:
@@ -40,12 +35,12 @@ def keys_of(*keys: ECKey) -> str:
 async def test_the_highest_role_counts_and_ids_are_lower_case(tmp_path: Path) -> None:
     key, place = ECKey.generate_key("P-256", {"kid": "a"}), tmp_path / "keys.json"
     place.write_text(keys_of(key))
-    caller = await made(str(place)).caller(signed(key), NOW)
-    assert (caller.role, caller.staff, caller.department, caller.source) == ("head", "k-1", "도로과", "desk")
+    caller = await made(str(place)).member(signed(key), NOW)
+    assert caller == ("seoul", "k-1", "head", "도로과", {"clerk", "head"})
     # Half a minute of difference between two clocks is let pass, not more.
-    assert await made(str(place)).caller(signed(key), NOW + 60 + 29)
+    assert await made(str(place)).member(signed(key), NOW + 60 + 29)
     with pytest.raises(Problem):
-        await made(str(place)).caller(signed(key), NOW + 60 + 31)
+        await made(str(place)).member(signed(key), NOW + 60 + 31)
 
 
 async def test_a_new_key_is_looked_for_but_not_for_every_stranger(
@@ -55,15 +50,15 @@ async def test_a_new_key_is_looked_for_but_not_for_every_stranger(
     place = tmp_path / "keys.json"
     place.write_text(keys_of(old))
     known = made(str(place))
-    await known.caller(signed(old), NOW)
+    await known.member(signed(old), NOW)
     place.write_text(keys_of(new))
     with pytest.raises(Problem) as refused:
-        await known.caller(signed(new), NOW)
+        await known.member(signed(new), NOW)
     assert refused.value.status == 401
-    monkeypatch.setattr(tokens, "_AGAIN_SECONDS", 0.0)
-    assert (await known.caller(signed(new), NOW)).tenant == "seoul"
+    monkeypatch.setattr(signon, "_AGAIN_SECONDS", 0.0)
+    assert (await known.member(signed(new), NOW)).tenant == "seoul"
     with pytest.raises(Problem):
-        await known.caller(signed(old), NOW)
+        await known.member(signed(old), NOW)
 
 
 async def test_keys_that_cannot_be_had_are_no_fault_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,19 +72,28 @@ async def test_keys_that_cannot_be_had_are_no_fault_of_the_caller(monkeypatch: p
             raise answer
         return answer
 
-    monkeypatch.setattr(tokens, "_read", read)
-    monkeypatch.setattr(tokens, "_KEYS_SECONDS", 0.0)
+    monkeypatch.setattr(signon, "_read", read)
+    monkeypatch.setattr(signon, "_KEYS_SECONDS", 0.0)
     known = made("https://sign-on.example/keys")
     for _ in range(3):
         with pytest.raises(Problem) as refused:
-            await known.caller(signed(key), NOW)
+            await known.member(signed(key), NOW)
         assert (refused.value.status, refused.value.retry_after) == (503, 10)
     for _ in range(3):
-        assert await known.caller(signed(key), NOW)
+        assert await known.member(signed(key), NOW)
+
+
+async def test_a_token_that_was_asked_for_names_what_it_was_asked_by(tmp_path: Path) -> None:
+    key, place = ECKey.generate_key("P-256", {"kid": "a"}), tmp_path / "keys.json"
+    place.write_text(keys_of(key))
+    assert await made(str(place)).member(signed(key, nonce="n-1"), NOW, "n-1")
+    for claims in ({"nonce": "n-2"}, {}):
+        with pytest.raises(Problem):
+            await made(str(place)).member(signed(key, **claims), NOW, "n-1")
 
 
 async def test_without_a_sign_on_no_token_counts(tmp_path: Path) -> None:
     key = ECKey.generate_key("P-256", {"kid": "a"})
     with pytest.raises(Problem) as refused:
-        await Tokens(Settings(nats_url="", database_url="")).caller(signed(key), NOW)
+        await Tokens(None, None, None).member(signed(key), NOW)
     assert refused.value.status == 401

@@ -4,16 +4,16 @@ The one rule it protects: what is not allowed here is not there. A case that a c
 one that does not exist, and a complaint about somebody is hidden from them before all else.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
+
+from services.rules.discretion import FAULTS, is_of_another, key_of, takes_back
+from services.rules.discretion import tells_of as tells_of
 
 Role = Literal["publisher", "clerk", "approver", "head", "audit"]
 
 SEALED_KINDS = frozenset({"corruption_report", "grievance", "service_grievance", "handling_grievance"})
 """Kinds that complain of somebody: the departments that they name do not see them."""
-
-FAULTS = ("fault.reported", "fault.confirmed", "fault.dismissed")
 
 FINDINGS = frozenset({"fault.confirmed", "fault.dismissed"})
 """What somebody in charge finds, and a clerk does not."""
@@ -81,11 +81,15 @@ def may_read(caller: Caller, case: Case) -> bool:
     return bool(caller.department) and caller.department == case.department
 
 
-def may_state(caller: Caller, type: str) -> bool:
-    """Whether a caller may publish events of a type (about a case that it may read)."""
-    if caller.role == "publisher":
-        return True
-    return type not in FINDINGS or caller.role in ("approver", "head", "audit")
+def may_publish(caller: Caller, type: str) -> bool:
+    """Whether a caller may publish events of a type (about a case that it may read).
+
+    Audit reads everything and so files nothing: it has no case of its own. What it finds it states, since of a
+    complaint about a department nobody of that department may.
+    """
+    if caller.role == "audit":
+        return type in FINDINGS
+    return type not in FINDINGS or caller.role != "clerk"
 
 
 def hidden_facts(caller: Caller, facts: Iterable[Mapping[str, Any]], departments: Mapping[str, str]) -> frozenset[str]:
@@ -94,38 +98,17 @@ def hidden_facts(caller: Caller, facts: Iterable[Mapping[str, Any]], departments
     Faults are hidden from the officer whom they name and from that officer's department; where that is not known, from
     every department. A system learns of the faults alone that it reported itself.
     """
-    hidden: set[str] = set()
-    for fact in facts:
-        key = f"{fact['source']}/{fact['id']}"
-        if fact["type"] in FAULTS and _is_hidden(caller, fact, departments):
-            hidden.add(key)
-    # What takes a hidden fact back tells of it.
-    for fact in facts:
-        if fact["type"] == "fact.voided" and f"{fact['data'].get('source')}/{fact['data'].get('id')}" in hidden:
-            hidden.add(f"{fact['source']}/{fact['id']}")
-    return frozenset(hidden)
+    told = list(facts)
+    hidden = {key_of(fact) for fact in told if fact["type"] in FAULTS and _is_hidden(caller, fact, departments)}
+    return frozenset(hidden | {key_of(fact) for fact in told if takes_back(hidden, fact)})
 
 
 def _is_hidden(caller: Caller, fact: Mapping[str, Any], departments: Mapping[str, str]) -> bool:
-    officer = fact["data"].get("officer")
     if caller.role == "publisher":
-        return bool(fact["source"] != caller.source)
+        return is_of_another(caller.source, fact)
+    officer = fact["data"].get("officer")
     if officer is None:
         return False
     if officer == caller.staff:
         return True
     return caller.role != "audit" and departments.get(officer, caller.department) == caller.department
-
-
-def tells_of(hidden: frozenset[str], row: Mapping[str, Any]) -> bool:
-    """Whether a fact or decision, a deadline or a remedy would give a hidden fact away."""
-    data = row.get("data") or row
-    # A fact may have a `cause` of its own, in words: only what is an object names an event.
-    events = (row, *(one for one in (data.get("cause"), data.get("about")) if isinstance(one, dict)))
-    named = {f"{event.get('source')}/{event.get('id')}" for event in events}
-    traces = [str(trace) for trace in (row.get("occurrence"), data.get("incident"), data.get("key")) if trace]
-    return not hidden.isdisjoint(named) or any(_names(trace, key) for trace in traces for key in hidden)
-
-
-def _names(trace: str, key: str) -> bool:
-    return re.search(rf"(?<![a-z0-9_-]){re.escape(key)}(?![a-z0-9_-])", trace) is not None

@@ -11,13 +11,14 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import NamedTuple
 
+from services.chassis.clock import Instant
 from services.chassis.logs import OperatorError
 from services.chassis.settings import SettingsError
-from services.rules.instants import SECOND, Instant
 
 KEY_BYTES = 32
 _MAC_BYTES = 16
 _BASE = 36
+_MICROSECONDS = 1_000_000
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -43,7 +44,7 @@ class Link(NamedTuple):
 
     def over(self, now: Instant) -> bool:
         """Whether its time has passed."""
-        return self.expires is not None and now >= self.expires * SECOND
+        return self.expires is not None and now >= self.expires * _MICROSECONDS
 
 
 class Signer:
@@ -65,7 +66,7 @@ class Signer:
     def link(self, tenant: str, case: str, receipt: str, epoch: int, expires: Instant | None = None) -> str:
         """The last part of the address of a case."""
         number = _base36(int(receipt.replace("-", "")))
-        seconds = None if expires is None else expires // SECOND
+        seconds = None if expires is None else expires // _MICROSECONDS
         head = number if seconds is None else f"{number}-{_base36(seconds)}"
         return f"{head}.{self._link_mac(tenant, case, receipt, epoch, seconds)}"
 
