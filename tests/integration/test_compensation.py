@@ -30,6 +30,7 @@ from services.cli import remedies
 from services.cli.folded import Folded
 from services.intake.app import build_app
 from services.intake.judge import Publisher, judge
+from services.notifier import pacing
 from services.notifier.app import Notifier
 from services.notifier.ledger import LEASE, Fenced, Ledger
 from services.notifier.tasks import acting, charters, findings, letters
@@ -734,7 +735,9 @@ async def main(told: dict[str, Any]) -> None:
                 lanes=range(PARTITIONS),
             )
             try:
-                await acting.approve(Ledger(pool, outbox, known, generation), told["now"], BEA, told["key"])
+                await acting.approve(
+                    Ledger(pool, outbox, known, pacing.of(known), generation), told["now"], BEA, told["key"]
+                )
             except Fenced:
                 continue
             return
