@@ -113,7 +113,18 @@ async def test_a_session_ends_when_it_is_idle_or_old(desk: Office) -> None:
         assert (await browser.get("/desk/en/")).status_code == 200
         await desk.pool.execute(f"update notifier.desk_sessions set {column} = {column} - $1", minutes * minute)
         assert urlpath(await browser.get("/desk/en/")) == "/desk/in", column
+    # A page that renews itself does not keep a session alive; somebody who asks for one does.
+    browser = await desk.signed_in()
+    newest = "begun = (select max(begun) from notifier.desk_sessions)"
+    aged = f"update notifier.desk_sessions set seen = seen - $1 where {newest} returning seen"
+    seen = f"select seen from notifier.desk_sessions where {newest}"
+    left = await desk.pool.fetchval(aged, 20 * minute)
+    assert (await browser.get("/desk/en/", headers={"X-Gihan-Live": "1"})).status_code == 200
+    assert await desk.pool.fetchval(seen) == left
+    assert (await browser.get("/desk/en/")).status_code == 200
+    assert await desk.pool.fetchval(seen) > left
     # The next sign-in sweeps what is over.
+    await desk.pool.execute("update notifier.desk_sessions set seen = seen - $1", 40 * minute)
     await desk.signed_in()
     assert await desk.pool.fetchval("select count(*) from notifier.desk_sessions") == 1
 

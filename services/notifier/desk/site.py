@@ -31,6 +31,8 @@ from services.reading.visibility import Caller
 from services.rules.tenants import Tenant
 
 TEXTS = Path(__file__).parent / "texts"
+LIVE = "x-gihan-live"
+"""The header by which the script says that nobody asked for the page."""
 MAX_FIELDS = 300
 """Of a form: a page of tasks, each with its box."""
 
@@ -94,7 +96,9 @@ class Visit:
     async def of(cls, request: Request, touch: bool = True) -> "Visit":
         """The visit that a request is. Raises SignInFirst, or PageError for a city that is not served here."""
         site: Site = request.app.state.site
-        session = await site.sessions.read(request.cookies.get(site.sessions.cookie), touch)
+        # A list that renews itself is no sign of somebody in front of it.
+        used = touch and LIVE not in request.headers
+        session = await site.sessions.read(request.cookies.get(site.sessions.cookie), used)
         if session is None:
             raise SignInFirst
         tenant = site.tenants.get(session.member.tenant)

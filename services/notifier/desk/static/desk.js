@@ -42,7 +42,7 @@ if (box) {
 async function renew(changed) {
   const list = document.getElementById("list");
   if (list.querySelector("input:checked") || list.contains(document.activeElement)) return false;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Gihan-Live": "1" } });
   if (!answer.ok || answer.redirected) return false;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   list.replaceWith(page.getElementById("list"));
