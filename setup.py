@@ -16,6 +16,7 @@ COMPILED = [
     "consequences",
     "counting",
     "declared",
+    "demands",
     "effects",
     "fold",
     "governing",

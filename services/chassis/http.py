@@ -31,6 +31,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -346,6 +347,10 @@ class _Shell:
                     await _http_problem(413).response()(scope, receive, send_with_headers)
                 else:
                     await self._app(scope, receive_limited, send_with_headers)
+            except ClientDisconnect:
+                get_logger().info(
+                    "client_gone"
+                )  # it hung up in the middle of its request: nobody to answer, no failure
             except Exception as error:
                 get_logger().error("request_failed", exc_info=True)
                 if not answering:

@@ -24,7 +24,6 @@ LOST = (
     # InternalClientError: the connection broke in the middle of an exchange, and the driver lost its place in it.
     *(OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
-    asyncpg.InternalClientError,  # of a session that was cut off in the middle of a word
 )
 """What leaves open whether a transaction was committed."""
 _CONNECTION_ERRORS = (*LOST, asyncpg.PostgresError, ValueError)

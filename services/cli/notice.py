@@ -48,10 +48,12 @@ def previews(template: str | None, tenant: str | None, language: str, promise: s
     templates = texts.of_tenant(language, city.id).templates
     if template is not None and template not in templates:
         raise ValueError(f"There is no message {template!r}; take one of {sorted(templates)}.")
-    values = dict(next(linting.cases())[1])
+    values = dict(linting.PLAIN) | {"promise": promise}
     shown = []
     for name in [template] if template else templates:
-        message = texts.render(name, language, city, values | {"promise": promise}, linting.NOW)
+        items = [{**values, "template": one} for one in templates[name].each if one not in ("default", "more")]
+        told = values | ({"items": items, "count": len(items)} if items else {})
+        message = texts.render(name, language, city, told, linting.NOW)
         kind, text = texts.sms_text(message)
         shown.append(
             {

@@ -14,10 +14,9 @@ import msgspec
 
 from contracts.events import OPENING_TYPES
 from contracts.streams import feed_subject, receipts_subject
-from services.notifier.tasks.noted import Entry, named
+from services.notifier.tasks.noted import Entry, at_fault
 from services.rules import discretion, instants
 from services.rules.instants import Instant
-from services.rules.routing import OFFICER
 from services.rules.tenants import Tenant
 
 STATUTORY_OBJECTION_DAYS = 60
@@ -571,16 +570,10 @@ def _task(decision: Event, view: CaseView, tenant: Tenant) -> Task:
         occurrence=decision.data.get("occurrence"),
         charter=decision.data.get("charter"),
         department=view.department,
-        at_fault=_at_fault(decision.case, view),
+        at_fault=at_fault(view.noted, decision.case, view.officer),
         proposed_at=instants.instant(decision.time),
         broken_at=None if due is None else instants.instant(due),
     )
-
-
-def _at_fault(case: str, view: CaseView) -> tuple[str, ...]:
-    """Who had the case or is named in it as at fault; one that counts an officer's faults is about that officer."""
-    about = {case.removeprefix(OFFICER)} if case.startswith(OFFICER) else set()
-    return tuple(sorted(about | named(view.noted) | ({view.officer} if view.officer else set())))
 
 
 def _later_receipt(decision: Event) -> Telling:

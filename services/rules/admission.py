@@ -6,6 +6,7 @@ The one rule: only what a charter's own words refuse is refused; whatever merely
 from typing import NamedTuple
 
 from services.rules.charter import Charter, Petition
+from services.rules.demands import all_hold
 from services.rules.facts import Data, Fact
 
 
@@ -30,7 +31,7 @@ def judge(charter: Charter, type: str, data: Data) -> Judgement:
     asks: list[str] = []
     marks: list[str] = []
     for clause in charter.admitting.get(type, ()):
-        if not any(match.type == type and match.holds(data, Petition(data)) for match in clause.on):
+        if not any(match.type == type and all_hold(match.where, data, Petition(data)) for match in clause.on):
             continue
         asks += clause.asks
         if clause.refuse:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
-from services.rules import counting
+from services.rules import counting, demands
 from services.rules.calendar import WeekHours, parse_hours
 from services.rules.counting import Span
 from services.rules.facts import Data, Period
@@ -27,12 +27,6 @@ PERIOD_UNITS = {
     "years": "years",
 }
 """How a handling period is counted (Act art. 19)."""
-
-DEFAULTS: Mapping[str, Any] = {"cause": "absent", "line_busy": True}
-"""What an absent field means (the contract of events)."""
-
-DERIVED = frozenset({"period_days", "has_period", "policy"})
-"""What a demand may name besides the fields of the data."""
 
 
 class Petition(msgspec.Struct, frozen=True):
@@ -68,25 +62,11 @@ class Condition(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether the data meet the demand; what they do not carry is looked up in the petition they are about."""
-        if not self.field:
-            value = self.value(data, petition)
-        elif (value := getattr(data, self.field)) is None and (value := getattr(petition.data, self.field)) is None:
-            value = self.absent
-        if self.test == "any_of":
-            return value in self.values
-        if self.test == "none_of":
-            return value not in self.values
-        if self.test == "present":
-            return (value is not None) is bool(self.values[0])
-        if self.test == "same":
-            return value is not None
-        if self.test == "includes":
-            return value is not None and self.values[0] in value
-        return value is not None and bool(value >= self.values[0])
+        return demands.holds(self, data, petition)
 
     def value(self, data: Data, petition: "Petition") -> Any:
         """What stands in the field, None where nothing does."""
-        return _field(self.path, data, petition)
+        return demands.field(self.path, data, petition)
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -97,14 +77,13 @@ class Match(msgspec.Struct, frozen=True):
 
     def holds(self, data: Data, petition: "Petition") -> bool:
         """Whether data of an event of this type meet every demand."""
-        for condition in self.where:  # noqa: SIM110 - asked several times of every fact
-            if not condition.holds(data, petition):
-                return False
-        return True
+        return demands.all_hold(self.where, data, petition)
 
     def answers(self, data: Data, begun: Data) -> bool:
         """Whether the data name the same as those of the event that began a run, where they must."""
-        return all(_walk(one.path, data) == _walk(one.path, begun) for one in self.where if one.test == "same")
+        return all(
+            demands.walk(one.path, data) == demands.walk(one.path, begun) for one in self.where if one.test == "same"
+        )
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -203,7 +182,7 @@ class Promise(msgspec.Struct, frozen=True):
         if within.period:
             return None if period is None else Span(period.amount, PERIOD_UNITS[period.unit])
         if within.by:
-            value = _field(tuple(within.by.split(".")), data, petition)
+            value = demands.field(tuple(within.by.split(".")), data, petition)
             return within.table.get(str(value), within.span)
         return within.span
 
@@ -606,8 +585,8 @@ def _conditions(where: Mapping[str, Any]) -> tuple[Condition, ...]:
 
 def _condition(path: str, demand: Any) -> Condition:
     names = tuple(path.split("."))
-    direct = len(names) == 1 and path not in DERIVED
-    field = _attribute(path) if direct else ""
+    direct = len(names) == 1 and path not in demands.DERIVED
+    field = demands.attribute(path) if direct else ""
     test: Test = "any_of"
     values = tuple(demand) if isinstance(demand, list) else (demand,)
     if isinstance(demand, dict):
@@ -615,34 +594,7 @@ def _condition(path: str, demand: Any) -> Condition:
         if named not in DEMANDS:
             raise ValueError(f"demand {named!r} on {path}")
         test, values = DEMANDS[named], tuple(value) if isinstance(value, list) and named == "not" else (value,)
-    return Condition(names, test, values, field, DEFAULTS.get(path) if direct else None)
-
-
-def _attribute(name: str) -> str:
-    return "class_" if name == "class" else name
-
-
-def _field(path: tuple[str, ...], data: Data, petition: Petition) -> Any:
-    name, period = path[0], petition.period
-    if name == "period_days":
-        return None if period is None else counting.days_of(Span(period.amount, period.unit))
-    if name == "has_period":
-        return period is not None
-    if name == "policy":
-        return getattr(petition.policy, path[1])
-    value = _walk(path, data)
-    if value is None:
-        value = _walk(path, petition.data)
-    return DEFAULTS.get(name) if value is None else value
-
-
-def _walk(path: tuple[str, ...], data: Data) -> Any:
-    value: Any = data
-    for part in path:
-        value = getattr(value, _attribute(part))
-        if value is None:
-            return None
-    return value
+    return Condition(names, test, values, field, demands.DEFAULTS.get(path) if direct else None)
 
 
 def _remedy(row: dict[str, Any], own: frozenset[str]) -> Remedy:

@@ -7,6 +7,7 @@ officer are counted in the officer's own case, where no citizen's promise runs.
 from collections.abc import Iterator
 
 from services.rules.charter import Charter, Clause, Match, Petition, Remedy
+from services.rules.demands import all_hold
 from services.rules.facts import Data, Fact, in_effect
 from services.rules.state import Finding, Rules, Standing
 
@@ -33,7 +34,7 @@ def of_fact(fact: Fact, petition: Petition, rules: Rules) -> Iterator[Finding]:
 
 
 def _fits(match: Match, fact: Fact, data: Data, petition: Petition) -> bool:
-    return match.type == fact.type and match.holds(data, petition)
+    return match.type == fact.type and all_hold(match.where, data, petition)
 
 
 def _closed(hours: str, fact: Fact, rules: Rules) -> bool:
@@ -69,6 +70,6 @@ def of_officer(facts: tuple[Fact, ...], charter: Charter) -> Standing:
 
 def _brings(remedy: Remedy, fact: Fact) -> bool:
     return fact.type == "fault.confirmed" and any(
-        fact.data.ground in trigger.fault and all(condition.holds(fact.data, Petition()) for condition in trigger.where)
+        fact.data.ground in trigger.fault and all_hold(trigger.where, fact.data, Petition())
         for trigger in remedy.triggers
     )

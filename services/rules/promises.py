@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from services.rules import consequences, counting
 from services.rules.charter import Promise, Start, Yearly
 from services.rules.counting import Span
+from services.rules.demands import all_hold
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.runs import Round, Run
@@ -53,7 +54,7 @@ def open_runs(scan: Scan, fact: Fact) -> None:
     data = scan.petition.data if type == "complaint.received" else fact.data
     for promise, start in scan.charter.starting.get(type, ()):
         assert start.match is not None
-        if start.match.holds(data, scan.petition):
+        if all_hold(start.match.where, data, scan.petition):
             open_run(scan, promise, start, scan.moment, data, fact.key, type)
 
 

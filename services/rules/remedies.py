@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from services.rules import counting
 from services.rules.charter import Charter, Promise, Remedy, Trigger
+from services.rules.demands import all_hold
 from services.rules.facts import Fact
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.runs import Run
@@ -21,7 +22,7 @@ def measure(scan: Scan, fact: Fact) -> None:
     """Judges the numbers and times that a charter measures on a fact."""
     for promise in scan.charter.measuring.get(fact.type, ()):
         assert promise.measured is not None
-        if not promise.measured.holds(fact.data, scan.petition):
+        if not all_hold(promise.measured.where, fact.data, scan.petition):
             continue
         at, by_time = fact.time, False
         if promise.noted:
@@ -147,7 +148,7 @@ def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
         for trigger in remedy.triggers:
             if fact.data.ground not in trigger.fault:
                 continue
-            if not all(condition.holds(fact.data, scan.petition) for condition in trigger.where):
+            if not all_hold(trigger.where, fact.data, scan.petition):
                 continue
             incident = f"fault:{reported.key if reported else fact.key}"
             if broken is not None:

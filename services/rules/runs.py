@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from services.rules.charter import Match, Petition, Promise, Yearly
 from services.rules.counting import Gap, Span
+from services.rules.demands import all_hold
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
 from services.rules.state import Rules, State
@@ -107,7 +108,7 @@ class Run:
         """Whether the fact meets it, alone or as the last of all that are wanted."""
         if self.yearly is not None and fact.data.year not in (None, self.yearly[0]):
             return False  # it is about another year
-        held = [match for match in self.until if match.type == fact.type and match.holds(fact.data, petition)]
+        held = [match for match in self.until if match.type == fact.type and all_hold(match.where, fact.data, petition)]
         held = [match for match in held if match.answers(fact.data, self.data)]
         if not self.promise.until_all:
             return bool(held)

@@ -70,11 +70,13 @@ def decision_message(
     """(subject, CloudEvent bytes) of one decision. Times carry the offset of the tenant's calendar."""
     office = rules.calendar("office")
     zone, due, first_due = office.zone, decision.due, decision.first_due
+    due_text = None if due is None else instants.text(due, zone)
+    first_text = due_text if first_due == due else None if first_due is None else instants.text(first_due, zone)
     data = _Data(
         decision.promise,
         decision.occurrence,
-        None if due is None else instants.text(due, zone),
-        None if first_due is None else instants.text(first_due, zone),
+        due_text,
+        first_text,
         decision.provisional,
         decision.remedy,
         decision.incident,

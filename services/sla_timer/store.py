@@ -6,8 +6,8 @@ position are still the ones that were read.
 Tables are named without a schema: the pool says which projection is meant, the live one or one that is being rebuilt.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import asyncpg
@@ -111,21 +111,23 @@ async def enacted(pool: asyncpg.Pool, partition: int) -> list[tuple[int, bytes]]
     return [(row["sequence"], row["body"]) for row in rows]
 
 
-def _cases(rows: Iterable[asyncpg.Record], at_hand: AtHand) -> list[Case]:
+def cases_of(rows: Iterable[asyncpg.Record | Mapping[str, Any]], at_hand: AtHand) -> list[Case]:
+    """The cases of rows, as they are at hand, or as they were saved."""
     return [at_hand.known((row["tenant"], row["case_id"])) or _case(row, at_hand) for row in rows]
 
 
-def _case(row: asyncpg.Record, at_hand: AtHand) -> Case:
+def _case(row: asyncpg.Record | Mapping[str, Any], at_hand: AtHand) -> Case:
     state, bookmark = row["state"], row["bookmark"]
     case = _decode(state)
     # Whoever knows no bookmarks writes a case and leaves an old one beside it.
-    fits = bookmark is not None and bookmark[:CHECK_BYTES] == _check(state)
+    fits = bookmark is not None and bookmark == checked(state, bookmark[CHECK_BYTES:])
     at_hand.recall(case, bookmark[CHECK_BYTES:] if fits else None)
     return case
 
 
-def _check(state: bytes) -> bytes:
-    return crc32(state).to_bytes(CHECK_BYTES)
+def checked(state: bytes, bookmark: bytes) -> bytes:
+    """A bookmark with what says beside which state it was saved."""
+    return crc32(state).to_bytes(CHECK_BYTES) + bookmark
 
 
 async def load(connection: Connection, keys: Sequence[CaseKey], at_hand: AtHand = NOTHING) -> list[Case]:
@@ -136,7 +138,7 @@ async def load(connection: Connection, keys: Sequence[CaseKey], at_hand: AtHand 
         [key[0] for key in keys],
         [key[1] for key in keys],
     )
-    return _cases(rows, at_hand)
+    return cases_of(rows, at_hand)
 
 
 async def due_before(
@@ -150,7 +152,7 @@ async def due_before(
         limit,
         most,
     )
-    return _cases(rows, at_hand)
+    return cases_of(rows, at_hand)
 
 
 async def open_cases(
@@ -165,7 +167,7 @@ async def open_cases(
         after,
         most,
     )
-    return _cases(rows, at_hand)
+    return cases_of(rows, at_hand)
 
 
 async def stuck_cases(
@@ -180,7 +182,7 @@ async def stuck_cases(
         after,
         most,
     )
-    return _cases(rows, at_hand)
+    return cases_of(rows, at_hand)
 
 
 _UPSERT = (
@@ -238,7 +240,7 @@ async def save(
             [case.id for case in cases],
             *zip(*kept, strict=True),
             [
-                None if (mark := bookmark(case)) is None else _check(row.state) + mark
+                None if (mark := bookmark(case)) is None else checked(row.state, mark)
                 for case, row in zip(cases, kept, strict=True)
             ],
         )

@@ -40,8 +40,12 @@ class Browser(httpx.AsyncClient):
         return found[1]
 
     async def hand_in(self, path: str, page: str = "/desk/en/", **fields: Any) -> httpx.Response:
-        """The answer to a form of a page, filled in."""
-        return await self.post(path, data={"form": await self.form(page), **fields})
+        """The answer to a form of a page, filled in; sent again while the notifier's turn ends and begins anew."""
+        form = await self.form(page)
+        async with asyncio.timeout(60):
+            while (answer := await self.post(path, data={"form": form, **fields})).status_code == 503:  # noqa: ASYNC110
+                await asyncio.sleep(0.5)
+        return answer
 
 
 class Office:

@@ -132,8 +132,8 @@ async def test_no_other_page_can_send_a_form(desk: Office) -> None:
         answer = await browser.post(f"/desk/en/tasks/{key}/decline", data=mine, headers={"Sec-Fetch-Site": site})
         assert answer.status_code == 403, site
     assert await desk.pool.fetchval("select state from read.tasks where key = $1", key) == "assigned"
-    taken = await browser.post(f"/desk/en/tasks/{key}/decline", data=mine, headers={"Sec-Fetch-Site": "same-origin"})
-    assert taken.status_code == 303
+    browser.headers["Sec-Fetch-Site"] = "same-origin"
+    assert (await browser.hand_in(f"/desk/en/tasks/{key}/decline", reason="no_loss")).status_code == 303
     assert await desk.pool.fetchval("select state from read.tasks where key = $1", key) == "declined"
 
 
@@ -176,6 +176,12 @@ async def test_a_remedy_is_found_approved_and_paid_by_several_people(desk: Offic
     told = (await clerk.get(page)).text
     for line in ("approved", "V-17", "a-2", "k-20"):
         assert line in told
+    letter = await clerk.hand_in(f"{page}/letter", page, language="ko")
+    assert (letter.status_code, letter.headers["content-type"]) == (200, "application/pdf"), letter.text
+    assert letter.content.startswith(b"%PDF-")
+    read = await desk.pool.fetchrow("select reader, purpose from vault.access order by number desc limit 1")
+    assert read is not None
+    assert read["reader"].endswith("/k-20")
     steps = await desk.pool.fetch("select step, staff from read.task_steps where key = $1 order by number", keys[0])
     assert [tuple(row) for row in steps][-3:] == [("approved", "a-2"), ("issued", "k-20"), ("acknowledged", "k-20")]
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import httpx
 import pytest
 import uvicorn
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict
 
 from deploy.embedded import free_ports
@@ -40,6 +41,10 @@ async def served(eventually):
         @app.get("/busy")
         async def busy() -> None:
             raise Problem(429, "held_back", "Too much at once. Send again later.", retry_after=7)
+
+        @app.post("/listen")
+        async def listen(request: Request) -> int:
+            return len(await request.body())
 
         @app.get("/broken")
         async def broken() -> None:
@@ -193,3 +198,22 @@ async def test_an_unexpected_error_is_a_problem_and_its_text_goes_nowhere(served
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     printed = capsys.readouterr()
     assert "홍길동" not in answer.text + printed.out + printed.err
+
+
+async def test_whoever_hangs_up_in_the_middle_is_no_failure_of_ours(served, eventually, capsys):
+    """Nor may anybody fill the log with traces by it."""
+    client = await served(Health("test"))
+    _, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+    writer.write(b"POST /listen HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\nonly this")
+    await writer.drain()
+    await asyncio.sleep(0)
+    writer.close()
+    said = []
+
+    def gone() -> bool:
+        said.append(capsys.readouterr())
+        return any("client_gone" in one.out + one.err for one in said)
+
+    await eventually(gone, 30)
+    assert not [one for one in said if "request_failed" in one.out + one.err]
+    assert (await client.post("/listen", content=b"whole")).json() == 5

@@ -34,6 +34,7 @@ from services.chassis.tasks import end
 from services.notifier import app as notifier
 from services.notifier import pacing
 from services.notifier.gateways import Answer, Found, Letter, Outcome, Told
+from services.notifier.tasks import charters
 from services.rules.facts import Fact, decode_event
 from services.rules.fold import REVISIONS, evolve
 from services.rules.instants import Instant, of_datetime
@@ -87,6 +88,13 @@ remedies:
     says: {ko: "\xeb\xb3\xb4\xec\x83\x81", en: A voucher}
     "on": [{breach: any}]
     amount: 10000
+    tasks: [apology]
+  - id: amends
+    says: {ko: "\xeb\xb0\xb0\xec\x83\x81", en: Amends}
+    "on": [{breach: [callback, word], needs: [finding]}]
+    amount: 5000
+    tasks: [consultation]
+    find_within: {amount: 6, unit: seconds}
 """,
     "calendars/haneul-1.yaml": b"""
 calendar: haneul
@@ -454,16 +462,19 @@ class City:
             return "an instant that has passed is not decided"
         if one("select count(*) from read__fold_position where decisions > sent").fetchone()[0]:
             return "decisions are not published"
-        held, waiting, unpublished = one(
-            "select next_release, open_notices, unpublished from read__notifier"
+        held, overdue, waiting, unpublished = one(
+            "select next_release, next_overdue, open_notices, unpublished from read__notifier, read__tasks_overdue"
         ).fetchone()
         positions = dict(one("select log, sequence from notifier__position").fetchall())
         for name, position in positions.items():
             # The notifier stands at the last entry of the stream, whatever its subject.
             if position != len(self.log.streams[name]):
                 return f"the notifier stands at {position} in {name}"
-        if held is not None or waiting or unpublished:
-            return f"the notifier has {waiting} open, {unpublished} unpublished, the next release at {held}"
+        if held is not None or overdue is not None or waiting or unpublished:
+            return (
+                f"the notifier has {waiting} open, {unpublished} unpublished, the next release at {held}, "
+                f"the next task due at {overdue}"
+            )
         return ""
 
     # -- the reckoning
@@ -553,10 +564,20 @@ class City:
         here, there = (each.engine.execute(wanted).fetchall() for each in (storm, calm))
         if here != there:
             self.violations.append(f"messages: {sorted(set(here) ^ set(there))[:3]} are wanted in one ledger alone")
-        tasks = "select key, state, amount from notifier__tasks order by key"
+        tasks = (
+            "select key, state, amount, due, at_fault, finding, finding_by, finding_event from notifier__tasks "
+            "order by key"
+        )
         here, there = (each.engine.execute(tasks).fetchall() for each in (storm, calm))
         if here != there:
-            self.violations.append(f"tasks: {sorted(set(here) ^ set(there))[:3]} differ between the ledgers")
+            self.violations.append(f"tasks: {sorted(set(here) ^ set(there), key=str)[:3]} differ between the ledgers")
+        # The order of the movements of a remedy is told; that of remedies among each other is not.
+        book = "select key, entry, cause, debit, credit, amount, day from notifier__book order by key, number"
+        here, there = (each.engine.execute(book).fetchall() for each in (storm, calm))
+        if here != there:
+            self.violations.append(
+                f"the book: {sorted(set(here) ^ set(there), key=str)[:3]} differ between the ledgers"
+            )
         sent = {row[0] for row in storm.engine.execute("select key from notifier__notices where state = 'sent'")}
         if sent - set(self.taken):
             self.violations.append(
@@ -589,9 +610,11 @@ class City:
         positions = dict(calm.engine.execute("select log, sequence from notifier__position").fetchall())
         if calm.engine.in_transaction:
             return True
-        (held,) = calm.engine.execute("select next_release from read__notifier").fetchone()
+        held, overdue = calm.engine.execute(
+            "select next_release, next_overdue from read__notifier, read__tasks_overdue"
+        ).fetchone()
         at_end = all(position == len(self.log.streams[name]) for name, position in positions.items())
-        return not at_end or held is not None
+        return not at_end or held is not None or overdue is not None
 
 
 FACTS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -603,6 +626,9 @@ FACTS: dict[str, tuple[int, dict[str, Any]]] = {
     "complaint.reopened": (1, {}),
     "callback.requested": (4, {"via": "phone", "memo": {"reply_wanted": True}}),
     "callback.made": (4, {"by": "o1", "reached": True}),
+    "fault.reported": (1, {"promise": "word", "ground": "standard", "officer": "o2"}),
+    "fault.confirmed": (1, {"about": "callback", "ground": "standard", "by": "o3"}),
+    "fault.dismissed": (1, {"about": "callback", "ground": "standard", "by": "o4"}),
     "fact.voided": (2, {"code": "typing_error"}),
 }
 """What publishers say: how often, and with which data."""
@@ -651,6 +677,10 @@ def simulate(seed: int, folder: Path) -> City:
         patch.object(notifier, "PARTITIONS", max(LANES) + 1),
         patch("services.notifier.recovery.PARTITIONS", max(LANES) + 1),
         patch.object(pacing.files, "read", lambda: FILES),
+        # What is cached of these files is not what others in this process read.
+        patch.object(charters, "_library", library),
+        patch.object(charters, "named", charters.named.__wrapped__),
+        patch.object(charters, "ends_of_lateness", charters.ends_of_lateness.__wrapped__),
         patch.object(notifier, "open_vault", lambda _: Vault()),
     ):
         try:

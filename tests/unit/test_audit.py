@@ -165,6 +165,13 @@ def results() -> list[tuple[dict[str, Any], float]]:
     return [(event, 5.0) for event in (*sent, *assigned)]
 
 
+def step(name: str, cause: str) -> Told:
+    """What a person did with the remedy, as NOTICES tells."""
+    data = {"key": REMEDY["key"], "cause": {"source": "gihan/sla_timer", "id": cause}}
+    event = {"id": name, "type": f"remedy.{name}", "tenant": "rapids", "case": "c1", "data": data}
+    return told(5, f"notices.{P}.rapids.remedy.{name}", event, 5)
+
+
 def sound() -> Evidence:
     """The whole history as everybody tells it."""
     cases, sla, notices = history(), marked("sla", decisions()), marked("notices", results())
@@ -467,6 +474,14 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     (
         f"I7 a task was told 2 times, assigned 1 times: {TASKS['compensation']}",
         lambda e: replace(e, notices=[*e.notices, e.notices[4]]),
+    ),
+    (
+        f"I7 a remedy was paid that nobody approved: {REMEDY['key']}",
+        lambda e: replace(e, notices=[*e.notices, step("approved", "1-9"), step("issued", "1-1")]),
+    ),
+    (
+        f"I7 a remedy was paid 2 times: {REMEDY['key']}",
+        lambda e: replace(e, notices=[*e.notices, *(step(one, "1-1") for one in ("approved", "issued", "issued"))]),
     ),
     # I8
     (

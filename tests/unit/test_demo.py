@@ -1,8 +1,13 @@
 """The demo's comparisons find what differs, and its idea of rest leaves nothing out."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.request import url2pathname
+
 import pytest
 
-from services.cli import demo_compare
+from services.cli import demo_compare, demo_links
 from services.cli.demo_compare import Decided
 from services.cli.demo_driver import Ends, Look
 from services.cli.week import Delivery
@@ -121,3 +126,23 @@ def test_a_system_at_rest_has_nothing_unmet():
 )
 def test_whatever_is_left_to_do_is_unmet(change):
     assert len(REST._replace(**change).unmet(100)) == 1
+
+
+def test_the_demo_ends_with_the_desk_its_messages_and_a_report(tmp_path: Path):
+    """Messages are shown as they were taken; what stands in them is never a part of the page."""
+    taken = [
+        {"key": "k1", "means": "sms", "text": "접수되었습니다.\n<b>2026-04-06</b>"},
+        {"key": "k2", "means": "email", "subject": "약속한 기한", "text": "지났습니다."},
+        {"key": "k3", "means": "sms", "text": "another one"},
+    ]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in taken))
+    services = SimpleNamespace(url=lambda service: f"http://127.0.0.1/{service}")
+    gihan = SimpleNamespace(desk="http://127.0.0.1:9/desk", gateway=tmp_path, services=services)
+    samples = {"receipt": "k1", "breach": "k2", "compensation": "lost"}
+    desk, messages, report = demo_links.show(gihan, samples)  # type: ignore[arg-type]
+    assert desk.endswith("http://127.0.0.1:9/desk")
+    assert report.endswith("http://127.0.0.1/intake/ko/anseong/report")
+    page = Path(url2pathname(messages.split("file://")[1])).read_text()
+    assert "접수되었습니다.\n&lt;b&gt;2026-04-06&lt;/b&gt;" in page
+    assert "<h3>약속한 기한</h3>" in page
+    assert "another one" not in page

@@ -51,6 +51,15 @@ def test_each_step_is_for_some_roles_alone(name: str, roles: set[str]) -> None:
             assert code(lambda actor=actor: step(REMEDY._replace(state=state), actor)) == "wrong_role"
 
 
+def test_who_approved_does_not_hand_out() -> None:
+    """Not even where nothing was to be found or entered before, so that two people have always looked at it."""
+    step = life.approve(REMEDY, ANN, NOW, None)
+    assert step is not None
+    approved = REMEDY._replace(state="approved", steps=(step,))
+    assert code(lambda: life.issue(approved, ANN, NOW, "by_hand", None)) == "own_approval"
+    assert life.issue(approved, ANN._replace(staff="bea"), NOW, "by_hand", None) is not None
+
+
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize(
     "state", ["held", "assigned", "approved", "declined", "issued", "acknowledged", "withdrawn", "kept"]
@@ -170,6 +179,13 @@ def test_who_is_named_and_who_is_cleared() -> None:
     assert noted.named(after(REPORT)) == {"lee"}
     assert noted.named(after(fact("f3", "fault.dismissed", about="x", ground="late", officer="lee"))) == set()
     assert noted.named(after(REPORT, fact("v1", "fact.voided", source="desk", id="r1"))) == set()
+
+
+def test_who_had_the_case_decides_nothing_and_who_was_named_by_mistake_does() -> None:
+    assert noted.at_fault(after(REPORT), "case-1", "kim") == ("kim", "lee")
+    assert noted.at_fault(after(REPORT), "_officer-ann", None) == ("ann", "lee")
+    void = fact("v1", "fact.voided", source="desk", id="r1")
+    assert noted.at_fault(after(REPORT, void), "case-1", "kim") == ("kim",)
 
 
 def test_data_of_any_event_is_read() -> None:

@@ -25,6 +25,7 @@ from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision, Rules
 from services.rules.warm import Warm
 from services.rules.world import Decided, Partition, reaches
+from services.sla_timer import store
 
 OFTEN = settings(max_examples=400, deadline=None, print_blob=True)
 
@@ -210,3 +211,36 @@ def test_a_case_from_elsewhere_is_worked_out_anew() -> None:
     stored = Case("anseong", "c1", (first,))
     changed, decisions, rules = warm.fold(stored, second, 0)
     assert (changed, decisions) == fold(stored, second, 0, rules)
+
+
+def test_a_bookmark_of_other_rules_is_worth_nothing() -> None:
+    """Neither one of other files, nor one laid before an event that enacts something other than a date."""
+    fact = Fact(1, "desk", "f1", "complaint.received", START, Data(channel="web", kind="grievance"))
+    laying = Warm(Rulebook(VERSIONED))
+    case, _, _ = laying.fold(Case(TENANT, CASE), fact, 0)
+    bookmark = laying.bookmark(case)
+    assert bookmark is not None
+    known = {}
+    for name, library in (("the same", VERSIONED), ("other files", LIBRARY)):
+        other = Warm(Rulebook(library))
+        other.recall(case, bookmark)
+        known[name] = other.case((TENANT, CASE)) is case
+    enacted = Warm(Rulebook(VERSIONED))
+    first = Data(sha256=FIRST, applies="new_cases")
+    enacted.rulebook.enact(enacting("charter.enacted", "v1", START + DAY, first), 2)
+    enacted.recall(case, bookmark)
+    known["enacted meanwhile"] = enacted.case((TENANT, CASE)) is case
+    assert known == {"the same": True, "other files": False, "enacted meanwhile": False}
+
+
+def test_a_bookmark_beside_another_state_is_not_read() -> None:
+    """A program that knows no bookmarks writes a case and leaves the old one where it was."""
+    case = Case("mapo", "c1", charter="mapo@1")
+    state = msgspec.json.encode(case)
+    told: list[bytes | None] = []
+    at_hand = store.AtHand(recall=lambda _, bookmark: told.append(bookmark))
+    for beside in (state, b"of an older state"):
+        row = {"tenant": "mapo", "case_id": "c1", "state": state, "bookmark": store.checked(beside, b"laid")}
+        assert store.cases_of([row], at_hand) == [case]
+    assert store.cases_of([{**row, "bookmark": None}], at_hand) == [case]
+    assert told == [b"laid", None, None]

@@ -103,9 +103,9 @@ class _Expected:
         ends = self._fold(lambda at, view: None)
         self._fold(lambda at, view: self._decide(at, view, ends))
         for told in _results(evidence):
-            if told.event["type"] == "remedy.approved":
-                data = told.event["data"]
-                self.allowed.add(store.approval_key(*_case(told), data["key"], data["cause"]["id"]))
+            type, data = told.event["type"], told.event["data"]
+            if type in ("remedy.approved", "remedy.declined"):
+                self.allowed.add(store.told_key(*_case(told), data["key"], type, data["cause"]["id"]))
 
     def _fold(self, decide: Callable[[Told, notices.CaseView], None]) -> dict[tuple[str, str], notices.CaseView]:
         views: dict[tuple[str, str], notices.CaseView] = {}
@@ -160,7 +160,8 @@ def _as_read(told: Told) -> notices.Event:
 
 
 def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
-    """I7. Of each remedy at most one stands at a time, with one task; a task is told as often as it was assigned."""
+    """I7. Of each remedy at most one stands at a time, with one task, and it is paid once, after a yes; a task is told
+    as often as it was assigned."""
     stands: dict[str, bool] = {}
     for told in evidence.sla:
         kind = told.event.get("type")
@@ -184,6 +185,19 @@ def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
                 yield Violation(
                     "I7", f"the remedy {'stands' if standing else 'was withdrawn'}, its task: {states}", key
                 )
+    paid: Counter[str] = Counter()
+    approved: set[tuple[str, str]] = set()
+    for one in _results(evidence):
+        kind, data = one.event["type"], one.event["data"]
+        if kind == "remedy.approved":
+            approved.add((data["key"], data["cause"]["id"]))
+        elif kind == "remedy.issued":
+            paid[data["key"]] += 1
+            if (data["key"], data["cause"]["id"]) not in approved:
+                yield Violation("I7", "a remedy was paid that nobody approved", data["key"])
+    for key, count in paid.items():
+        if count > 1:
+            yield Violation("I7", f"a remedy was paid {count} times", key)
     told_assigned = Counter(
         one.event["data"]["key"] for one in _results(evidence) if one.event["type"] == "task.assigned"
     )

@@ -1,8 +1,8 @@
 """The life of a task or a remedy: what may follow on what, and who may do it.
 
 The one rule: two pairs of eyes. Who found or entered something, and who had the case or is named as at fault, does not
-decide. Pure: an item, who acts and what they want give the step that follows, None where it was taken already by the
-same person, or NotPossible.
+decide; who decided does not hand out. Pure: an item, who acts and what they want give the step that follows, None where
+it was taken already by the same person, or NotPossible.
 """
 
 import re
@@ -86,9 +86,8 @@ class Item(NamedTuple):
 
 class NotPossible(OperatorError):
     """A step that may not be taken. `code`: not_found, not_now, wrong_role, wrong_department, at_fault, four_eyes,
-    wrong_state, no_remedy, finding_wanted, just_reason, no_finding, amount_wanted, amount_fixed, wrong_amount,
-    still_late, unknown_code, voucher_wanted, reason_wanted, refused,
-    no_letter, nobody."""
+    own_approval, wrong_state, no_remedy, finding_wanted, just_reason, no_finding, amount_wanted, amount_fixed,
+    wrong_amount, still_late, unknown_code, voucher_wanted, reason_wanted, refused, no_letter, nobody."""
 
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
@@ -178,6 +177,9 @@ def issue(item: Item, actor: Actor, now: Instant, means: str, voucher: str | Non
     if _taken(item, "issued", actor):
         return None
     _state(item, "approved")
+    approved = _last(item, "approved")
+    if approved is not None and approved.staff == actor.staff:
+        raise NotPossible("own_approval", "You approved it yourself; somebody else gives it to the citizen.")
     return _step(item, "issued", actor, now, amount=item.amount, code=means, voucher=voucher)
 
 

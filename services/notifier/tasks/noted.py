@@ -12,6 +12,7 @@ import msgspec
 from services.rules.charter import Match, Petition
 from services.rules.facts import Data, Fact, closes
 from services.rules.instants import Instant
+from services.rules.routing import OFFICER
 
 FINDINGS = {"fault.confirmed": "confirmed", "fault.dismissed": "dismissed"}
 
@@ -68,6 +69,13 @@ def finding(noted: Noted, promise: str | None) -> tuple[str, Entry] | None:
 def named(noted: Noted) -> set[str]:
     """The staff whom a report or a confirmed finding names."""
     return {entry.officer for entry in _standing(noted).values() if entry.officer and entry.finding != "dismissed"}
+
+
+def at_fault(noted: Noted, case: str, officer: str | None) -> tuple[str, ...]:
+    """Who decides nothing of what is owed in a case: whoever had it then (`officer`), or is named in it. A case that
+    counts an officer's faults is about that officer."""
+    about = {case.removeprefix(OFFICER)} if case.startswith(OFFICER) else set()
+    return tuple(sorted(about | named(noted) | ({officer} if officer else set())))
 
 
 def late_until(noted: Noted, promise: str, broken_at: Instant) -> Instant | None:

@@ -13,7 +13,16 @@ import asyncpg
 
 from services.chassis.failpoints import failpoint
 from services.chassis.logs import get_logger
-from services.notifier.notices import COMPENSATION, CaseView, Event, Notice, Task, TaskWithdrawal, key_of
+from services.notifier.notices import (
+    COMPENSATION,
+    CaseView,
+    Event,
+    Notice,
+    Retraction,
+    Task,
+    TaskWithdrawal,
+    key_of,
+)
 from services.notifier.tasks import book, kinds, noted
 from services.notifier.tasks.life import Item, Step
 from services.rules import instants
@@ -80,8 +89,7 @@ async def withdraw(work: "Work", withdrawal: TaskWithdrawal, event: Event) -> No
     """A task is no longer wanted, nor what goes with it; a remedy that was issued is kept, which is told."""
     row = await work.connection.fetchrow(
         "UPDATE notifier.tasks SET state = CASE WHEN state IN ('issued', 'acknowledged') THEN 'kept' ELSE 'withdrawn' "
-        "END FROM (SELECT state AS was FROM notifier.tasks WHERE key = $1) AS before "
-        "WHERE key = $1 AND state NOT IN ('withdrawn', 'kept', 'done') RETURNING *",
+        "END WHERE key = $1 AND state NOT IN ('withdrawn', 'kept', 'done') RETURNING *, old.state AS was",
         withdrawal.key,
     )
     await failpoint("compensation.after_withdrawal")
@@ -106,25 +114,21 @@ async def _withdraw_beside(work: "Work", row: Row, states: Sequence[str]) -> Non
 
 async def note(work: "Work", case: "CaseKey", view: CaseView) -> None:
     """Findings that stand in a case, and who is named in it, on the rows of the case."""
-    named = sorted(noted.named(view.noted))
     if not view.noted:
         return
-    await work.connection.execute(
-        "UPDATE notifier.tasks SET at_fault = ARRAY(SELECT DISTINCT unnest(at_fault || $3::text[]) ORDER BY 1) "
-        "WHERE tenant = $1 AND case_id = $2",
-        *case,
-        named,
-    )
     rows = await work.connection.fetch(
-        "SELECT key, promise FROM notifier.tasks WHERE tenant = $1 AND case_id = $2 AND 'finding' = ANY(needs)", *case
+        "SELECT key, promise, needs, officer FROM notifier.tasks WHERE tenant = $1 AND case_id = $2", *case
     )
-    for row in rows:
-        found = noted.finding(view.noted, row["promise"])
-        await work.connection.execute(
-            "UPDATE notifier.tasks SET finding = $2, finding_by = $3, finding_event = $4 WHERE key = $1",
-            row["key"],
-            *((found[1].finding, found[1].by, found[0]) if found else (None, None, None)),
-        )
+    await work.connection.executemany(
+        "UPDATE notifier.tasks SET at_fault = $2, finding = $3, finding_by = $4, finding_event = $5 WHERE key = $1",
+        [(row["key"], noted.at_fault(view.noted, case[1], row["officer"]), *_finding(row, view)) for row in rows],
+    )
+
+
+def _finding(row: Row, view: CaseView) -> tuple[str | None, str | None, str | None]:
+    """What is found, by whom, and the fact that says it."""
+    found = noted.finding(view.noted, row["promise"]) if "finding" in row["needs"] else None
+    return (None, None, None) if found is None else (found[1].finding, found[1].by, found[0])
 
 
 async def release(work: "Work") -> None:
@@ -315,6 +319,7 @@ async def _apply(work: "Work", row: Row, step: Step) -> asyncpg.Record:
     if step.step == "declined":
         await book.enter(work, row, "declined", event_id(row["key"], step), "declined", "open", row["amount"], step.at)
         await _withdraw_beside(work, row, ("held",))
+        await _tell_citizen(work, changed, step)
     if step.step == "issued":
         await book.enter(work, row, "issued", event_id(row["key"], step), "paid", "open", changed["amount"], step.at)
     return changed
@@ -332,27 +337,33 @@ async def _release_beside(work: "Work", row: Row) -> None:
 
 
 async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
-    """The citizen hears of an amount once it is certain; what was certain from the first was told then."""
+    """The citizen hears of an amount once it is certain (what was certain from the first was told then), and that
+    nothing comes where something was announced and is declined."""
     case = (row["tenant"], row["case_id"])
     view = (await work.views([case]))[case]
     if view.subject_ref is None:
         return
-    cause = _cause(row)
-    event = Event(event_id(row["key"], step), NOTIFIER, TYPES["approved"], "", {}, *case)
+    type, cause = TYPES[step.step], _cause(row)
+    event = Event(event_id(row["key"], step), NOTIFIER, type, instants.text(step.at, work.zone(case[0])), {}, *case)
+    approved = step.step == "approved"
+    topic = f"remedy|{row['remedy_key']}"
     notice = Notice(
-        key=approval_key(*case, row["remedy_key"], cause["id"]),
-        template="compensation",
-        topic=f"remedy|{row['remedy_key']}",
+        key=told_key(*case, row["remedy_key"], type, cause["id"]),
+        template="compensation" if approved else "compensation_withdrawn",
+        topic=topic if approved else f"{topic}|declined",
         cause=cause,
         promise=row["promise"],
-        arguments={"amount": [row["amount"], row["currency"] or "KRW"]},
+        arguments={"amount": [row["amount"], row["currency"] or "KRW"]} if approved else {},
     )
-    await work.want(notice, event, view)
+    if approved:
+        await work.want(notice, event, view)
+    else:
+        await work.retract(Retraction(topic, "declined", notice), event, view)
 
 
-def approval_key(tenant: str, case: str, remedy_key: str, cause: str) -> str:
-    """Names the message that tells the citizen what was approved."""
-    return key_of(tenant, case, remedy_key, TYPES["approved"], cause)
+def told_key(tenant: str, case: str, remedy_key: str, type: str, cause: str) -> str:
+    """Names the message that tells the citizen what was decided about a remedy, by the type of the decision's event."""
+    return key_of(tenant, case, remedy_key, type, cause)
 
 
 def _step(row: Row) -> Step:

@@ -34,7 +34,8 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The promise in one department ("": the case lay with none yet), by month and in the year."""
+    """What was judged of the promise in one department ("": the case lay with none yet), by month and in the year.
+    None: withheld."""
 
     department: str
     months: tuple[Tally | None, ...]

@@ -161,7 +161,9 @@ def _sum(tallies: Iterable[Tally]) -> Tally:
 
 
 def _places(table: Mapping[str, list[Tally]]) -> tuple[Place, ...]:
-    """The departments as they are told, in the order of their names, those told together last."""
+    """The departments as they are told, in the order of their names, those told together last: what was judged alone,
+    since what runs or no longer applies would be one more number that could be few."""
+    table = {name: [Tally(month.kept, month.broken) for month in months] for name, months in table.items()}
     named = groups({department: _sum(months).all for department, months in table.items()})
     told: dict[str, list[Tally]] = {}
     for department, name in named.items():

@@ -1,0 +1,83 @@
+"""Demands: whether the data of an event meet what a charter asks of them.
+
+The one rule: what an event does not carry is looked for in the petition that it is about, and an absent field means
+what the contract of events says it means.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from services.rules import counting
+from services.rules.counting import Span
+from services.rules.facts import Data
+
+if TYPE_CHECKING:
+    from services.rules.charter import Condition, Petition
+
+DEFAULTS: Mapping[str, Any] = {"cause": "absent", "line_busy": True}
+"""What an absent field means (the contract of events)."""
+
+DERIVED = frozenset({"period_days", "has_period", "policy"})
+"""What a demand may name besides the fields of the data."""
+
+
+def all_hold(where: "tuple[Condition, ...]", data: Data, petition: "Petition") -> bool:
+    """Whether data meet every demand."""
+    for condition in where:  # noqa: SIM110 - asked several times of every fact
+        if not holds(condition, data, petition):
+            return False
+    return True
+
+
+def holds(condition: "Condition", data: Data, petition: "Petition") -> bool:
+    """Whether data meet one demand."""
+    name, test = condition.field, condition.test
+    if not name:
+        value = field(condition.path, data, petition)
+    else:
+        value = getattr(data, name)
+        if value is None:
+            value = getattr(petition.data, name)
+        if value is None:
+            value = condition.absent
+    if test == "any_of":
+        return value in condition.values
+    if test == "none_of":
+        return value not in condition.values
+    if test == "present":
+        return (value is not None) is bool(condition.values[0])
+    if test == "same":
+        return value is not None
+    if test == "includes":
+        return value is not None and condition.values[0] in value
+    return value is not None and bool(value >= condition.values[0])
+
+
+def field(path: tuple[str, ...], data: Data, petition: "Petition") -> Any:
+    """What stands in a field, or is computed; None where nothing does."""
+    name, period = path[0], petition.period
+    if name == "period_days":
+        return None if period is None else counting.days_of(Span(period.amount, period.unit))
+    if name == "has_period":
+        return period is not None
+    if name == "policy":
+        return getattr(petition.policy, path[1])
+    value = walk(path, data)
+    if value is None:
+        value = walk(path, petition.data)
+    return DEFAULTS.get(name) if value is None else value
+
+
+def walk(path: tuple[str, ...], data: Data) -> Any:
+    """What the data themselves have at the end of a path."""
+    value: Any = data
+    for part in path:
+        value = getattr(value, attribute(part))
+        if value is None:
+            return None
+    return value
+
+
+def attribute(name: str) -> str:
+    """The name of a field in Python, which keeps one word for itself."""
+    return "class_" if name == "class" else name
