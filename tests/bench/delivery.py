@@ -3,7 +3,9 @@
 The one rule: what counts as sent was taken by the gateway once, in the order of its case, with an access record for
 every reading of the vault, and stands on NOTICES. The gateway's record says so afterwards.
 
-    python -m tests.bench.delivery [--quick]
+    PYTHONPATH=. python -m tests.bench.delivery [--quick]
+
+The path says which tree is measured: processes are started without the present folder on theirs.
 """
 
 import argparse
