@@ -21,6 +21,7 @@ COMPILED = [
     "fold",
     "governing",
     "instants",
+    "kept",
     "promises",
     "refusals",
     "remedies",

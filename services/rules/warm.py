@@ -18,27 +18,19 @@ from services.rules.fold import (
     decided,
     evolve,
     holds,
-    in_order,
-    of_deadline,
-    of_finding,
     refold,
     stuck_by,
-    told_first,
-    warn,
     with_fact,
 )
 from services.rules.governing import scan_of
-from services.rules.instants import NEVER, Instant, midnight
-from services.rules.remedies import of_breach
+from services.rules.instants import Instant, midnight
+from services.rules.kept import Kept
 from services.rules.routing import OFFICER
 from services.rules.rulebook import Rulebook
-from services.rules.scan import Scan, keep
+from services.rules.scan import Scan
 from services.rules.shifting import shift
-from services.rules.standing import of_scan, walk
-from services.rules.state import Bookmark, Case, Decision, Finding, Rules
-
-REACHING_BACK = frozenset({"complaint.received", "complaint.classified", "fact.voided", "fault.reported"})
-"""Types of facts that may change what follows from facts before them."""
+from services.rules.standing import of_scan
+from services.rules.state import Bookmark, Case, Decision, Rules
 
 MOST = 20_000
 """So many cases of a partition are kept warm; one takes some five kilobytes."""
@@ -64,7 +56,7 @@ class Warm:
     def __init__(self, rulebook: Rulebook, most: int = MOST) -> None:
         self.rulebook = rulebook
         self._most = most
-        self._kept: dict[CaseKey, _Kept] = {}
+        self._kept: dict[CaseKey, Kept] = {}
 
     def case(self, key: CaseKey) -> Case | None:
         """The case as last returned, where it is warm."""
@@ -94,7 +86,7 @@ class Warm:
         rules = self._rules_of_marked(case)
         if rules.stages or REVISIONS[rules.revision] is not evolve or rules.charter.label != case.charter:
             return
-        kept = _Kept(case, bookmark.take_up(case, mark, 0, rules), rules, self.rulebook)
+        kept = Kept(case, bookmark.take_up(case, mark, 0, rules), rules, self.rulebook)
         kept.version -= back
         self._keep(kept)
 
@@ -164,10 +156,10 @@ class Warm:
         except Exception as error:
             return stuck_by(error, case), [], rules
         if not scan.looks_ahead:
-            self._keep(_Kept(changed, scan, rules, self.rulebook))
+            self._keep(Kept(changed, scan, rules, self.rulebook))
         return changed, decisions, rules
 
-    def _shifted(self, kept: "_Kept", cause: Fact, clock: Instant) -> tuple[Case, list[Decision], Rules] | None:
+    def _shifted(self, kept: Kept, cause: Fact, clock: Instant) -> tuple[Case, list[Decision], Rules] | None:
         """A warm case for which a date was closed or opened; None where it must be worked out anew."""
         case, tenant = kept.case, kept.case.tenant
         if not kept.may_be_marked or kept.scan.looks_ahead or kept.version != self.rulebook.version(tenant) - 1:
@@ -191,14 +183,14 @@ class Warm:
     def _opened(self, case: Case, fact: Fact, clock: Instant, rules: Rules) -> tuple[Case, list[Decision], Rules]:
         """A new case with its first fact."""
         try:
-            kept = _Kept(case, Scan((fact,), clock, rules), rules, self.rulebook)
+            kept = Kept(case, Scan((fact,), clock, rules), rules, self.rulebook)
             changed, decisions = kept.read_on(fact, clock)
         except Exception as error:
             return stuck_by(error, with_fact(case, fact)), [], rules
         self._keep(kept)
         return changed, decisions, rules
 
-    def _keep(self, kept: "_Kept") -> None:
+    def _keep(self, kept: Kept) -> None:
         if len(self._kept) >= self._most:
             del self._kept[next(iter(self._kept))]
         self._kept[kept.case.tenant, kept.case.id] = kept
@@ -213,149 +205,3 @@ def opens_alone(case: Case, fact: Fact) -> bool:
         or case.id.startswith(OFFICER)
         or case.stuck
     )
-
-
-class _Kept:
-    """A warm case: as last returned, with the scan that it was worked out by and what was told of it."""
-
-    __slots__ = (
-        "brought",
-        "case",
-        "changed_after_closing",
-        "deadlines",
-        "earliest",
-        "findings",
-        "live",
-        "may_be_marked",
-        "rules",
-        "scan",
-        "version",
-        "voids",
-    )
-
-    def __init__(self, case: Case, scan: Scan, rules: Rules, rulebook: Rulebook) -> None:
-        self.case = case
-        self.scan = scan
-        self.rules = rules
-        self.version = rulebook.version(case.tenant)
-        self.may_be_marked = bookmark.may_be_marked(case.facts)
-        self.earliest = min(fact.time for fact in case.facts or scan.facts)
-        self.voids = any(fact.type == "fact.voided" for fact in case.facts)
-        closings = [fact.moment for fact in case.facts if closes(fact)]
-        self.changed_after_closing = bool(closings) and rulebook.changed_since(case.tenant, min(closings))
-        self.deadlines = {deadline.key: deadline for deadline in case.deadlines}
-        self.live = {key: self.deadlines[key] for key, run in scan.unmet.items() if run.live}
-        self.findings = {finding.key: finding for finding in case.findings}
-        self.brought: dict[str, Finding] = {}
-        self._bring()
-        scan.touched, scan.fresh = {}, []
-
-    def reads_on(self, fact: Fact | None, rulebook: Rulebook) -> bool:
-        """Whether what follows from the facts so far stands whatever this one says, by the same rules."""
-        if self.scan.looks_ahead or self.changed_after_closing or self.version != rulebook.version(self.case.tenant):
-            return False
-        if fact is None:
-            return True
-        moment, scan = fact.moment, self.scan
-        # A taking back may stand in the log before what it names.
-        if fact.type in REACHING_BACK or self.voids or fact.time < self.earliest:
-            return False
-        if scan.read_to is not None and moment <= scan.read_to:
-            return False
-        if scan.passed is not None and moment <= scan.passed:
-            return False
-        return not (closes(fact) and rulebook.changed_since(self.case.tenant, moment))
-
-    def read_on(self, fact: Fact | None, clock: Instant) -> tuple[Case, list[Decision]]:
-        """The case after a fact that it does not hold, or after time alone, and the decisions, in order."""
-        scan, case, now = self.scan, self.case, clock
-        scan.clock = clock
-        scan.until = max(scan.until, clock)
-        if fact is not None:
-            scan.until, now = max(scan.until, fact.time), fact.time
-        walk(scan)
-        facts = case.facts if fact is None else (*case.facts, fact)
-        if fact is not None and self.may_be_marked:
-            self.may_be_marked = not closes(fact) and fact.type != bookmark.UPDATING
-        silent = not scan.touched and not scan.fresh and not scan.looks_ahead and scan.closed == case.closed
-        if silent and clock <= (case.next_at or NEVER):
-            # It says nothing, and no warning is due: what time will bring is as it was.
-            self.case = Case(
-                case.tenant,
-                case.id,
-                facts,
-                case.deadlines,
-                case.findings,
-                case.warned,
-                scan.closed,
-                case.next_at,
-                case.charter or self.rules.charter.label,
-            )
-            return self.case, []
-        decisions: list[Decision] = []
-        broke = self._deadlines(fact, now, decisions)
-        if broke:
-            self._bring()
-        if scan.fresh or broke:
-            self._findings(fact, now, decisions)
-        self.case = Case(
-            case.tenant,
-            case.id,
-            facts,
-            tuple(self.deadlines.values()),
-            tuple(self.findings.values()),
-            warn(case, self.live.values(), clock, fact, decisions),
-            scan.closed,
-            scan.next_at(self.live.values()),
-            case.charter or self.rules.charter.label,
-        )
-        return self.case, in_order(decisions)
-
-    def told_anew(self, cause: Fact, clock: Instant) -> list[Decision]:
-        """The decisions, in order, after deadlines were counted anew for a cause that is no fact of the case."""
-        case, decisions = self.case, list[Decision]()
-        self._deadlines(cause, cause.time, decisions)
-        self.case = msgspec.structs.replace(
-            case,
-            deadlines=tuple(self.deadlines.values()),
-            warned=warn(case, self.live.values(), clock, cause, decisions),
-            next_at=self.scan.next_at(self.live.values()),
-        )
-        return in_order(decisions)
-
-    def _deadlines(self, fact: Fact | None, now: Instant, decisions: list[Decision]) -> bool:
-        """Takes over the runs that changed; says whether one broke."""
-        scan, broke = self.scan, False
-        for key, run in scan.touched.items():
-            old = self.deadlines.get(key)
-            new = told_first(old, scan.frozen(run))
-            if new == old:
-                continue
-            decisions.extend(of_deadline(old, new, fact, now))
-            self.deadlines[key] = new
-            if run.live:
-                self.live[key] = new
-            else:
-                self.live.pop(key, None)
-                broke |= run.state == "broken"
-        scan.touched = {}
-        return broke
-
-    def _findings(self, fact: Fact | None, now: Instant, decisions: list[Decision]) -> None:
-        """Takes over what was found, then what breaches bring, in the order of the runs."""
-        scan, told = self.scan, self.findings
-        self.findings = dict(scan.findings)
-        for finding in self.brought.values():
-            keep(self.findings, finding)
-        names = dict.fromkeys([*(finding.key for finding in scan.fresh), *self.brought])
-        new = [self.findings[name] for name in names if name not in told]
-        decisions.extend(of_finding(self.case, finding, fact, now) for finding in new)
-        scan.fresh = []
-
-    def _bring(self) -> None:
-        """What breaches bring, in the order of the runs and not in that of their due instants."""
-        self.brought = {}
-        for run in self.scan.runs.values():
-            if run.state == "broken":
-                for finding in of_breach(run):
-                    keep(self.brought, finding)
