@@ -141,7 +141,10 @@ async def test_open_cases_are_brought_over(city: tuple[Embedded, asyncpg.Pool], 
     told = {(row["case"], row["promise"]) for row in notices if row["template"] == "breach"}
     assert ("old-2", "statutory-period") in told
     assert told <= since
-    tasks = await pool.fetch('select "case", promise from read.tasks where promise is not null')
+    # The city's own case has the tasks of its yearly duties.
+    tasks = await pool.fetch(
+        """select "case", promise from read.tasks where promise is not null and "case" <> tenant"""
+    )
     assert "old-2" in {row["case"] for row in tasks}
     assert {(row["case"], row["promise"]) for row in tasks} <= since
 
