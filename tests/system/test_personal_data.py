@@ -8,6 +8,7 @@ is searched: streams, tables, write-ahead log, logs, the backup. Then yesterday'
 
 import asyncio
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,21 +236,31 @@ async def test_a_vault_of_one_master_key_is_taken_over(tmp_path: Path, tenants: 
             name = column.split()[-1]
             await connection.execute(f"update vault.{column} = substring({name} from 11)")
         await connection.execute(
-            "drop table notifier.tenants, vault.numbers, vault.erasures, intake.erasures;"
+            "drop table vault.numbers, vault.erasures, intake.erasures;"
             "drop view read.subject_refs; alter table intake.cases drop column confidential;"
             "alter table vault.subjects drop column case_id, drop column confidential;"
-            "alter table vault.texts drop column case_id, drop column confidential;"
-            "delete from chassis.migrations where name >= '013'"
+            "alter table vault.texts drop column case_id, drop column confidential"
         )
+        # What came later stands beside it; only the step from then to dated keys is done over again.
+        later = await connection.fetch("delete from chassis.migrations where name >= '013' returning name, sha256")
         await connection.close()
         key.unlink()
         key.parent.rmdir()
         (servers.secrets / "vault.key").write_bytes(kept)
     async with Embedded(data, tenants) as servers:
         assert not (servers.secrets / "vault.key").exists()
-        await postgres.migrate(servers.database_url)
+        until_then = tmp_path / "migrations"
+        until_then.mkdir()
+        for file in postgres.MIGRATIONS.glob("*.sql"):
+            if file.name < "014":
+                shutil.copy(file, until_then)
+        assert await postgres.migrate(servers.database_url, folder=until_then) == ["013_vault.sql"]
         vault = open_vault(settings_of(servers, "intake"))
         connection = await asyncpg.connect(servers.database_url)
+        await connection.executemany(
+            "insert into chassis.migrations values ($1, $2)",
+            [tuple(row) for row in later if not row["name"].startswith("013")],
+        )
         assert await vault.read_person(connection, CITY, ref, *CLERK) == {"name": NAME, "mobile": MOBILE}
         again = await vault.seal_person(connection, CITY, {"name": NAME, "mobile": MOBILE})
         people = await vault.people_of(connection, [(CITY, ref), (CITY, again)])
