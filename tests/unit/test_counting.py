@@ -371,6 +371,12 @@ def test_a_later_start_or_a_longer_gap_never_comes_due_earlier(
     assert due is not None
     assert due >= start
     assert (counting.due(KR, start, Span(amount, unit), gaps=longer) or 0) >= due
+    if unit.endswith(("months", "years")):
+        # 30 January and a month end on 28 February like 31 January and a month (Civil Act art. 160(3)); a pause between
+        # the two starts then moves the earlier one alone.
+        gaps = []
+        due = counting.due(KR, start, Span(amount, unit))
+        assert due is not None
     assert (counting.due(KR, start + later * MINUTE, Span(amount, unit), gaps=gaps) or 0) >= due
 
 
