@@ -402,9 +402,9 @@ async def check(city: City, workload: Workload, accepted: list[tuple[str, str]])
         async with pool.acquire() as connection:
             for id in chosen:
                 (tenant, name), (subject_ref, text_ref) = workload.people[id], refs[id]
-                person = await vault.read_person(connection, tenant, subject_ref, "benchmark", "bench")
+                person = await vault.read_person(connection, tenant, subject_ref, "handle", "clerk/bench")
                 assert person["name"] == name, "the vault holds another person"
-                said = await vault.read_text(connection, tenant, text_ref, "benchmark", "bench")
+                said = await vault.read_text(connection, tenant, text_ref, "handle", "clerk/bench")
                 assert said.startswith(_SECRET), "the vault holds another text"
             sealed = await connection.fetchval("select count(*) from vault.subjects")
             assert sealed == len(refs), f"{sealed} people are sealed, {len(refs)} were sent"

@@ -127,6 +127,7 @@ class Room:
     def environment(self, service: str, **more: str) -> dict[str, str]:
         """The environment of a process of the present run; the clock is the row that a driver steps."""
         named = self.servers.environment(service) if service in permissions.SERVICES else {}
+        named.pop("DATABASE_PASSWORD_FILE", None)  # each run has a database of its own, whose address says who may in
         return {
             **os.environ,
             **named,

@@ -12,12 +12,11 @@ from typing import Any
 
 import asyncpg
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsMessage, PullSub
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy as NatsAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from services.chassis.settings import Settings
 from services.rules.facts import Event, decode_event
 from services.rules.state import Case
 from tests.bench.peers.projection import (
@@ -25,6 +24,7 @@ from tests.bench.peers.projection import (
     MOVE,
     Changed,
     Rules,
+    SignedIn,
     case_row,
     concerns,
     connect_pool,
@@ -111,7 +111,7 @@ async def main(arguments: Sequence[str]) -> None:
     (stream,) = arguments
     pool = await connect_pool(1)
     rules = Rules()
-    broker = NatsBroker(Settings.from_env().nats_url, log_level=logging.ERROR, apply_types=False)
+    broker = SignedIn(log_level=logging.ERROR, apply_types=False)
 
     @broker.subscriber(
         f"{stream.lower()}.*.>",

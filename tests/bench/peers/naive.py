@@ -10,12 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage
+from faststream.nats import JStream, NatsMessage
 from nats.js.api import DeliverPolicy
 
 from contracts.streams import PARTITIONS
-from services.chassis.settings import Settings
-from tests.bench.peers.projection import Rules, connect_pool, place_of, run, take
+from tests.bench.peers.projection import Rules, SignedIn, connect_pool, place_of, run, take
 
 
 async def main(arguments: Sequence[str]) -> None:
@@ -24,7 +23,7 @@ async def main(arguments: Sequence[str]) -> None:
     lanes = range(PARTITIONS) if setting == "lanes" else ["*"]
     pool = await connect_pool(len(lanes))
     rules = Rules()
-    broker = NatsBroker(Settings.from_env().nats_url, log_level=logging.ERROR, apply_types=False)
+    broker = SignedIn(log_level=logging.ERROR, apply_types=False)
 
     async def handle(message: NatsMessage) -> None:
         raw = message.raw_message

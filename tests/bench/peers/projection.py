@@ -12,9 +12,12 @@ from typing import Any
 import asyncpg
 import msgspec
 import uvloop
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
 
 from contracts import files
 from contracts.streams import PARTITIONS, partition
+from services.chassis import broker as chassis
 from services.chassis.settings import Settings
 from services.rules.facts import Event, decode_event, fact_of
 from services.rules.instants import Instant, of_datetime
@@ -23,6 +26,16 @@ from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision
 from services.rules.warm import Warm
 from services.rules.world import reaches_home
+
+
+class SignedIn(NatsBroker):
+    """FastStream on a connection that has signed in with an nkey, as our servers want it; else as FastStream has it."""
+
+    async def _connect(self) -> Client:
+        nc = await chassis.connect(Settings.from_env("bench"))
+        self.config.connect(nc)
+        return nc
+
 
 SCHEMA = """
 create schema rival;
