@@ -12,8 +12,8 @@ import asyncpg
 
 from services.cli import running
 
-SAMPLES = ("receipt", "breach", "compensation")
-"""The messages shown, by their templates: to one citizen each."""
+SAMPLES = ("receipt", "breaches", "result")
+"""The messages shown, by their templates: what is owed for a broken promise is told together with it."""
 CITY = "anseong"
 """Whose report the demo ends with."""
 

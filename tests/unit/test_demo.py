@@ -138,7 +138,7 @@ def test_the_demo_ends_with_the_desk_its_messages_and_a_report(tmp_path: Path):
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in taken))
     services = SimpleNamespace(url=lambda service: f"http://127.0.0.1/{service}")
     gihan = SimpleNamespace(desk="http://127.0.0.1:9/desk", gateway=tmp_path, services=services)
-    samples = {"receipt": "k1", "breach": "k2", "compensation": "lost"}
+    samples = {"receipt": "k1", "breaches": "k2", "result": "lost"}
     desk, messages, report = demo_links.show(gihan, samples)  # type: ignore[arg-type]
     assert desk.endswith("http://127.0.0.1:9/desk")
     assert report.endswith("http://127.0.0.1/intake/ko/anseong/report")
