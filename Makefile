@@ -34,7 +34,7 @@ $(DEV_STAMP): $(RUN_STAMP)
 demo: $(RUN_STAMP) ## a working week of five cities through the whole system, under two minutes
 	$(BIN)/gihan demo $(DEMO)
 
-test: check ## check, unit, integration and one system test: under six minutes
+test: check ## check, unit, integration and one system test: about six minutes
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target integration-first integration-second beside-integration
 
 # Tests on servers wait for more than they work: two halves of them and the rest keep two cores busy to the end.
