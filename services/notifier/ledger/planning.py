@@ -31,7 +31,7 @@ class Planning(Cases, Results):
         """Gives a message to the courier of a means, or lets it wait for morning or for a digest."""
         wait, doubted = None, self.may_have_gone(row)
         if doubted:
-            wait = self._waits_still(row)
+            wait = await self._waits_still(row)
             doubted = wait is None
         elif not row["attempts"]:
             wait = await self._wait(row)
@@ -49,13 +49,17 @@ class Planning(Cases, Results):
         if doubted:
             await self.doubt(planned)
 
-    def _waits_still(self, row: Row) -> Wait | None:
+    async def _waits_still(self, row: Row) -> Wait | None:
         """What a message waited for already when the ledger was lost, so that it cannot have gone. The earliest time
         at which it can have begun to wait says so; who began later waits for the same or longer."""
-        then = row["wanted_at"] if row["release_at"] is None else row["release_at"]
-        wait = self._usual_wait(row, then)
         assert self.recovery is not None
-        return wait if wait is not None and wait.until > self.recovery.began_at else None
+        then, began_at = row["wanted_at"] if row["release_at"] is None else row["release_at"], self.recovery.began_at
+        wait = self._usual_wait(row, then)
+        pace = self.paces[row["tenant"]]
+        if wait is None and self._is_capped(row) and pace.midnight(then) == pace.midnight(began_at):
+            # What was told as sent by then counted, and a day's count only grows.
+            wait = pace.for_citizen(row["template"], then, await self._sent_since_midnight(row, then))
+        return wait if wait is not None and wait.until > began_at else None
 
     def _usual_wait(self, row: Row, now: Instant) -> Wait | None:
         """What a message waits for, however many others there were; what has waited for a digest goes."""
@@ -68,17 +72,27 @@ class Planning(Cases, Results):
 
     async def _wait(self, row: Row) -> Wait | None:
         """What a message waits for now."""
-        pace = self.paces[row["tenant"]]
-        if row["gathers"] or row["audience"] == "officer" or pace.cap(row["template"]) is None:
+        if not self._is_capped(row):
             return self._usual_wait(row, self.now)
-        today = await self.connection.fetchval(
+        today = await self._sent_since_midnight(row, self.now)
+        return self.paces[row["tenant"]].for_citizen(row["template"], self.now, today)
+
+    def _is_capped(self, row: Row) -> bool:
+        """Whether so many others in a day make it wait."""
+        capped = row["audience"] == "citizen" and self.paces[row["tenant"]].cap(row["template"]) is not None
+        return capped and not row["gathers"]
+
+    async def _sent_since_midnight(self, row: Row, until: Instant) -> int:
+        """How many messages its recipient was sent on the day of an instant, up to then."""
+        sent: int = await self.connection.fetchval(
             "SELECT count(*) FROM notifier.notices WHERE tenant = $1 AND recipient = ANY($2::text[]) "
-            "AND let_go_at >= $3 AND state IN ('pending', 'sending', 'sent', 'unknown')",
+            "AND let_go_at >= $3 AND let_go_at <= $4 AND state IN ('pending', 'sending', 'sent', 'unknown')",
             row["tenant"],
             await references_of_same(self.connection, row["tenant"], row["recipient"]),
-            pace.midnight(self.now),
+            self.paces[row["tenant"]].midnight(until),
+            until,
         )
-        return pace.for_citizen(row["template"], self.now, today)
+        return sent
 
     def means_to(self, row: Row, view: CaseView) -> list[str]:
         """The means by which whom it is for can be reached, as wished first."""
