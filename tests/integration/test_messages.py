@@ -289,9 +289,16 @@ async def test_what_one_event_broke_is_one_message(running: World, eventually: E
 
     # One of the two turns out to have been kept: that one is corrected, and what was owed for it is taken back.
     await running.decide("breach.retracted", RUN)
+    await running.decide("remedy.withdrawn", OWED | {"key": RUN["promise"], "incident": RUN["promise"]})
     await eventually(running.quiet, 60)
-    assert "문의하신 내용에 답변" in sent(running)[2]
-    assert await states(running, "correction") == [("sent", "http_200")]
+    assert sent(running)[2].split("\n")[:4] == [
+        "[안성시] 기한을 지키지 못했다는 앞선 안내를 바로잡습니다. 혼란을 드려 죄송합니다.",
+        "늦게 전해진 기록으로 제때 지킨 것이 확인되었습니다: 문의하신 내용에 답변.",
+        "이에 따라 앞서 안내한 보상은 드리지 않게 되었습니다.",
+        f"접수번호 {RECEIPT}",
+    ]
+    assert await states(running, "correction", "compensation_withdrawn") == [("suppressed", "merged")] * 2
+    assert await states(running, "corrections") == [("sent", "http_200")]
 
 
 async def test_what_is_taken_back_in_time_is_left_out_of_what_is_told_together(
@@ -450,9 +457,9 @@ async def test_the_digest_of_a_member_of_staff_is_one_mail(
     await clock.step(pool, instant("2026-03-11T08:30:00+09:00"))
     await eventually(running.quiet, 60)
     ((subject, text),) = to(running, "park")
-    assert subject == "[안성시] 기한 알림 3건"
+    assert subject == "[안성시] 약속 알림 3건"
     assert text == (
-        "기한 알림 3건입니다.\n"
+        "약속 알림 3건입니다.\n"
         "기한 넘김: c0, 문의하신 내용에 답변, 3월 10일(화) 오후 12시까지\n"
         "기한 넘김: c1, 문의하신 내용에 답변, 3월 10일(화) 오후 12시까지\n"
         "기한 넘김: c2, 문의하신 내용에 답변, 3월 10일(화) 오후 12시까지\n"
@@ -541,7 +548,7 @@ async def test_what_was_told_together_is_known_again_and_nothing_goes_twice(
         )
         await clock.step(pool, at + DAY - 30 * MINUTE)
         await eventually(world.quiet, 60)
-        assert [subject for subject, _ in to(world, "park")] == ["[안성시] 기한 알림 2건"]
+        assert [subject for subject, _ in to(world, "park")] == ["[안성시] 약속 알림 2건"]
     again = Counter(line["key"] for line in world.gateway.record())
     assert set(again.values()) == {1}
     assert {key for key in again if key in wholes} == wholes
@@ -553,3 +560,29 @@ async def test_what_was_told_together_is_known_again_and_nothing_goes_twice(
         assert after == before
         assert record_after == record
         assert events_after == events
+
+
+async def test_what_waits_for_the_digest_waits_on_after_a_loss(
+    world: World, told: Callable[..., Any], eventually: Eventually, pool: asyncpg.Pool
+) -> None:
+    """The citizen had as many messages that day as the city sends in one; the two that wait come together, although
+    the ledger was lost meanwhile."""
+    async with told(daily=1):
+        await opened(world)
+        await opened(world, "c2", "000000013-1")
+        for case in ("c1", "c2"):
+            await assigned(world, case)
+        await eventually(world.quiet, 60)
+        assert await states(world, "progress") == [("held", None)] * 2
+    before = len(sent(world))
+    await _lose_ledger(pool)
+    await clock.step(pool, NOW + HOUR)
+    async with told(daily=1):
+        await eventually(world.quiet, 60)
+        await eventually(lambda: _none(pool, "notifier.recovery"), 60)
+        assert await states(world, "progress") == [("held", None)] * 2
+        assert len(sent(world)) == before
+        await clock.step(pool, instant("2026-03-11T09:00:00+09:00"))
+        await eventually(world.quiet, 60)
+        assert await states(world, "progress") == [("suppressed", "in_digest")] * 2
+        assert await states(world, "digest") == [("sent", "http_200")]

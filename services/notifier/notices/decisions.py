@@ -11,6 +11,7 @@ from services.notifier.notices.making import (
     arguments_of,
     broken_together,
     cause_of,
+    correction_of,
     held_until,
     run_topic,
 )
@@ -46,7 +47,11 @@ def of_decision(
         case "deadline.met":
             found.append(ladder.answered(decision))
         case "breach.retracted":
-            found += [_correction(decision), *ladder.come_down(decision)]
+            found += [_correction(decision), *ladder.come_down(decision, view, tenant)]
+        case "measure.breached":
+            found.append(ladder.climb_measured(decision, view, tenant))
+        case "measure.retracted":
+            found.append(ladder.come_down_measured(decision, view, tenant))
         case "remedy.proposed":
             found.append(owed.remedy_of(decision, view, tenant))
         case "remedy.withdrawn":
@@ -110,7 +115,7 @@ def _breach(decision: Event, tenant: Tenant) -> Notice:
 
 def _correction(decision: Event) -> Retraction:
     topic = run_topic(decision, "breach")
-    correction = about_decision(decision, "correction", f"{topic}|corrected", arguments=arguments_of(decision))
+    correction = correction_of(decision, "correction", f"{topic}|corrected", arguments_of(decision))
     return Retraction(topic, "retracted", correction)
 
 

@@ -69,3 +69,16 @@ def held_until(decision: Event, tenant: Tenant) -> Instant | None:
 def broken_together(decision: Event) -> str:
     """What one fact or tick breaks in a case, with what is owed for it, is told as one."""
     return f"breach|{decision.cause_sequence}"
+
+
+def correction_of(decision: Event, template: str, topic: str, arguments: Mapping[str, Any]) -> Notice:
+    """A message that takes back what was said. All that one fact takes back in a case is told as one, so each waits
+    for the whole batch to be folded."""
+    return about_decision(
+        decision,
+        template,
+        topic,
+        arguments=arguments,
+        hold_until=instants.instant(decision.time),
+        bundle=f"corrected|{decision.cause_sequence}",
+    )

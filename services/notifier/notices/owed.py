@@ -15,7 +15,7 @@ from services.notifier.notices.consequences import (
     TaskWithdrawal,
     key_of,
 )
-from services.notifier.notices.making import about_decision, broken_together, cause_of, held_until
+from services.notifier.notices.making import about_decision, broken_together, cause_of, correction_of, held_until
 from services.notifier.tasks.noted import at_fault
 from services.rules import instants
 from services.rules.tenants import Tenant
@@ -48,7 +48,7 @@ def remedy_of(decision: Event, view: CaseView, tenant: Tenant) -> Task:
 def remedy_withdrawn(decision: Event) -> list[Consequence]:
     """Its task goes, and so does what was said of it."""
     topic = f"remedy|{decision.data['key']}"
-    correction = about_decision(decision, "compensation_withdrawn", f"{topic}|withdrawn")
+    correction = correction_of(decision, "compensation_withdrawn", f"{topic}|withdrawn", {})
     return [task_withdrawn(decision), Retraction(topic, "withdrawn", correction)]
 
 
