@@ -288,8 +288,11 @@ async def test_what_one_event_broke_is_one_message(running: World, eventually: E
     await running.told()  # each as its contract says
 
     # One of the two turns out to have been kept: that one is corrected, and what was owed for it is taken back.
-    await running.decide("breach.retracted", RUN)
-    await running.decide("remedy.withdrawn", OWED | {"key": RUN["promise"], "incident": RUN["promise"]})
+    later = "2026-03-12T19:30:00+09:00"  # so that both are folded before either goes
+    await running.decide("breach.retracted", RUN, time=later)
+    await running.decide("remedy.withdrawn", OWED | {"key": RUN["promise"], "incident": RUN["promise"]}, time=later)
+    await eventually(running.quiet, 60)
+    await clock.step(pool, instant(later))
     await eventually(running.quiet, 60)
     assert sent(running)[2].split("\n")[:4] == [
         "[안성시] 기한을 지키지 못했다는 앞선 안내를 바로잡습니다. 혼란을 드려 죄송합니다.",
