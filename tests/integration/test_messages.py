@@ -447,6 +447,39 @@ async def test_what_is_kept_late_does_not_reach_audit_and_a_breach_that_was_none
     assert to(running, "choi") == []
 
 
+async def test_a_broken_measure_is_in_the_heads_digest_and_a_grievance_in_that_of_audit(
+    running: World, eventually: Eventually, pool: asyncpg.Pool
+) -> None:
+    await staffed(running, "kim", "park", "choi")
+    rang = {"promise": "anseong-phone-rings", "occurrence": "call-centre/e9"}
+    at = "2026-03-10T09:20:00+09:00"
+    await opened(running)
+    await assigned(running)
+    await opened(running, "c2", "000000013-1", kind="service_grievance")
+    await assigned(running, "c2")
+    for case in ("c1", "c2"):
+        await running.decide("measure.breached", rang, case, time=at)
+    await eventually(running.quiet, 60)
+    await clock.step(pool, instant("2026-03-11T08:30:00+09:00"))
+    await eventually(running.quiet, 60)
+    ((subject, text),) = to(running, "park")
+    assert subject == "[안성시] 약속과 다른 응대: c1"
+    assert text.split("\n")[:3] == [
+        "민원 c1에서 약속한 기준이 지켜지지 않았습니다.",
+        "약속: 전화벨이 세 번 울리기 전에 받음.",
+        "때: 3월 10일(화) 오전 9시 20분.",
+    ]
+    assert [subject for subject, _ in to(running, "choi")] == ["[안성시] 약속과 다른 응대: c2"]
+    assert to(running, "kim") == []
+    # The call was counted wrongly: who was told is told so, once.
+    await running.decide("measure.retracted", rang, time=at)
+    await eventually(running.quiet, 60)
+    await clock.step(pool, instant("2026-03-12T08:30:00+09:00"))
+    await eventually(running.quiet, 60)
+    assert [subject for subject, _ in to(running, "park")][1:] == ["[안성시] 약속과 다른 응대 정정: c1"]
+    assert len(to(running, "choi")) == 1
+
+
 async def test_the_digest_of_a_member_of_staff_is_one_mail(
     running: World, eventually: Eventually, pool: asyncpg.Pool
 ) -> None:

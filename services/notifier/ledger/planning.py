@@ -5,6 +5,7 @@ nothing but the answer of its gateway.
 """
 
 import json
+from collections.abc import Sequence
 
 from services.chassis.vault.people import references_of_same
 from services.notifier import gathering
@@ -57,8 +58,8 @@ class Planning(Cases, Results):
         wait = self._usual_wait(row, then)
         pace = self.paces[row["tenant"]]
         if wait is None and self._is_capped(row) and pace.midnight(then) == pace.midnight(began_at):
-            # What was told as sent by then counted, and a day's count only grows.
-            wait = pace.for_citizen(row["template"], then, await self._sent_since_midnight(row, then))
+            # What is known to have been sent by then counted, and a day's count only grows.
+            wait = pace.for_citizen(row["template"], then, await self._gone_since_midnight(row, then, ("sent",)))
         return wait if wait is not None and wait.until > began_at else None
 
     def _usual_wait(self, row: Row, now: Instant) -> Wait | None:
@@ -74,7 +75,7 @@ class Planning(Cases, Results):
         """What a message waits for now."""
         if not self._is_capped(row):
             return self._usual_wait(row, self.now)
-        today = await self._sent_since_midnight(row, self.now)
+        today = await self._gone_since_midnight(row, self.now, ("pending", *gathering.GONE))
         return self.paces[row["tenant"]].for_citizen(row["template"], self.now, today)
 
     def _is_capped(self, row: Row) -> bool:
@@ -82,17 +83,18 @@ class Planning(Cases, Results):
         capped = row["audience"] == "citizen" and self.paces[row["tenant"]].cap(row["template"]) is not None
         return capped and not row["gathers"]
 
-    async def _sent_since_midnight(self, row: Row, until: Instant) -> int:
-        """How many messages its recipient was sent on the day of an instant, up to then."""
-        sent: int = await self.connection.fetchval(
+    async def _gone_since_midnight(self, row: Row, until: Instant, states: Sequence[str]) -> int:
+        """How many messages to its recipient, now in these states, were let go on the day of an instant up to then."""
+        gone: int = await self.connection.fetchval(
             "SELECT count(*) FROM notifier.notices WHERE tenant = $1 AND recipient = ANY($2::text[]) "
-            "AND let_go_at >= $3 AND let_go_at <= $4 AND state IN ('pending', 'sending', 'sent', 'unknown')",
+            "AND let_go_at >= $3 AND let_go_at <= $4 AND state = ANY($5::text[])",
             row["tenant"],
             await references_of_same(self.connection, row["tenant"], row["recipient"]),
             self.paces[row["tenant"]].midnight(until),
             until,
+            list(states),
         )
-        return sent
+        return gone
 
     def means_to(self, row: Row, view: CaseView) -> list[str]:
         """The means by which whom it is for can be reached, as wished first."""
