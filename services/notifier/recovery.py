@@ -16,7 +16,7 @@ from services.chassis.cursor import Entry, read_up_to
 from services.chassis.logs import canonical
 from services.notifier.ledger import POST_LETTER, RETURNED, Ledger, Recovery, Result, Work
 from services.notifier.notices import Event
-from services.notifier.tasks import store
+from services.notifier.tasks import steps as taken
 from services.notifier.tasks.life import Step
 from services.rules.instants import Instant, instant
 
@@ -57,7 +57,7 @@ async def begin(ledger: Ledger, nc: Client, now: Instant) -> None:
             steps = await _take_over(work, nc, ends["NOTICES"], behind)
             await _note_receipts(work, nc)
             await work.begin_recovery(Recovery(now, ends["CASES"], ends["SLA"]))
-            await store.reapply(work, steps)
+            await taken.reapply(work, steps)
         canonical("recovery_began", count=len(behind), sequence=ends["NOTICES"])
     ledger.recovery = await ledger.recovery_under_way()
 
@@ -105,7 +105,7 @@ async def _keep(work: Work, group: Sequence[tuple[int, int, Entry]]) -> list[tup
             if event.type == "task.assigned" and event.data["task"] == POST_LETTER
         ]
     )
-    return await store.restore(work, [Event(e.id, "", e.type, e.time, e.data, e.tenant, e.case) for e in events])
+    return await taken.restore(work, [Event(e.id, "", e.type, e.time, e.data, e.tenant, e.case) for e in events])
 
 
 def _state(event: _Told) -> str:

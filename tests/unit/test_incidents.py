@@ -1,4 +1,4 @@
-"""Incidents: a citizen is paid once for what went wrong, whatever is found, reported, broken and retracted in between."""
+"""Incidents: a citizen is paid once for what went wrong, whatever is found, broken and retracted in between."""
 
 from collections import defaultdict
 from typing import Any
@@ -98,7 +98,7 @@ def test_where_an_incident_is_a_run_the_finding_keeps_the_run_that_it_was_about(
 
 
 def test_a_fault_that_alone_is_paid_for_stays_what_it_was_as_well() -> None:
-    """Mapo's redress follows from no breach: reported about the hand-over, which was late by the record and then not."""
+    """Mapo's redress follows from no breach: said of the hand-over, which was late by the record and then not."""
     found = play(
         received(tenant="mapo", channel="web"),
         reported("11-02 12:00", "mapo-handover", "error", tenant="mapo"),

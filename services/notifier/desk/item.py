@@ -90,7 +90,7 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         line=line(row, speaker, says, now),
         remedy=remedy,
         steps=[(speaker.when(step["at"]), step, _detail(visit, step)) for step in steps],
-        offers=_offers(visit, row),
+        offers=_offers(row, "approver" in visit.actor.roles or await _stands_in(visit, row["key"])),
         outcomes=kinds.of(row["task"]).outcomes if row["remedy_key"] is None else (),
         reasons=DECLINED,
         means=MEANS,
@@ -110,12 +110,20 @@ def _detail(visit: Visit, step: Any) -> str:
     return ", ".join(parts)
 
 
-def _offers(visit: Visit, row: Row) -> list[str]:
+async def _stands_in(visit: Visit, key: str) -> bool:
+    """Whether the reader acts as audit in the place of an approver."""
+    ledger = visit.site.ledger()
+    if "audit" not in visit.actor.roles or ledger is None:
+        return False
+    item, _ = await acting.look(ledger, await visit.site.clock.now(), visit.tenant.id, key)
+    return item.for_audit
+
+
+def _offers(row: Row, approver: bool) -> list[str]:
     """The steps that may follow on the state that the task is in, of those that this role takes."""
     state, wants = row["state"], row["wants"]
     if row["remedy_key"] is None:
         return ["done"] if state == "assigned" else []
-    approver = "approver" in visit.actor.roles
     found = []
     if approver and state == "assigned":
         found += ["find"] if "finding" in wants else []
