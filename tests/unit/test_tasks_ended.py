@@ -70,8 +70,8 @@ def test_a_fact_ends_the_task_that_asked_for_it(
 
 def test_what_happened_before_the_task_was_wanted_does_not_end_it() -> None:
     view = folded(GUARDIAN)
-    assert ended(view, "guardian", since=ELEVEN) == ("web/e1", "done")
-    assert ended(view, "guardian", since="2026-03-11T11:00:01+09:00") is None
+    assert ended(view, "guardian", since="2026-03-11T10:59:59+09:00") == ("web/e1", "done")
+    assert ended(view, "guardian", since=ELEVEN) is None
 
 
 def test_what_is_taken_back_ends_nothing_and_what_follows_it_does() -> None:

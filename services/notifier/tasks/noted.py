@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """A report, a finding, an end of lateness (`ended`), what ends tasks, or a taking back of one of these (`voids`).
 
     `about` is a promise, or the report that a finding is about. `ends` has the outcome by task, of those that were
-    wanted by `at`.
+    wanted before `at`.
     """
 
     about: str = ""
@@ -99,14 +99,14 @@ def late_until(noted: Noted, promise: str, broken_at: Instant) -> Instant | None
 
 
 def ending(noted: Noted, task: str, brought_by: str | None, since: Instant) -> tuple[str, str] | None:
-    """The first fact that ended a task wanted since an instant, with the outcome; `brought_by` is the fact that brought
-    it. What a report brought is ended by a finding about that report alone, and nothing else is by a finding."""
+    """The first fact after an instant that ended a task wanted since then, with the outcome; `brought_by` is the fact
+    that brought it. What a report brought is ended by a finding about that report alone, and nothing else is by one."""
     standing = _standing(noted)
     brought = noted.get(brought_by or "")
     is_report = brought is not None and not (brought.finding or brought.ended or brought.voids or brought.ends)
     report = (brought_by or "").partition("/")[2] if is_report else ""
     for key, entry in standing.items():
-        if task in entry.ends and (entry.at or 0) >= since and report == (entry.about if entry.finding else ""):
+        if task in entry.ends and (entry.at or 0) > since and report == (entry.about if entry.finding else ""):
             return key, entry.ends[task]
     return None
 
