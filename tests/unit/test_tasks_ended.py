@@ -133,11 +133,24 @@ def test_a_duty_that_is_kept_is_done_and_one_that_fell_away_is_not() -> None:
     assert list(wanted.of_decision(of_another, [withdrawal], view, TENANT)) == [withdrawal]
 
 
+def test_of_a_duty_that_wants_several_things_the_last_ends_every_task() -> None:
+    """Miryang publishes the result and the assessment; the duty is kept with the later of them."""
+    view = CaseView(noted={"web/e2": noted.Entry(at=0, ends={"publish_assessment": "done"})})
+    withdrawal = TaskWithdrawal("k", {"source": "gihan/sla_timer", "id": "5-1"})
+    cause = {"source": "web", "id": "e2"}
+    told = {"promise": "miryang-survey-publish", "charter": "miryang@1", "task": "publish_survey", "cause": cause}
+    expected = [Ended("k", "web/e2", "done")]
+    assert list(wanted.of_decision(decision("task.withdrawn", 1, **told), [withdrawal], view, TENANT)) == expected
+    elsewhere = decision("task.withdrawn", 1, **told | {"promise": "miryang-survey"})
+    assert list(wanted.of_decision(elsewhere, [withdrawal], view, TENANT)) == [withdrawal]
+
+
 def test_duties_say_themselves_when_they_are_done() -> None:
-    assert charters.is_duty("mapo@1", "mapo-survey")
-    assert not charters.is_duty("mapo@1", "mapo-late-explained")
-    assert not charters.is_duty("mapo@1", None)
-    assert not charters.is_duty(None, "mapo-survey")
+    assert charters.of_duty("mapo@1", "mapo-survey") == {"hold_survey"}
+    assert charters.of_duty("miryang@1", "miryang-survey-publish") == {"publish_survey", "publish_assessment"}
+    assert charters.of_duty("mapo@1", "mapo-late-explained") == frozenset()
+    assert charters.of_duty("mapo@1", None) == frozenset()
+    assert charters.of_duty(None, "mapo-survey") == frozenset()
 
 
 FACTS_OF_A_CASE = (

@@ -17,14 +17,13 @@ from services.chassis.vault.keys import VaultError
 from services.notifier.desk import lists
 from services.notifier.desk.site import PageError, Visit
 from services.notifier.desk.words import line, named
-from services.notifier.tasks import acting, findings, kinds, letters
+from services.notifier.tasks import acting, findings, kinds, letters, life
 from services.notifier.tasks.life import ACKNOWLEDGED, DECLINED, MEANS, NotPossible
 from services.reading.speaking import Language
 from services.reading.visible import Row
 
 WITH_LETTER = frozenset({"apology", "compensation"})
 REASON_LIMIT = 1_000
-_LARGEST = 1_000_000_000
 
 
 async def show(request: Request) -> Response:
@@ -97,7 +96,7 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         words=ACKNOWLEDGED,
         letter=row["task"] in WITH_LETTER and row["readable"],
         limit=REASON_LIMIT,
-        largest=_LARGEST,
+        largest=life.MOST,
         refused=refused,
         done=done if done in STEPS else "",
     )
@@ -147,7 +146,7 @@ async def _find(visit: Visit, key: str, form: FormData) -> None:
 
 async def _amount(visit: Visit, key: str, form: FormData) -> None:
     typed = str(form.get("amount", "")).replace(",", "").strip()
-    if not (typed.isascii() and typed.isdigit() and 0 < int(typed[:12]) <= _LARGEST):
+    if not (typed.isascii() and typed.isdigit() and 0 < int(typed[:12]) <= life.MOST):
         raise NotPossible("wrong_amount", "Type an amount in whole units of the currency.")
     await acting.enter_amount(visit.ledger, await visit.site.clock.now(), visit.actor, key, int(typed))
 

@@ -56,11 +56,13 @@ def find_by(label: str | None, clause: str, start: Instant, working_days: int) -
         return None
 
 
-def is_duty(label: str | None, promise: str | None) -> bool:
-    """Whether a promise of a charter is a duty of the municipality, which says itself when its tasks are done."""
+def of_duty(label: str | None, promise: str | None) -> frozenset[str]:
+    """The tasks of a duty of the municipality, which says itself when they are done; of any other promise none."""
     charter = named(label)
     of_charter = None if charter is None else charter.promises.get(promise or "")
-    return of_charter is not None and of_charter.kind == "duty"
+    if of_charter is None or of_charter.kind != "duty":
+        return frozenset()
+    return frozenset(of_charter.tasks).union(*(yearly.tasks for yearly in of_charter.yearly))
 
 
 @cache

@@ -30,7 +30,7 @@ async def note(work: "Work", case: "CaseKey", view: CaseView) -> None:
             )
         if "finding" in row["needs"]:
             await _find(work, row, view)
-        elif row["remedy_key"] is None and not charters.is_duty(row["charter"], row["promise"]):
+        elif row["remedy_key"] is None and not charters.of_duty(row["charter"], row["promise"]):
             await _end(work, row, view)
 
 

@@ -64,13 +64,17 @@ def of_decision(
 
 
 def _done(decision: Event, withdrawal: TaskWithdrawal, view: CaseView) -> Ended | None:
-    """Whether a task is withdrawn because the fact that brings it says that it is done."""
-    cause, task = decision.data.get("cause"), decision.data.get("task", "")
+    """Whether a task is withdrawn because the fact that brings it says that it is done, or was the last of several that
+    its duty wanted."""
+    data = decision.data
+    cause, task = data.get("cause"), data.get("task", "")
     if cause is None:
         return None
     fact = f"{cause['source']}/{cause['id']}"
     entry = view.noted.get(fact)
-    return None if entry is None or task not in entry.ends else Ended(withdrawal.key, fact, entry.ends[task])
+    if entry is None or not {task, *charters.of_duty(data.get("charter"), data.get("promise"))} & set(entry.ends):
+        return None
+    return Ended(withdrawal.key, fact, entry.ends.get(task) or kinds.of(task).outcomes[0])
 
 
 def _beside(decision: Event, remedy: Task) -> Iterator[Task]:
