@@ -144,11 +144,17 @@ async def _find(visit: Visit, key: str, form: FormData) -> None:
     await findings.find(visit.ledger, site.nc, now, visit.actor, key, finding, why)  # type: ignore[arg-type]
 
 
-async def _amount(visit: Visit, key: str, form: FormData) -> None:
-    typed = str(form.get("amount", "")).replace(",", "").strip()
+def typed_amount(text: str) -> int:
+    """An amount as people type it, with or without commas. Raises NotPossible."""
+    typed = text.replace(",", "").strip()
     if not (typed.isascii() and typed.isdigit() and 0 < int(typed[:12]) <= life.MOST):
         raise NotPossible("wrong_amount", "Type an amount in whole units of the currency.")
-    await acting.enter_amount(visit.ledger, await visit.site.clock.now(), visit.actor, key, int(typed))
+    return int(typed)
+
+
+async def _amount(visit: Visit, key: str, form: FormData) -> None:
+    amount = typed_amount(str(form.get("amount", "")))
+    await acting.enter_amount(visit.ledger, await visit.site.clock.now(), visit.actor, key, amount)
 
 
 async def _approve(visit: Visit, key: str, form: FormData) -> None:
