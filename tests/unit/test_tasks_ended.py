@@ -153,6 +153,31 @@ def test_duties_say_themselves_when_they_are_done() -> None:
     assert charters.of_duty(None, "mapo-survey") == frozenset()
 
 
+def test_every_task_of_a_duty_has_the_date_of_the_duty_and_a_fact_that_ends_it() -> None:
+    """Survey, publication of result and assessment, plan and booklet, as far as the documents give them dates."""
+    duties = {
+        promise.id: charters.of_duty(label, promise.id)
+        for label in ("seoul@1", "anseong@1", "mapo@1", "yeonje@1", "miryang@1")
+        if (charter := charters.named(label)) is not None
+        for promise in charter.promises.values()
+        if promise.kind == "duty"
+    }
+    assert duties == {
+        "seoul-survey": {"hold_survey"},
+        "anseong-survey": {"hold_survey", "publish_survey"},
+        "anseong-booklet": {"publish_booklet"},
+        "mapo-survey": {"hold_survey"},
+        "mapo-survey-action": {"action_plan"},
+        "yeonje-survey": {"hold_survey"},
+        "yeonje-survey-publish": {"publish_survey"},
+        "miryang-survey": {"hold_survey"},
+        "miryang-survey-publish": {"publish_survey", "publish_assessment"},
+    }
+    for task in frozenset().union(*duties.values()):
+        assert kinds.of(task).due == "promise"
+        assert kinds.of(task).ended_by
+
+
 FACTS_OF_A_CASE = (
     fact("e1", "complaint.received", NINE, kind="grievance", channel="web"),
     fact("e2", "complaint.assigned", TEN, department="건축과", officer="kim"),
