@@ -17,7 +17,7 @@ from services.chassis.settings import ROOT, Settings
 from services.notifier import pacing
 from services.notifier.ledger import Ledger
 from services.notifier.tasks import acting
-from services.notifier.tasks.life import Item, NotPossible
+from services.notifier.tasks.life import Actor, Item, NotPossible
 from services.rules import tenants
 from tests.integration.test_compensation import (
     _ALL,
@@ -25,6 +25,7 @@ from tests.integration.test_compensation import (
     BEA,
     CLERK,
     LATE,
+    OPEN,
     Eventually,
     Office,
     _empty,
@@ -136,6 +137,30 @@ async def test_a_task_is_of_whoever_had_the_case_at_its_cause(office: Office, ev
         ("compensation", "건축과", "kim", ["kim"]),
         ("try_again", "세무과", "lee", ["lee"]),
     ]
+
+
+async def test_audit_acts_where_somebody_is_named_and_nowhere_else(office: Office, eventually: Eventually) -> None:  # noqa: F811
+    """Three of audit bring an amount to the citizen; of a case that complains of nobody they decide nothing."""
+    one, two, three = (Actor(TENANT, f"aud-{number}", frozenset({"audit"}), "감사과") for number in (1, 2, 3))
+    report = await happened(office, "fault.reported", LATER, {"ground": "error", "officer": "kim"})
+    await happened(
+        office, "fault.confirmed", LATER, {"about": report, "ground": "error", "officer": "kim", "by": "aud-3"}
+    )
+    incident = {"incident": f"fault:web/{report}", "key": f"{TENANT}/c1/fault:web/{report}/mapo-redress"}
+    await office.decide("remedy.proposed", OPEN | incident)
+    await office.received("d1")
+    await office.fact("complaint.assigned", {"department": "건축과", "officer": "kim"}, "d1")
+    await office.decide("remedy.proposed", OPEN | {"key": f"{TENANT}/d1/x/y"}, "d1")
+    await eventually(office.quiet, 60)
+    rows = await office.pool.fetch("SELECT \"case\", key FROM read.tasks WHERE task = 'compensation'")
+    keys = {row["case"]: row["key"] for row in rows}
+    assert await office.refused(acting.enter_amount, one, keys["d1"], 9_000) == "wrong_role"
+    await office.act(acting.enter_amount, one, keys["c1"], 9_000)
+    assert await office.refused(acting.approve, one, keys["c1"]) == "four_eyes"
+    assert (await office.act(acting.approve, two, keys["c1"])).state == "approved"
+    assert await office.refused(acting.issue, two, keys["c1"], "by_hand") == "own_approval"
+    assert (await office.act(acting.issue, three, keys["c1"], "by_hand")).state == "issued"
+    assert await office.sums() == (9_000, 0, 0, 9_000, 9_000, 0)
 
 
 async def another(office: Office) -> Ledger:  # noqa: F811
