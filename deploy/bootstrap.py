@@ -32,8 +32,7 @@ async def enact_files(nc: Client, tenants: Iterable[Tenant], now: Instant | None
     library = Library(files.read())
     enacted = []
     for tenant in tenants:
-        subject = cases_subject(0, tenant.id, "charter.enacted")
-        if await broker.last_message(nc, "CASES", subject) is not None:
+        if await is_enacted(nc, tenant):
             continue
         moment = instants.text(await RealClock().now() if now is None else now, tenant.zone)
         events = [_event(tenant, type, data, moment) for type, data in _enacting(library, tenant)]
@@ -49,6 +48,11 @@ async def enact_files(nc: Client, tenants: Iterable[Tenant], now: Instant | None
             continue  # another provisioning was quicker
         enacted.append(tenant.id)
     return enacted
+
+
+async def is_enacted(nc: Client, tenant: Tenant) -> bool:
+    """Whether the log has a charter of this tenant."""
+    return await broker.last_message(nc, "CASES", cases_subject(0, tenant.id, "charter.enacted")) is not None
 
 
 def _enacting(library: Library, tenant: Tenant) -> list[tuple[str, dict[str, Any]]]:
