@@ -286,7 +286,7 @@ def simulate(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="CloudEvents as published, one a line; - for standard input.")],
+    file: Annotated[Path, typer.Argument(help="CloudEvents as published, one (or an array) a line; - for stdin.")],
     tenant: Annotated[str | None, typer.Option(help="Whose system sends them; default what each event says.")] = None,
     source: Annotated[str | None, typer.Option(help="The system that sends them, with --tenant.")] = None,
     at: Annotated[str | None, typer.Option(help="RFC 3339: as if sent at that time; default now.")] = None,

@@ -56,7 +56,8 @@ async def records(world: World) -> list[tuple[str, str, str]]:
 
 async def test_the_office_that_has_a_case_reads_who_petitioned_and_what_was_written(world: World) -> None:
     await filed(world, "p-1", text="공원 입구의 가로등이 꺼져 있습니다.")
-    await told(world, "p-1", "callback.requested", "desk", via="phone", memo={"matter": "언제 고치나", "phone": NUMBER})
+    memo = {"matter": "언제 고치나", "phone": NUMBER, "reply_wanted": True}
+    await told(world, "p-1", "callback.requested", "desk", via="phone", memo=memo)
     await world.folded()
     answer = await world.staff(CLERK, "GET", "/v1/cases/P-1/petitioner")
     assert answer.status_code == 200, answer.text

@@ -121,12 +121,12 @@ async def test_an_upgrade_adds_what_a_release_needs_and_leaves_what_is_there(nat
     before = {name: (await jetstream.stream_info(name)) for name in older}
 
     arguments, options = planning(nats, database, tenants)
-    with pytest.raises(BrokerError, match=r"NOTICES: subjects missing .*remedy.kept.*gihan provision --upgrade"):
+    with pytest.raises(BrokerError, match=r"(?s)NOTICES: subjects missing .*remedy.kept.*gihan provision --upgrade"):
         await provision(*arguments, **options, publisher_keys={})
     would = await plan(*arguments, **options)
     assert would.changes == (
         "NOTICES: subjects added ['notices.*.*.remedy.kept', 'notices.*.*.task.done']",
-        "RECEIPTS: max_age from 86400.0 to 2592000; max_bytes from 1048576 to 1073741824",
+        "RECEIPTS: max_bytes from 1048576 to 1073741824; max_age from 86400.0 to 2592000",
     )
     assert (would.streams, would.migrations) == ((), ())
     assert {name: (await jetstream.stream_info(name)).config for name in older} == {
@@ -157,7 +157,7 @@ async def test_an_upgrade_adds_what_a_release_needs_and_leaves_what_is_there(nat
         ("NOTICES", {"subjects": ["notices.>", "mark.notices.*"]}, r"not ours \['notices.>'\] \(a newer Gihan"),
         ("INBOX", {"max_bytes": 1 << 30}, r"max_bytes is 1073741824, must be 268435456 \(messages could be lost\)"),
         ("INBOX", {"max_msgs": -1}, r"max_msgs is -1, must be 1000000 \(messages could be lost\)"),
-        ("DEAD", {"max_age": 0}, r"max_age is None, must be 2592000 \(messages could be lost\)"),
+        ("DEAD", {"max_age": 0}, r"max_age is 0.0, must be 2592000 \(messages could be lost\)"),
         ("DEAD", {"discard": DiscardPolicy.OLD}, r"discard is old, must be new \(no upgrade changes this"),
         ("DEAD", {"allow_rollup_hdrs": True}, r"allow_rollup_hdrs is True, must be False \(no upgrade"),
         ("DEAD", {"metadata": {}}, r"DEAD: has no gihan_uuid in its metadata"),
@@ -175,10 +175,11 @@ async def test_an_upgrade_that_could_lose_something_is_refused_as_a_whole(
     migrations = await pool.fetchval("select count(*) from chassis.migrations")
     arguments, options = planning(nats, database, tenants)
     try:
-        for attempt in (plan(*arguments, **options), provision(*arguments, **options, publisher_keys={}, upgrade=True)):
-            with pytest.raises(BrokerError, match=told) as refused:
-                await attempt
-            assert "nothing was changed" in str(refused.value)
+        with pytest.raises(BrokerError, match=told):
+            await plan(*arguments, **options)
+        with pytest.raises(BrokerError, match=told) as refused:
+            await provision(*arguments, **options, publisher_keys={}, upgrade=True)
+        assert "nothing was changed" in str(refused.value)
         assert {stream.name: (await jetstream.stream_info(stream.name)).config for stream in STREAMS} == before
         assert await pool.fetchval("select count(*) from chassis.migrations") == migrations
     finally:
