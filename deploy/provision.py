@@ -19,7 +19,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from contracts.streams import STREAMS, Stream
 from deploy import permissions, roles, upgrading
-from deploy.bootstrap import enact_files, is_enacted
+from deploy.bootstrap import check_enacted, enact_files, is_enacted
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
 from services.chassis.settings import Settings, of_others
@@ -58,13 +58,15 @@ async def provision(
 
     `nats_url` is that of the user `operator`; `publisher_keys` are API keys by "<tenant>/<source>", of which the
     database gets the hash alone. An `upgrade` adds to streams of an older release what this one needs. `now` dates what
-    is enacted (default: the present). Raises BrokerError (the server is lazy, a stream differs) and DatabaseError.
+    is enacted (default: the present). Raises BrokerError (the server is lazy, a stream differs), DatabaseError,
+    and NotEnacted where the log names a file that is not here.
     """
     settings = Settings(nats_url=nats_url, database_url=database_url, service="operator", **of_others())
     await broker.check_sync(monitor_url)
     nc = await broker.connect(settings)
     try:
         there = await existing(nc)
+        await check_enacted(nc)
         if upgrade:
             changes = await upgrading.planned(nc, there, replicas)
         else:
@@ -97,6 +99,7 @@ async def plan(
     nc = await broker.connect(settings)
     try:
         there = await existing(nc)
+        await check_enacted(nc)
         return Provisioned(
             changes=tuple(map(str, await upgrading.planned(nc, there, replicas))),
             streams=tuple(stream.name for stream in STREAMS if stream not in there),

@@ -1,6 +1,7 @@
 """Provisioning, and the checks that keep a service off a log or a database that is not as it must be."""
 
 import hashlib
+import json
 import signal
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from services.chassis import broker, postgres
 from services.chassis.broker import BrokerError
 from services.chassis.postgres import DatabaseError
 from services.chassis.settings import SettingsError, replicas
+from services.rules.rulebook import NotEnacted
 
 CASES = next(stream for stream in STREAMS if stream.name == "CASES")
 
@@ -196,6 +198,32 @@ async def test_an_upgrade_that_was_cut_off_goes_on(nats, nc, database, tenants, 
     rest = await provision(*arguments, **options, publisher_keys={}, upgrade=True)
     assert [change.partition(":")[0] for change in rest.changes] == ["RECEIPTS"]
     await broker.check(nc, nats.monitor_url, STREAMS)
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "told"),
+    [
+        ("charter.enacted", {"version": "7", "sha256": "a" * 64}, f"seoul: charter, version 7, .*{'a' * 64}"),
+        ("calendar.enacted", {"calendar": "kr", "version": "9", "sha256": "b" * 64}, "seoul: kr, version 9"),
+        ("rules.enacted", {"revision": "1066"}, "seoul: rules of revision 1066"),
+    ],
+)
+async def test_a_log_that_names_what_is_not_here_is_left_alone(nats, nc, database, tenants, pool, type, data, told):
+    """Before any service meets it: each would wait, and every partition would stand still."""
+    event = {"type": type, "tenant": "seoul", "data": data}
+    await nc.jetstream().publish(f"cases.0.seoul.{type}", json.dumps(event).encode(), stream="CASES")
+    await pool.execute("delete from chassis.migrations where name = (select max(name) from chassis.migrations)")
+    migrations = await pool.fetchval("select count(*) from chassis.migrations")
+    arguments, options = planning(nats, database, tenants)
+    try:
+        with pytest.raises(NotEnacted, match=told):
+            await plan(*arguments, **options)
+        with pytest.raises(NotEnacted, match=told):
+            await provision(*arguments, **options, publisher_keys={})
+        assert await pool.fetchval("select count(*) from chassis.migrations") == migrations
+    finally:
+        await nc.jetstream().delete_stream("CASES")
+        await create_streams(nc)
 
 
 async def test_copies_are_added_and_never_taken_away(nc):
