@@ -76,16 +76,17 @@ async def test_no_answer_is_undocumented(
         address = await stack.enter_async_context(listening(world.app))
         # A file, so that a walk which never comes to its end can still be read.
         told = tmp_path / "schemathesis.txt"
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--no-color"),
-            *("--phases", phases, "--checks", ",".join(CHECKS), "--continue-on-failure"),
-            *("--seed", str(seed), "--max-examples", examples, "--no-shrink", "--warnings", "off"),
-            *("--header", f"Authorization: Bearer {key}", "--suppress-health-check", "all"),
-            *("--exclude-path", "/metrics", "--exclude-path-regex", "^/health|^/status"),
-            cwd=tmp_path,
-            stdout=told.open("wb"),
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        with told.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--no-color"),
+                *("--phases", phases, "--checks", ",".join(CHECKS), "--continue-on-failure"),
+                *("--seed", str(seed), "--max-examples", examples, "--no-shrink", "--warnings", "off"),
+                *("--header", f"Authorization: Bearer {key}", "--suppress-health-check", "all"),
+                *("--exclude-path", "/metrics", "--exclude-path-regex", "^/health|^/status"),
+                cwd=tmp_path,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+            )
         print(f"GIHAN_API_SEED={seed}: {told}", flush=True)
         async with asyncio.timeout(LIMIT_SECONDS):
             await process.wait()
