@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from services.intake.check import Checked, Wrong, check_event
-from services.intake.judge import Judged, Publisher, Refusal, parse
+from services.intake.judge import Judged, Publisher, Refusal
+from services.intake.parsing import parse
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
