@@ -175,6 +175,7 @@ class _Reservation:
         self._sealing = Sealing()
         self._cases: dict[CaseKey, _Case] = {}
         self._facts: dict[tuple[str, str], _Fact] = {}
+        self._refers = False
         self._opened: set[CaseKey] = set()
         self._keys: dict[str, TenantKeys] = {}
         self._amended: list[tuple[Person, str, str]] = []
@@ -257,7 +258,8 @@ class _Reservation:
         about = [
             (e.tenant.id, e.case, e.data.about) for e in events if isinstance(e.data, FaultConfirmed) and e.data.about
         ]
-        if voided or about:
+        self._refers = bool(voided or about)
+        if self._refers:
             rows = await self._conn.fetch(
                 "select tenant, source, id, type, case_id, officer from intake.reservations"
                 " join unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id) using (tenant, source, id)"
@@ -296,7 +298,8 @@ class _Reservation:
             if said.get("kind") in CONFIDENTIAL_KINDS and not case.confidential:
                 case.confidential, case.changed = True, True
                 self._confided.add((event.tenant.id, event.case))
-        self._remember(event.key, event.case, event.type, officer)
+        if self._refers:
+            self._remember(event.key, event.case, event.type, officer)
         opening = owned is None and case.owner is not None
         details = event.parted.personal.person
         if event.type != "applicant.updated":
@@ -422,7 +425,8 @@ class _Reservation:
         }
         for number, name in route(event.type, tenant.id, event.case, data, entry.routes):
             entry.subjects.append(cases_subject(number, tenant.id, event.type))
-            entry.bodies.append(orjson.dumps({**stored, "case": name}))
+            stored["case"] = name
+            entry.bodies.append(orjson.dumps(stored))
 
     def _recorded(self, zone: ZoneInfo) -> str:
         if zone.key not in self._now_in:

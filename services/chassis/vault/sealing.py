@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.chassis.failpoints import failpoint
-from services.chassis.vault.keys import NONCE_BYTES, Connection, VaultError, columns
+from services.chassis.vault.keys import NONCE_BYTES, Connection, VaultError, copy
 
 PERSON_FIELDS = ("name", "address", "phone", "mobile", "email")
 STAFF_FIELDS = ("name", "phone", "email")
@@ -75,18 +75,12 @@ class Sealing:
     async def write(self, conn: Connection) -> None:
         """Writes what was sealed so far, in the caller's transaction."""
         if self._subjects:
-            await conn.execute(
-                "insert into vault.subjects select * from unnest($1::text[], $2::text[], $3::uuid[],"
-                " $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::text[], $10::bool[])",
-                *columns(self._subjects, 10),
-            )
+            columns = ("tenant", "subject_ref", "person", *PERSON_FIELDS, "case_id", "confidential")
+            await copy(conn, "subjects", columns, self._subjects)
             await failpoint("vault.after_subjects")
         if self._texts:
-            await conn.execute(
-                "insert into vault.texts select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[],"
-                " $5::text[], $6::bool[])",
-                *columns(self._texts, 6),
-            )
+            columns = ("tenant", "text_ref", "person", "sealed", "case_id", "confidential")
+            await copy(conn, "texts", columns, self._texts)
         self._subjects, self._texts = [], []
 
 
