@@ -21,6 +21,8 @@ from services.chassis.vault.keys import NONCE_BYTES, Connection, VaultError, cop
 
 PERSON_FIELDS = ("name", "address", "phone", "mobile", "email")
 STAFF_FIELDS = ("name", "phone", "email")
+_SUBJECT_COLUMNS = ("tenant", "subject_ref", "person", *PERSON_FIELDS, "case_id", "confidential")
+_TEXT_COLUMNS = ("tenant", "text_ref", "person", "sealed", "case_id", "confidential")
 _RESIDENT_NUMBER = re.compile(r"(?<!\d)\d{6}\s?[-\u2010-\u2015\u2212\uff0d~.]?\s?\d{7}(?!\d)")
 _ITS_END = re.compile(r"\d\d\d\d\d\d\d")
 """What every resident number ends with; looked for first, since hardly a text has it and it is found sooner."""
@@ -75,12 +77,10 @@ class Sealing:
     async def write(self, conn: Connection) -> None:
         """Writes what was sealed so far, in the caller's transaction."""
         if self._subjects:
-            columns = ("tenant", "subject_ref", "person", *PERSON_FIELDS, "case_id", "confidential")
-            await copy(conn, "subjects", columns, self._subjects)
+            await copy(conn, "subjects", _SUBJECT_COLUMNS, self._subjects)
             await failpoint("vault.after_subjects")
         if self._texts:
-            columns = ("tenant", "text_ref", "person", "sealed", "case_id", "confidential")
-            await copy(conn, "texts", columns, self._texts)
+            await copy(conn, "texts", _TEXT_COLUMNS, self._texts)
         self._subjects, self._texts = [], []
 
 
