@@ -42,7 +42,9 @@ def judge(tenant: Tenant, type: str, parted: Parted, time: Instant) -> Judgement
 
 def _is_nobody(name: str) -> bool:
     """Whether a name names nobody: a word such as those, no letter at all, bare consonants, or one letter thrice."""
-    letters = "".join(character for character in unicodedata.normalize("NFKC", name).casefold() if character.isalpha())
+    letters = unicodedata.normalize("NFKC", name).casefold()
+    if not letters.isalpha():
+        letters = "".join(character for character in letters if character.isalpha())
     if not letters or letters in _NOBODY or (len(letters) > 2 and len(set(letters)) == 1):
         return True
     # Hangul letters that make no syllable stand between U+1100 and U+11FF after normalisation.
