@@ -19,7 +19,7 @@ from services.notifier import gathering
 from services.notifier.ledger import POST_LETTER, RETURNED, Ledger, Recovery, Work
 from services.notifier.ledger.results import UNANSWERED
 from services.notifier.notices import Event
-from services.notifier.tasks import store
+from services.notifier.tasks import steps as taken
 from services.notifier.tasks.life import Step
 from services.rules.instants import Instant, instant
 
@@ -70,7 +70,7 @@ async def begin(ledger: Ledger, nc: Client, now: Instant) -> None:
             steps = await _take_over(work, nc, ends["NOTICES"], behind)
             await _note_receipts(work, nc)
             await _doubt_all(work, Recovery(now, ends["CASES"], ends["SLA"]))
-            await store.reapply(work, steps)
+            await taken.reapply(work, steps)
         canonical("recovery_began", count=len(behind), sequence=ends["NOTICES"])
     ledger.recovery = await _under_way(ledger)
 
@@ -145,7 +145,7 @@ async def _keep(work: Work, group: Sequence[tuple[int, int, Entry]]) -> list[tup
             if event.type == "task.assigned" and event.data["task"] == POST_LETTER
         ],
     )
-    return await store.restore(work, [Event(e.id, "", e.type, e.time, e.data, e.tenant, e.case) for e in events])
+    return await taken.restore(work, [Event(e.id, "", e.type, e.time, e.data, e.tenant, e.case) for e in events])
 
 
 def _state(event: _Told) -> str:

@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from services.chassis import postgres
 from services.chassis.links import Signer
 from services.chassis.pages import PageError
-from services.chassis.vault import Vault
 from services.intake.api.serving import Parts
 from services.intake.pages import charter, filing, following, reports, talking, telling
 from services.intake.pages.counter import Counter
@@ -55,9 +54,9 @@ class Pages:
         app.add_route("/", _to_language, include_in_schema=False)
         app.add_route("/{tenant}", _to_language, include_in_schema=False)
 
-    def open(self, parts: Parts, vault: Vault) -> None:
+    def open(self, parts: Parts) -> None:
         """Lets visitors in. Raises OperatorError where the key cannot be read."""
-        pool, clock, doors, explainer, tenants, _ = parts
+        pool, clock, doors, explainer, tenants, _, vault = parts
         signer = Signer.of_file(self._key_file)
         throttle, counter = Throttle(pool, signer), Counter(pool, explainer)
         shelf = Shelf(pool, clock)

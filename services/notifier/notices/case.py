@@ -66,6 +66,8 @@ class CaseView(msgspec.Struct, frozen=True, omit_defaults=True):
     """Facts (source/id) of which the owner may not know: faults that it did not report itself."""
     extensions: dict[str, Extension] = {}
     noted: dict[str, Entry] = {}
+    had: tuple[tuple[int, str | None, str | None], ...] = ()
+    """Department and officer up to each fact of CASES, by its sequence, with which the case went to others."""
     results: dict[str, Said] = {}
     visitors: dict[str, str] = {}
     """Who came to the citizen's home, by the topic of the visit."""
