@@ -13,9 +13,10 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.pages import PageError
 from services.chassis.vault.keys import VaultError
 from services.notifier.desk import lists
-from services.notifier.desk.site import PageError, Visit
+from services.notifier.desk.site import Visit
 from services.notifier.desk.words import line, named
 from services.notifier.tasks import acting, findings, kinds, letters, life
 from services.notifier.tasks.life import ACKNOWLEDGED, DECLINED, MEANS, NotPossible
