@@ -284,6 +284,29 @@ async def test_nobody_sees_what_is_not_theirs_to_know_of(desk: Office) -> None:
     assert (await colleague.get("/desk/en/trail")).text.count("<h2") == 1
 
 
+async def test_a_fault_that_names_a_promise_gives_itself_away_by_no_task(desk: Office) -> None:
+    """What is owed for it goes by the promise's name, and is hidden like the report all the same; audit acts on it."""
+    await tell(desk, "web", "complaint.received", "v3", **LATE, period={"amount": 7, "unit": "days"})
+    await tell(desk, "desk", "complaint.assigned", "v3", department="도로과", officer="k-9")
+    blamed = {"ground": "repeat_visit", "officer": "k-9"}
+    await tell(desk, "web", "fault.reported", "v3", promise="seoul-statutory-period", **blamed)
+    await tell(desk, "desk", "fault.confirmed", "v3", about="fault-reported-v3", **blamed)
+    key = await desk.task("v3", without="fault")
+    apology = await desk.task("v3", "apology")
+    await desk.world.folded()
+    colleague = await desk.signed_in(staff="k-10", role="approver")
+    audit = await desk.signed_in(staff="k-40", department="감사과", role="audit")
+    for hidden in (key, apology):
+        assert (await colleague.get(f"/desk/en/tasks/{hidden}")).status_code == 404
+        for page in ("/desk/en/?state=all", "/desk/en/trail", "/desk/en/cases/v3"):
+            assert hidden not in (await colleague.get(page)).text
+    page = await audit.get(f"/desk/en/tasks/{key}")
+    assert page.status_code == 200
+    assert f"{key}/approve" in page.text
+    await audit.hand_in(f"/desk/en/tasks/{key}/approve")
+    assert await desk.task("v3", state="approved") == key
+
+
 async def test_a_list_is_read_page_by_page_and_narrowed(desk: Office) -> None:
     """Every task once, the earliest date first and those without one last, however many share a date."""
     await desk.pool.execute(

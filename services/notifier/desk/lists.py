@@ -139,10 +139,12 @@ async def known(connection: Connection, caller: Caller, tenant: Tenant, tasks: S
         for row, case in zip(rows, await visible.standing(connection, caller, rows), strict=True)
     }
     hidden = await visible.hidden(connection, caller, names)
+    causes = await _causes(connection, caller, sorted(hidden))
     seen = []
     for task in tasks:
         row, case = cases.get(task["case"], (None, None))
-        if not may_see(caller, tenant, task, case) or visibility.tells_of(hidden.get(task["case"], frozenset()), task):
+        told = {**task, "cause": causes.get((task["case"], task["incident"], task["remedy"]))}
+        if not may_see(caller, tenant, task, case) or visibility.tells_of(hidden.get(task["case"], frozenset()), told):
             continue
         desk = (row or {}).get("desk") or {}
         seen.append(
@@ -154,6 +156,22 @@ async def known(connection: Connection, caller: Caller, tenant: Tenant, tasks: S
             }
         )
     return seen
+
+
+async def _causes(connection: Connection, caller: Caller, cases: Sequence[str]) -> dict[tuple[str, str, str], Any]:
+    """The events that brought what is owed in cases in which something is hidden, by case, incident and clause: a fault
+    that names a promise is told by that promise's name."""
+    if not cases:
+        return {}
+    found = await connection.fetch(
+        "select \"case\", data ->> 'incident' as incident, data ->> 'remedy' as remedy, data -> 'cause' as cause"
+        ' from read.case_decisions where tenant = $1 and "case" = any($2::text[])'
+        " and kind in ('remedy.proposed', 'task.created') and data ? 'remedy' order by number",
+        caller.tenant,
+        cases,
+    )
+    rows = [visible.plain(record) for record in found]
+    return {(row["case"], row["incident"], row["remedy"]): row["cause"] for row in rows}
 
 
 def may_see(caller: Caller, tenant: Tenant, task: Mapping[str, Any], case: Case | None) -> bool:
