@@ -13,7 +13,8 @@ import orjson
 from services.chassis.http import MAX_BODY_BYTES
 from services.intake.api.events import MOST
 from services.intake.check import Checked, Wrong, check_event
-from services.intake.judge import Judged, Publisher, Refusal, parse
+from services.intake.judge import Judged, Publisher, Refusal
+from services.intake.parsing import parse
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 

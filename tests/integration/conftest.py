@@ -155,7 +155,7 @@ def eventually() -> Callable[..., Awaitable[object]]:
 
 
 async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=30, command_timeout=60)
+    connection = await asyncpg.connect(url, timeout=60, command_timeout=60)
     try:
         await connection.execute(statement)
     finally:

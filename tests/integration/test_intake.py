@@ -210,14 +210,14 @@ async def test_an_id_is_its_sources_own(http: Callable[[str], httpx.AsyncClient]
 async def test_a_bad_event_in_an_array_leaves_the_others_alone(
     http: Callable[[str], httpx.AsyncClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored = append.reserve.__globals__["stored_data"]
+    route = append.reserve.__globals__["route"]
 
-    def broken(type: str, data: Any, **refs: Any) -> Any:
-        if getattr(data, "service", None) == "breaks":
+    def broken(type: str, tenant: str, case: str, data: dict[str, Any], routes: Any = None) -> Any:
+        if data.get("service") == "breaks":
             raise RuntimeError("a fault of ours")
-        return stored(type, data, **refs)
+        return route(type, tenant, case, data, routes)
 
-    monkeypatch.setitem(append.reserve.__globals__, "stored_data", broken)
+    monkeypatch.setitem(append.reserve.__globals__, "route", broken)
     answers = await post(
         http("web"),
         complaint("c1", "c-1"),

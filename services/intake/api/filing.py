@@ -15,12 +15,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from contracts.envelope import Accepted
-from contracts.events import FACTS
+from contracts.events import FACTS, part
 from services.chassis.http import Problem
 from services.intake import admission
 from services.intake.api.reading import visible_case
 from services.intake.api.serving import Parts, problem
-from services.intake.judge import Publisher, Refusal, parse
+from services.intake.judge import Publisher, Refusal
+from services.intake.parsing import parse
 from services.reading.visibility import Caller, may_publish
 from services.rules.instants import Instant, instant, text
 from services.rules.tenants import Tenant
@@ -170,7 +171,7 @@ async def answer(parts: Parts, caller: Caller, accepted: Accepted, type: str, bo
     content = accepted.model_dump(mode="json", exclude_none=True)
     data = FACTS[type].model_validate({name: value for name, value in body.items() if name not in ("case", "time")})
     time = instant(body["time"]) if "time" in body else await parts.clock.now()
-    judgement = admission.judge(parts.tenants[caller.tenant], type, data, time)
+    judgement = admission.judge(parts.tenants[caller.tenant], type, part(type, data), time)
     content |= {name: list(found) for name in ("asks", "marks") if (found := getattr(judgement, name))}
     return JSONResponse(content, HTTPStatus.CREATED, {"Location": f"/v1/cases/{accepted.case}"})
 

@@ -17,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from services.chassis import postgres
 from services.chassis.links import Signer
+from services.chassis.pages import PageError
 from services.intake.api.serving import Parts
 from services.intake.pages import charter, filing, following, reports, talking, telling
 from services.intake.pages.counter import Counter
-from services.intake.pages.site import PageError, Site, Visit, language_of, render
+from services.intake.pages.site import Site, Visit, language_of, render
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import LANGUAGES, Speaker
 from services.intake.reporting.shelf import Shelf
