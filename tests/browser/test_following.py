@@ -63,7 +63,7 @@ async def test_deadline_is_broken_and_made_good(city: City, page: Page) -> None:
     await expect(page.locator(".owed")).to_contain_text("신청하지 않으셔도")
     await expect(first.locator(".badge")).to_have_text("지키지 못함")
     await expect(page.locator(".history")).to_contain_text("지켜지지 못한 약속: 법령이나 그 밖의 문의에는")
-    await expect(page.locator(".history")).to_contain_text("보상 안내")
+    await expect(page.locator(".history")).to_contain_text("알려 드림(문자): 지키지 못한 약속들에 대한 사과")
     await keep(page, "broken")
 
     await page.get_by_role("link", name="지켜지지 않은 약속 알리기").click()

@@ -94,6 +94,36 @@ async def test_a_complaint_is_filed_once_and_read_with_its_dates(world: World) -
     assert english.json()["deadlines"][0]["says"] != body["deadlines"][0]["says"]
 
 
+class Ticking:
+    """A clock that never tells the same time twice."""
+
+    def __init__(self, start: int) -> None:
+        self._now = start
+
+    async def now(self) -> int:
+        self._now += 1_000
+        return self._now
+
+
+async def test_a_request_sent_many_times_at_once_is_one(world: World) -> None:
+    """Each would name another time: that of whichever came first is everybody's."""
+    state = world.app.state
+    state.parts = state.parts._replace(clock=Ticking(instant(MONDAY)))
+    for number in range(5):
+        key = {"Idempotency-Key": f'"at once {number}"'}
+        bodies = [COMPLAINT] * 12 + [{**COMPLAINT, "title": "다른 일"}] * 3
+        answers = await asyncio.gather(
+            *(world.ask("web", "POST", "/v1/complaints", json=body, headers=key) for body in bodies)
+        )
+        one, other = answers[:12], answers[12:]
+        told = {answer.status_code for answer in one}, {answer.status_code for answer in other}
+        # Whichever of the two came first stands, and the other one is told so.
+        assert told in (({201}, {422}), ({422}, {201})), [answer.text for answer in answers]
+        stands = one if told[0] == {201} else other
+        assert len({answer.json()["receipt"] for answer in stands}) == 1
+    assert await world.pool.fetchval("select count(*) from intake.reservations where type = 'complaint.received'") == 5
+
+
 async def test_a_batch_of_a_thousand_is_answered_one_by_one(world: World) -> None:
     head = {"specversion": "1.0", "source": "web", "tenant": "seoul", "time": MONDAY, "type": "complaint.received"}
     events = [{**head, "id": f"b-{n}", "data": COMPLAINT} for n in range(1_000)]
