@@ -98,9 +98,11 @@ async def file(
     subject = case if case is not None else body.get("case")
     if subject is not None:
         event["subject"] = subject
+    if "time" in body:
+        event["time"] = body["time"]
     await check_stating(parts, caller, type, subject)
     try:
-        return await _take(parts, caller, tenant, event, body.get("time"))
+        return await _take(parts, caller, tenant, event)
     except Refusal as refusal:
         raise _in_body(refusal, keyed=key is not None) from None
 
@@ -126,11 +128,11 @@ async def _is_new(parts: Parts, caller: Caller, case: str) -> bool:
     return known is None
 
 
-async def _take(parts: Parts, caller: Caller, tenant: Tenant, event: dict[str, Any], time: object) -> Accepted:
+async def _take(parts: Parts, caller: Caller, tenant: Tenant, event: dict[str, Any]) -> Accepted:
     """Has the event judged and kept. Where the caller names no time, it is that of the first request of this key."""
     publisher, now = Publisher(caller.tenant, caller.source), await parts.clock.now()
-    if time is not None:
-        return await parts.doors.take({**event, "time": time}, publisher, now, "http")
+    if "time" in event:
+        return await parts.doors.take(event, publisher, now, "http")
     for _ in range(2):
         known = await _occurred(parts, event)
         moment = now if known is None else known
