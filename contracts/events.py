@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -959,8 +959,10 @@ def _without_personal_data(model: type[Contract], more: dict[str, Any]) -> type[
     return create_model(f"Stored{model.__name__}", __base__=Contract, __doc__=model.__doc__, **fields, **more)
 
 
-@dataclass(frozen=True, slots=True)
-class Parted:
+_IMPERSONAL = PersonalData()
+
+
+class Parted(NamedTuple):
     """The data of an event, its personal data apart from what the log may hold."""
 
     personal: PersonalData
@@ -993,6 +995,8 @@ def part(type: str, data: Contract) -> Parted:
     Of an applicant.updated only the details that it names are said to be there or not.
     """
     content = data.model_dump(mode="json", exclude_unset=True)
+    if not PII_FIELDS[type]:
+        return Parted(_IMPERSONAL, _without_none(content), {})
     taken = PersonalData()
     details = dict(_nothing_known(type))
     for pii in PII_FIELDS[type]:
