@@ -3,7 +3,7 @@
 The one rule: inside the core an instant is an integer, so that equal instants are equal numbers and order is plain.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -24,8 +24,8 @@ def of_datetime(moment: datetime) -> Instant:
     """The instant of an aware datetime. Raises ValueError for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a time without an offset names no instant; give one such as +09:00")
-    # A float holds every microsecond of the next two centuries, so that rounding is exact.
-    return round(moment.timestamp() * SECOND)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
 def instant(text: str) -> Instant:
@@ -35,7 +35,8 @@ def instant(text: str) -> Instant:
 
 def local(moment: Instant, zone: ZoneInfo) -> datetime:
     """The instant as an aware datetime in a zone."""
-    return (_EPOCH + timedelta(microseconds=moment)).astimezone(zone)
+    # A float holds every microsecond of the next two centuries, and every second for ever.
+    return datetime.fromtimestamp(moment / SECOND, zone)
 
 
 def text(moment: Instant, zone: ZoneInfo) -> str:

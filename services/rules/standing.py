@@ -9,8 +9,9 @@ classification is read first, since it says what the petition was from the day o
 """
 
 from services.rules import admission, consequences, promises, refusals, remedies, workflows
+from services.rules.effective import closes, key_of, moment_of
 from services.rules.effects import EFFECTS, close
-from services.rules.facts import Fact, closes
+from services.rules.facts import Fact
 from services.rules.instants import NEVER, Instant
 from services.rules.runs import Run
 from services.rules.scan import Scan, keep
@@ -37,7 +38,7 @@ def walk(scan: Scan, at: Instant | None = None) -> None:
     """Reads on, up to what has effect by an instant and what time has brought before it; without one, to the end."""
     while scan.taken < len(scan.facts):
         fact = scan.facts[scan.taken]
-        moment = fact.moment
+        moment = moment_of(fact)
         if at is not None and moment > at:
             break
         _let_pass(scan, moment)
@@ -52,7 +53,7 @@ def _let_pass(scan: Scan, moment: Instant) -> None:
     if scan.quiet_until is not None and moment <= scan.quiet_until:
         return
     while True:
-        over = [run for run in scan.unmet.values() if run.state == "open" and run.due is not None and run.due < moment]
+        over = [run for run in scan.unmet.values() if run.due is not None and run.due < moment and run.state == "open"]
         rounds = [round for round in scan.rounds if round.at < moment]
         turn = min((at for at in scan.turns if at < moment), default=None) if scan.turns else None
         if not over and not rounds and turn is None:
@@ -90,7 +91,7 @@ def _break(scan: Scan, run: Run) -> None:
 
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
-    charter, type, key = scan.charter, fact.type, fact.key
+    charter, type, key = scan.charter, fact.type, key_of(fact)
     judged = scan.verdicts.get(key)
     refused = admission.refusal(charter, fact) if judged is None else judged
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.
