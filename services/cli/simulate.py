@@ -24,6 +24,7 @@ ENACTED = "charter.enacted"
 VOIDED = "fact.voided"
 TELLING = (CLOCK.encode(), ENACTED.encode(), VOIDED.encode(), b"\\u")
 """What stands in every line that must be read before the walk; a letter may be written as its number."""
+BLOCK_BYTES = 1 << 20
 BEYOND = ("fault.", "fact.", "clock.")
 """What the types begin with that may concern other cases than their own."""
 
@@ -82,11 +83,14 @@ class EventFile:
 
     def telling(self) -> Iterator[Event]:
         """The events that say something of the whole file, and maybe others. Most lines are not read for that."""
-        clock, enacted, voided, numbered = TELLING
-        with self._path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if clock in line or enacted in line or voided in line or numbered in line:
-                    yield from _events([line], number)
+        first = 1
+        with self._path.open("rb") as file:
+            while lines := file.readlines(BLOCK_BYTES):
+                if _may_tell(b"".join(lines)):
+                    for number, line in enumerate(lines, first):
+                        if _may_tell(line):
+                            yield from _events([line], number)
+                first += len(lines)
 
     def walked(self, own: Sequence[int], voided: Container[Name]) -> Iterator[Event | Elsewhere]:
         """All events in order, those that concern only cases of other partitions than `own` not read whole."""
@@ -107,6 +111,10 @@ class EventFile:
                     yield from _events([line], number)
                 else:
                     yield found
+
+
+def _may_tell(text: bytes) -> bool:
+    return any(word in text for word in TELLING)
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:

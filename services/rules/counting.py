@@ -94,8 +94,9 @@ def due(
     unit, amount = span.unit, span.amount
     if extensions:
         amount += sum(extensions)
-    if unit in WORKING:
-        return _worked(calendar, start, amount * WORKING[unit], gaps)
+    worked = WORKING.get(unit)
+    if worked is not None:
+        return _worked(calendar, start, amount * worked, gaps)
     if unit in PLAIN:
         return _elapsed(start, amount * PLAIN[unit], _intervals(calendar, gaps))
     if unit in WALL:

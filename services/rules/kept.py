@@ -157,9 +157,9 @@ class Kept:
         self.findings = dict(scan.findings)
         for finding in self.brought.values():
             keep(self.findings, finding)
-        names = dict.fromkeys([*(finding.key for finding in scan.fresh), *self.brought])
-        new = [self.findings[name] for name in names if name not in told]
-        decisions.extend(of_finding(self.case, finding, fact, now) for finding in new)
+        names = dict.fromkeys([finding.key for finding in scan.fresh])
+        names.update(dict.fromkeys(self.brought))
+        decisions += [of_finding(self.case, self.findings[name], fact, now) for name in names if name not in told]
         scan.fresh = []
 
     def _bring(self) -> None:

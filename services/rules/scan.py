@@ -291,19 +291,20 @@ class Scan:
 
     def next_at(self, deadlines: Iterable[Deadline]) -> Instant | None:
         """The earliest instant at which time alone changes something, given the deadlines that stand."""
-        instants = [round.at for round in self.rounds] + self.ends_of_days
-        if self.awaits is not None:
-            instants.append(self.awaits)
+        earliest: Instant = NEVER if self.awaits is None else self.awaits
+        for round in self.rounds:
+            earliest = min(earliest, round.at)
+        for at in self.ends_of_days:
+            earliest = min(earliest, at)
         if self.turns and any(run.live for run in self.unmet.values()):
-            instants += self.turns
+            earliest = min(earliest, min(self.turns))
         for deadline in deadlines:
-            due = deadline.due
+            due, warn_at = deadline.due, deadline.warn_at
             if due is not None and deadline.state == "open":
-                instants.append(due)
-                warn_at = deadline.warn_at
+                earliest = min(earliest, due)
                 if warn_at is not None and warn_at >= self.clock:
-                    instants.append(warn_at)
-        return min(instants, default=None)
+                    earliest = min(earliest, warn_at)
+        return None if earliest == NEVER else earliest
 
 
 def keep(findings: dict[str, Finding], finding: Finding) -> bool:
