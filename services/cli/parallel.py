@@ -17,9 +17,10 @@ from pathlib import Path
 from contracts import files
 from contracts.streams import PARTITIONS
 from services.cli.simulate import EventFile, Step, Zones, new_world, steps, text_of
+from services.rules.fold import order
 from services.rules.instants import NEVER, Instant
 from services.rules.rulebook import Library
-from services.rules.world import Decided, step_order
+from services.rules.world import Decided
 
 ROWS = 2_000
 """So many lines a process hands over at once."""
@@ -123,9 +124,9 @@ def _work(path: Path, until: Instant | None, contracts: Path | None, own: range,
 
 
 def _place(row: Decided, number: int) -> str:
-    """Where a decision, that of a number in its process, stands among those of its step: `step_order` as text."""
-    due, tenant, case, promise, rank, occurrence = step_order(row)
-    return f"{due + NEVER:020}{tenant}\0{case}\0{promise}\0{rank:02}{occurrence}\0{number:06}"
+    """Where a decision stands among those of its step, as `world.step_order` has it; `number` is its own there."""
+    due, promise, rank, occurrence = order(row.decision)
+    return f"{due + NEVER:020}{row.tenant}\0{row.case}\0{promise}\0{rank:02}{occurrence}\0{number:06}"
 
 
 def _received(pipe: Connection, told: Callable[[int], None], errors: dict[Row, Exception]) -> Iterator[list[Row]]:

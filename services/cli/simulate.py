@@ -87,34 +87,19 @@ class EventFile:
         with self._path.open("rb") as file:
             while lines := file.readlines(BLOCK_BYTES):
                 if _may_tell(b"".join(lines)):
-                    for number, line in enumerate(lines, first):
-                        if _may_tell(line):
-                            yield from _events([line], number)
+                    yield from _events((line if _may_tell(line) else b"" for line in lines), first)
                 first += len(lines)
 
     def walked(self, own: Sequence[int], voided: Container[Name]) -> Iterator[Event | Elsewhere]:
         """All events in order, those that concern only cases of other partitions than `own` not read whole."""
         self.given = 0
-        for event in self if len(own) == PARTITIONS else self._sorted_out(own, voided):
-            self.given += 1
-            yield event
-
-    def _sorted_out(self, own: Sequence[int], voided: Container[Name]) -> Iterator[Event | Elsewhere]:
+        every = len(own) == PARTITIONS
         with self._path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                try:
-                    found = _decode_elsewhere(line)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    yield from _events([line], number)  # says what is wrong with it, unless it is empty
-                    continue
-                if found.concerns(own, voided):
-                    yield from _events([line], number)
-                else:
-                    yield found
-
-
-def _may_tell(text: bytes) -> bool:
-    return any(word in text for word in TELLING)
+                event = _event(number, line) if every else _concerning(number, line, own, voided)
+                if event is not None:
+                    self.given += 1
+                    yield event
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
@@ -124,15 +109,34 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
 
 def _events(lines: Iterable[bytes], first: int = 1) -> Iterator[Event]:
     for number, line in enumerate(lines, first):
-        if line.isspace() or not line:
-            continue
-        try:
-            event = decode_event(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Unreadable(f"line {number}: {error}") from error
-        if event.type == CLOCK and event.data.to is None:
-            raise Unreadable(f"line {number}: {CLOCK} does not say how far; give data.to")
-        yield event
+        event = _event(number, line)
+        if event is not None:
+            yield event
+
+
+def _event(number: int, line: bytes) -> Event | None:
+    """The event of a line, None where that is empty. Raises Unreadable."""
+    try:
+        event = decode_event(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if not line.strip():
+            return None
+        raise Unreadable(f"line {number}: {error}") from error
+    if event.type == CLOCK and event.data.to is None:
+        raise Unreadable(f"line {number}: {CLOCK} does not say how far; give data.to")
+    return event
+
+
+def _concerning(number: int, line: bytes, own: Container[int], voided: Container[Name]) -> Event | Elsewhere | None:
+    try:
+        found = _decode_elsewhere(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _event(number, line)  # says what is wrong with it
+    return _event(number, line) if found.concerns(own, voided) else found
+
+
+def _may_tell(text: bytes) -> bool:
+    return any(word in text for word in TELLING)
 
 
 def new_world(library: Library | None = None, own: Sequence[int] = range(PARTITIONS)) -> World:

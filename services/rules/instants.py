@@ -18,6 +18,8 @@ NEVER: Instant = 2**63
 """After every instant."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TWO = [f"{number:02}" for number in range(60)]
+"""Seconds in two digits."""
 
 
 def of_datetime(moment: datetime) -> Instant:
@@ -46,7 +48,7 @@ def text(moment: Instant, zone: ZoneInfo) -> str:
     if words is None:
         return local(moment, zone).isoformat()
     second, fraction = divmod(rest, SECOND)
-    return f"{words[0]}{second:02}.{fraction:06}{words[1]}" if fraction else f"{words[0]}{second:02}{words[1]}"
+    return f"{words[0]}{_TWO[second]}.{fraction:06}{words[1]}" if fraction else f"{words[0]}{_TWO[second]}{words[1]}"
 
 
 @lru_cache(maxsize=1 << 14)
