@@ -7,7 +7,9 @@ BIN := $(VENV)/bin
 # A stamp names the lock file it was made from, so that nothing installs twice.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.txt requirements-fonts.txt pyproject.toml | cksum | cut -d' ' -f1)
 BENCH := .venv-bench
-# COMPILED=1 measures the core that `make wheel` has compiled.
+# What is measured is the compiled core where there is a C compiler; COMPILED= measures the interpreted one.
+COMPILED ?= $(if $(shell command -v cc),1)
+COMPILED_STAMP := build/compiled/.made
 BENCH_PATH := PYTHONPATH=$(if $(COMPILED),$(CURDIR)/build/compiled:)$(CURDIR)
 BENCH_STAMP := $(BENCH)/.bench-$(shell cat requirements.txt requirements-bench.txt | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements.txt requirements-dev.txt pyproject.toml | cksum | cut -d' ' -f1)
@@ -114,24 +116,28 @@ $(BENCH_STAMP):
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
 	rm -f $(BENCH)/.bench-*; touch $@
 
-bench: $(BENCH_STAMP) ## speed beside that of others, into docs/bench: under twenty minutes (QUICK=1: under three; ONLY=live,counting)
+bench: $(BENCH_STAMP) $(if $(COMPILED),$(COMPILED_STAMP)) ## speed beside that of others, into docs/bench: under twenty minutes (QUICK=1: under three; ONLY=live,counting)
 	$(BENCH_PATH) $(BENCH)/bin/python -P -m tests.bench.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
-bench-check: $(BENCH_STAMP) ## fails where a ratio is a quarter worse than the one kept in docs/bench (ONLY=live,counting)
+bench-check: $(BENCH_STAMP) $(if $(COMPILED),$(COMPILED_STAMP)) ## fails where a ratio is a quarter worse than the one kept in docs/bench (ONLY=live,counting)
 	$(BENCH_PATH) $(BENCH)/bin/python -P -m tests.bench.run --check $(if $(ONLY),--only $(ONLY))
 
-bench-profile: $(BENCH_STAMP) ## where the time of fold, relay and intake goes, into docs/bench (ONLY=fold)
+bench-profile: $(BENCH_STAMP) $(if $(COMPILED),$(COMPILED_STAMP)) ## where the time of fold, relay and intake goes, into docs/bench (ONLY=fold)
 	$(BENCH_PATH) $(BENCH)/bin/python -P -m tests.bench.profiling $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m contracts.generate
 	$(BIN)/python -m deploy.matrix
 
-wheel: $(DEV_STAMP) ## dist/*.whl with the core compiled (needs a C compiler); decides the same, about twice as fast
+# Made anew whenever a file of the package has changed, so that no old core is measured.
+$(COMPILED_STAMP): setup.py pyproject.toml $(shell find clients contracts deploy services -name '*.py') | $(DEV_STAMP)
+	rm -rf build dist/gihan-*.whl
 	GIHAN_COMPILE=1 $(BIN)/python -m build --wheel --no-isolation
-	rm -rf build/compiled
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --target build/compiled dist/gihan-*.whl
 	PYTHONPATH=build/compiled $(BIN)/python -P -c "import services.rules.warm as it; assert it.__file__.endswith('.so'), it"
+	touch $@
+
+wheel: $(COMPILED_STAMP) ## dist/*.whl with the core compiled (needs a C compiler); decides the same, about twice as fast
 	PYTHONPATH=build/compiled $(BIN)/python -P -m pytest -q tests/unit/test_golden_logs.py tests/unit/test_warm.py tests/unit/test_scenarios.py
 
 lock: ## resolve requirements*.in again (needs uv on the PATH)

@@ -17,6 +17,7 @@ COMPILED = [
     "counting",
     "declared",
     "demands",
+    "effective",
     "effects",
     "fold",
     "governing",

@@ -276,12 +276,16 @@ def simulate(
             file = Path(copy.name)
         limit = None if until is None else instants.instant(until)
         columns = ("{task.completed:,} events", TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as shown:
+        # Without a thread of its own: processes begin as copies of this one.
+        bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False)
+        with bar as shown:
             task = shown.add_task("")
-            for line in parallel.simulated(
-                file, limit, contracts, workers or parallel.workers_for(file), lambda n: shown.update(task, completed=n)
-            ):
-                sys.stdout.write(f"{line}\n")
+
+            def told(events: int) -> None:
+                shown.update(task, completed=events, refresh=True)
+
+            lines = parallel.simulated(file, limit, contracts, workers or parallel.workers_for(file), told)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 @app.command()

@@ -5,7 +5,7 @@ The one rule: only what a charter's own words refuse is refused; whatever merely
 
 from typing import NamedTuple
 
-from services.rules.charter import Charter, Petition
+from services.rules.charter import Charter, Clause, Petition
 from services.rules.demands import all_hold
 from services.rules.facts import Data, Fact
 
@@ -30,14 +30,22 @@ def judge(charter: Charter, type: str, data: Data) -> Judgement:
     """
     asks: list[str] = []
     marks: list[str] = []
+    petition = Petition(data)
     for clause in charter.admitting.get(type, ()):
-        if not any(match.type == type and all_hold(match.where, data, Petition(data)) for match in clause.on):
+        if not _concerns(clause, type, data, petition):
             continue
         asks += clause.asks
         if clause.refuse:
             return Judgement(clause.id, clause.refuse, clause.asks)
         marks += [clause.mark] if clause.mark else []
     return Judgement("", "", tuple(dict.fromkeys(asks)), tuple(dict.fromkeys(marks)))
+
+
+def _concerns(clause: Clause, type: str, data: Data, petition: Petition) -> bool:
+    for match in clause.on:  # noqa: SIM110 - asked of every receipt
+        if match.type == type and all_hold(match.where, data, petition):
+            return True
+    return False
 
 
 def refusal(charter: Charter, fact: Fact) -> str:

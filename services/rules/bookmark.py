@@ -8,9 +8,10 @@ from the first fact.
 from collections.abc import Mapping
 
 from services.rules.charter import Match, Promise
-from services.rules.facts import Data, Fact, closes
+from services.rules.effective import closes, key_of
+from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
-from services.rules.runs import Pause, Round, Run
+from services.rules.runs import Pause, Round, Run, span_of
 from services.rules.scan import Scan
 from services.rules.state import Apart, Bookmark, Case, Deadline, Halt, Rules
 
@@ -75,7 +76,7 @@ def lay(scan: Scan, facts: tuple[Fact, ...], deadlines: Mapping[tuple[str, str],
 def take_up(case: Case, bookmark: Bookmark, clock: Instant, rules: Rules) -> Scan:
     """The scan of a case as it was when the bookmark was laid, by the same rules."""
     # Of a fact that waits for a receipt nothing was said, which is read as nothing that refuses it.
-    verdicts = {fact.key: "" for fact in case.facts}
+    verdicts = {key_of(fact): "" for fact in case.facts}
     for finding in case.findings:
         if finding.kind == "event.refused":
             verdicts[finding.key.removeprefix("refused:")] = finding.code
@@ -110,7 +111,7 @@ def _run(deadline: Deadline, origin: int, facts: tuple[Fact, ...], scan: Scan) -
     data: Data = petition.data if origin == PETITION else facts[origin].data
     started_by = RECEIPT if origin == PETITION else facts[origin].type
     rounds = int(deadline.occurrence.rpartition("#")[2]) if promise.kind == "recurring" else 0
-    span = promise.span_for(data, petition)
+    span = span_of(promise, data, petition)
     run = Run(promise, deadline.occurrence, deadline.start, data, span, started_by, rounds)
     run.rules = scan.rules
     run.state = deadline.state

@@ -120,10 +120,18 @@ class Calendar:
         self._first = file.starts.toordinal()
         self._last = date(file.horizon.year + YEARS_PAST_HORIZON, 12, 31).toordinal()
         self.horizon = midnight(date.fromordinal(file.horizon.toordinal() + 1), file.zone)
-        # Made when first asked for: a charter knows more hours than a case has promises.
-        self._begins: list[Instant] | None = None
-        self._worked: tuple[list[Instant], list[Instant], list[int]] | None = None
-        self._ranked: tuple[list[int], list[int]] | None = None
+        self._since = midnight(file.starts, file.zone)
+        self._until = midnight(date.fromordinal(self._last + 1), file.zone)
+        # Tables are made when first asked for: a charter knows more hours than a case has promises.
+        # When each date begins, and the one after the last.
+        self._begins: list[Instant] = []
+        # Starts and ends of all stretches of work, and the work done before each.
+        self._starts: list[Instant] = []
+        self._ends: list[Instant] = []
+        self._before: list[int] = []
+        # The working dates as ordinals, and for each date how many come before it.
+        self._open: list[int] = []
+        self._open_before: list[int] = []
 
     def stretches(self, ordinal: int) -> tuple[Stretch, ...]:
         """The local stretches of work of one date."""
@@ -135,18 +143,11 @@ class Calendar:
         return self.hours[day.weekday()]
 
     def _midnights(self) -> list[Instant]:
-        """When each date begins, and the one after the last."""
-        if self._begins is None:
+        if not self._begins:
             self._begins = [midnight(date.fromordinal(n), self.zone) for n in range(self._first, self._last + 2)]
         return self._begins
 
-    def _work(self) -> tuple[list[Instant], list[Instant], list[int]]:
-        """Starts and ends of all stretches of work, and the work done before each."""
-        if self._worked is None:
-            self._worked = self._count_work()
-        return self._worked
-
-    def _count_work(self) -> tuple[list[Instant], list[Instant], list[int]]:
+    def _count_work(self) -> None:
         starts: list[Instant] = []
         ends: list[Instant] = []
         before: list[int] = []
@@ -157,7 +158,7 @@ class Calendar:
                 ends.append(stop)
                 before.append(total)
                 total += stop - start
-        return starts, ends, before
+        self._ends, self._before, self._starts = ends, before, starts
 
     def shifts(self, ordinal: int) -> list[tuple[Instant, Instant]]:
         """The stretches of work of one date, as instants."""
@@ -173,20 +174,14 @@ class Calendar:
         moment = local(self.midnight(day.toordinal()), self.zone)
         return of_datetime(moment.replace(hour=clock.hour, minute=clock.minute))
 
-    def _ranks(self) -> tuple[list[int], list[int]]:
-        """The working dates as ordinals, and for each date how many come before it."""
-        if self._ranked is None:
-            self._ranked = self._rank()
-        return self._ranked
-
-    def _rank(self) -> tuple[list[int], list[int]]:
+    def _rank(self) -> None:
         dates: list[int] = []
         before: list[int] = []
         for ordinal in range(self._first, self._last + 1):
             before.append(len(dates))
             if self.is_open(ordinal):
                 dates.append(ordinal)
-        return dates, before
+        self._open_before, self._open = before, dates
 
     def is_open(self, ordinal: int) -> bool:
         """Whether a date is a working date."""
@@ -194,48 +189,53 @@ class Calendar:
 
     def reaches(self, moment: Instant) -> bool:
         """Whether an instant lies between the calendar's first date and its last."""
-        begins = self._midnights()
-        return begins[0] <= moment < begins[-1]
+        return self._since <= moment < self._until
 
     def ordinal(self, moment: Instant) -> int:
         """The local date of an instant, as an ordinal. Raises OutOfCalendar."""
-        begins = self._midnights()
-        place = bisect_right(begins, moment) - 1
-        if place < 0 or place >= len(begins) - 1:
+        if not self._since <= moment < self._until:
             raise self._outside()
-        return self._first + place
+        return self._first + bisect_right(self._begins or self._midnights(), moment) - 1
 
     def midnight(self, ordinal: int) -> Instant:
         """The instant at which a date begins. Raises OutOfCalendar."""
         if not self._first <= ordinal <= self._last + 1:
             raise self._outside()
-        return self._midnights()[ordinal - self._first]
+        return (self._begins or self._midnights())[ordinal - self._first]
 
     def worked(self, moment: Instant) -> int:
         """Working time from the calendar's first date up to an instant, in microseconds."""
-        if not self.reaches(moment):
+        if not self._since <= moment < self._until:
             raise self._outside()
-        starts, ends, before = self._work()
+        if not self._starts:
+            self._count_work()
+        starts = self._starts
         place = bisect_right(starts, moment) - 1
         if place < 0:
             return 0
-        return before[place] + min(moment, ends[place]) - starts[place]
+        end = self._ends[place]
+        return self._before[place] + (moment if moment < end else end) - starts[place]
 
     def at(self, total: int) -> Instant:
         """The first instant by which `total` microseconds have been worked: an end of a stretch is never carried
         over to the next one's start. Raises OutOfCalendar."""
-        starts, ends, before = self._work()
-        place = max(bisect_left(before, total) - 1, 0)
-        moment = starts[place] + total - before[place]
-        if moment > ends[place]:
+        if not self._starts:
+            self._count_work()
+        place = bisect_left(self._before, total) - 1
+        if place < 0:
+            place = 0
+        moment = self._starts[place] + total - self._before[place]
+        if moment > self._ends[place]:
             raise self._outside()
         return moment
 
     def opening(self, moment: Instant) -> Instant:
         """The instant itself where it lies in working time, else the next opening."""
-        starts, ends, _ = self._work()
+        if not self._starts:
+            self._count_work()
+        starts = self._starts
         place = bisect_right(starts, moment) - 1
-        if place >= 0 and moment < ends[place]:
+        if place >= 0 and moment < self._ends[place]:
             return moment
         if place + 1 >= len(starts):
             raise self._outside()
@@ -243,20 +243,22 @@ class Calendar:
 
     def nth_open(self, ordinal: int, count: int) -> int:
         """The `count`-th working date from a date on, that date included if it works (count >= 1)."""
-        dates, before = self._ranks()
+        if not self._open:
+            self._rank()
         if not self._first <= ordinal <= self._last:
             raise self._outside()
-        place = before[ordinal - self._first] + count - 1
-        if place >= len(dates):
+        place = self._open_before[ordinal - self._first] + count - 1
+        if place >= len(self._open):
             raise self._outside()
-        return dates[place]
+        return self._open[place]
 
     def open_before(self, ordinal: int) -> int:
         """How many working dates the calendar has before a date."""
         if not self._first <= ordinal <= self._last + 1:
             raise self._outside()
-        dates, before = self._ranks()
-        return before[ordinal - self._first] if ordinal <= self._last else len(dates)
+        if not self._open:
+            self._rank()
+        return self._open_before[ordinal - self._first] if ordinal <= self._last else len(self._open)
 
     def roll(self, ordinal: int) -> int:
         """The date itself if it works, else the next working date (Civil Act art. 161)."""

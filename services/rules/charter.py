@@ -79,12 +79,6 @@ class Match(msgspec.Struct, frozen=True):
         """Whether data of an event of this type meet every demand."""
         return demands.all_hold(self.where, data, petition)
 
-    def answers(self, data: Data, begun: Data) -> bool:
-        """Whether the data name the same as those of the event that began a run, where they must."""
-        return all(
-            demands.walk(one.path, data) == demands.walk(one.path, begun) for one in self.where if one.test == "same"
-        )
-
 
 class Start(msgspec.Struct, frozen=True):
     """What starts a promise: a matching event, or the breach of another promise."""
@@ -175,16 +169,6 @@ class Promise(msgspec.Struct, frozen=True):
     workflow: "Workflow | None" = None
     meeting: frozenset[str] = frozenset()
     """The types of event that may meet it."""
-
-    def span_for(self, data: Data, petition: Petition) -> Span | None:
-        """The span that the case's data give this promise, or None where it promises them nothing."""
-        within, period = self.within, petition.period
-        if within.period:
-            return None if period is None else Span(period.amount, PERIOD_UNITS[period.unit])
-        if within.by:
-            value = demands.field(tuple(within.by.split(".")), data, petition)
-            return within.table.get(str(value), within.span)
-        return within.span
 
     def exceeds(self, value: int) -> bool:
         """Whether a measured value breaks the limit."""

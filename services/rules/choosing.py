@@ -4,7 +4,8 @@ The one rule: that follows from the facts of the case and from what the log has 
 """
 
 from services.rules.admission import refusal
-from services.rules.facts import Fact, closes, in_effect
+from services.rules.effective import closes, in_effect, moment_of
+from services.rules.facts import Fact
 from services.rules.governing import lives
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Rules
@@ -26,7 +27,7 @@ def rules_of(rulebook: Rulebook, case: Case, fact: Fact | None) -> Rules:
             received = receipt.time
             break
     rules = rulebook.rules_for(case.tenant, received, began, home=home)
-    closed = [known.moment for known in facts if closes(known)]
+    closed = [moment_of(known) for known in facts if closes(known)]
     if closed and rulebook.changed_since(case.tenant, min(closed)):
         return rulebook.rules_for(case.tenant, received, began, lives(facts, rules), home)
     return rules

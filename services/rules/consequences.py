@@ -4,33 +4,40 @@ The one rule: a task or a message follows from one fact and the petition it is a
 officer are counted in the officer's own case, where no citizen's promise runs.
 """
 
-from collections.abc import Iterator
-
 from services.rules.charter import Charter, Clause, Match, Petition, Remedy
 from services.rules.demands import all_hold
-from services.rules.facts import Data, Fact, in_effect
+from services.rules.effective import in_effect, key_of
+from services.rules.facts import Data, Fact
 from services.rules.state import Finding, Rules, Standing
 
 TRY_AGAIN = "try_again"
 """The task that a call in time brings which reached nobody."""
 
 
-def of_fact(fact: Fact, petition: Petition, rules: Rules) -> Iterator[Finding]:
+def of_fact(fact: Fact, petition: Petition, rules: Rules) -> list[Finding]:
     """The tasks and messages that the charter's clauses want at a fact."""
     data = petition.data if fact.type == "complaint.received" else fact.data
+    found: list[Finding] = []
     for clause in rules.charter.asking.get(fact.type, ()):
         for match, outside, task in clause.desks:
             if _fits(match, fact, data, petition) and _closed(outside, fact, rules):
-                yield from _tasks(clause, fact, task)
+                found += _tasks(clause, fact, (task,))
                 break
-        if not any(_fits(match, fact, data, petition) for match in clause.on) or not _closed(
-            clause.outside, fact, rules
-        ):
-            continue
-        yield from _tasks(clause, fact, *clause.tasks)
-        if clause.notice:
-            key = f"notice:{clause.id}:{fact.key}"
-            yield Finding("notice.requested", key, fact.time, clause.id, fact.key, code=clause.notice)
+        for match in clause.on:
+            if _fits(match, fact, data, petition):
+                if _closed(clause.outside, fact, rules):
+                    found += _wants(clause, fact)
+                break
+    return found
+
+
+def _wants(clause: Clause, fact: Fact) -> list[Finding]:
+    found = _tasks(clause, fact, clause.tasks)
+    if clause.notice:
+        key = key_of(fact)
+        named = f"notice:{clause.id}:{key}"
+        found.append(Finding("notice.requested", named, fact.time, clause.id, key, code=clause.notice))
+    return found
 
 
 def _fits(match: Match, fact: Fact, data: Data, petition: Petition) -> bool:
@@ -39,14 +46,17 @@ def _fits(match: Match, fact: Fact, data: Data, petition: Petition) -> bool:
 
 def _closed(hours: str, fact: Fact, rules: Rules) -> bool:
     """Whether the named weekly hours are closed at the fact; no name, no demand."""
-    return not hours or rules.calendar(hours).opening(fact.time) != fact.time
+    return not hours or rules.calendars[hours].opening(fact.time) != fact.time
 
 
-def _tasks(clause: Clause, fact: Fact, *tasks: str) -> Iterator[Finding]:
-    occurrence = "case" if clause.once else fact.key
-    for task in tasks:
-        key = f"task:{clause.id}:{occurrence}:{task}"
-        yield Finding("task.created", key, fact.time, clause.id, occurrence, task=task)
+def _tasks(clause: Clause, fact: Fact, tasks: tuple[str, ...]) -> list[Finding]:
+    if not tasks:
+        return []
+    occurrence = "case" if clause.once else key_of(fact)
+    return [
+        Finding("task.created", f"task:{clause.id}:{occurrence}:{task}", fact.time, clause.id, occurrence, task=task)
+        for task in tasks
+    ]
 
 
 def of_officer(facts: tuple[Fact, ...], charter: Charter) -> Standing:
@@ -59,9 +69,9 @@ def of_officer(facts: tuple[Fact, ...], charter: Charter) -> Standing:
         counted: dict[tuple[str, str], Fact] = {}
         for fact in in_effect(facts):
             if _brings(remedy, fact):
-                counted.setdefault((fact.origin, fact.data.about or fact.key), fact)
+                counted.setdefault((fact.origin, fact.data.about or key_of(fact)), fact)
         for fact in list(counted.values())[remedy.repeated - 1 :]:
-            incident = f"{fact.origin}/{fact.key}"
+            incident = f"{fact.origin}/{key_of(fact)}"
             for task in remedy.repeated_tasks:
                 key = f"task:{remedy.id}:{incident}:{task}"
                 findings[key] = Finding("task.created", key, fact.time, remedy=remedy.id, incident=incident, task=task)

@@ -91,17 +91,19 @@ def due(
     closed stays the last: when the counted time is over, not by when something is due.
     Raises ValueError for an unknown unit and OutOfCalendar where the calendar ends too soon.
     """
-    unit = span.unit
-    amount = span.amount + sum(extensions)
+    unit, amount = span.unit, span.amount
+    if extensions:
+        amount += sum(extensions)
+    worked = WORKING.get(unit)
+    if worked is not None:
+        return _worked(calendar, start, amount * worked, gaps)
     if unit in PLAIN:
         return _elapsed(start, amount * PLAIN[unit], _intervals(calendar, gaps))
     if unit in WALL:
         return _on_the_wall(calendar, start, amount * WALL[unit], _intervals(calendar, gaps))
-    if unit in WORKING:
-        return _worked(calendar, start, amount * WORKING[unit], _intervals(calendar, gaps))
     # Which of the two rules of art. 19 holds is decided by the period as set, not as extended.
     if unit == "statutory_days" and span.amount <= HOURS_UP_TO_DAYS:
-        return _worked(calendar, start, amount * WORKING_DAY, _intervals(calendar, gaps))
+        return _worked(calendar, start, amount * WORKING_DAY, gaps)
     excluded = excluded_dates(calendar, gaps)
     if unit == "working_days":
         return _working_days(calendar, start, amount, excluded)
@@ -162,11 +164,11 @@ def _elapsed(start: Instant, length: int, gaps: Sequence[Interval]) -> Instant |
     return moment
 
 
-def _worked(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Interval]) -> Instant | None:
+def _worked(calendar: Calendar, start: Instant, length: int, gaps: Sequence[Gap]) -> Instant | None:
     if length == 0:
         return start
     target = calendar.worked(start) + length
-    for begin, end in gaps:
+    for begin, end in _intervals(calendar, gaps) if gaps else ():
         if end is not None and end <= start:
             continue
         if calendar.at(target) <= begin:

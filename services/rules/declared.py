@@ -7,7 +7,8 @@ what was settled when a case closed keeps what was known then.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from services.rules.facts import Fact, in_effect
+from services.rules.effective import in_effect
+from services.rules.facts import Fact
 from services.rules.instants import Instant, of_datetime
 
 DECLARING = {

@@ -29,6 +29,14 @@ def all_hold(where: "tuple[Condition, ...]", data: Data, petition: "Petition") -
     return True
 
 
+def answers(where: "tuple[Condition, ...]", data: Data, begun: Data) -> bool:
+    """Whether data name the same as those of the event that began a run, where they must."""
+    for one in where:  # noqa: SIM110 - as above
+        if one.test == "same" and walk(one.path, data) != walk(one.path, begun):
+            return False
+    return True
+
+
 def holds(condition: "Condition", data: Data, petition: "Petition") -> bool:
     """Whether data meet one demand."""
     name, test = condition.field, condition.test

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from services.rules.effective import key_of, moment_of
 from services.rules.facts import Fact
 from services.rules.runs import Run
 from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
@@ -17,7 +18,7 @@ DETAILS = ("has_name", "has_address", "has_phone", "has_mobile", "has_email")
 
 def _suspend(scan: Scan, fact: Fact) -> None:
     ground = SUPPLEMENT if fact.type == "complaint.supplement_requested" else fact.data.ground or ""
-    begin = instant_of(fact.data.dispatched_at if ground == SUPPLEMENT else fact.data.from_, fact.moment)
+    begin = instant_of(fact.data.dispatched_at if ground == SUPPLEMENT else fact.data.from_, moment_of(fact))
     known, rule = scan.open_pause(ground), scan.law.suspension_by(ground)
     if known is not None and known.cap is not None:
         # A second stretch on a ground with a limit: it follows the first, or begins where that was over.
@@ -35,7 +36,7 @@ def _resume(scan: Scan, fact: Fact) -> None:
     ground = SUPPLEMENT if fact.type == "complaint.supplement_received" else fact.data.ground or ""
     pause = scan.open_pause(ground)
     assert pause is not None
-    end = instant_of(fact.data.arrived_at if ground == SUPPLEMENT else fact.data.at, fact.moment)
+    end = instant_of(fact.data.arrived_at if ground == SUPPLEMENT else fact.data.at, moment_of(fact))
     if end < pause.begin:
         scan.pauses.remove(pause)  # it was only announced
     pause.finish(end, fact)
@@ -59,7 +60,7 @@ def _name(scan: Scan, run: Run, fact: Fact) -> None:
 
 
 def _ask_fee(scan: Scan, fact: Fact) -> None:
-    scan.pause(FEE, fact.moment, None, fact)
+    scan.pause(FEE, moment_of(fact), None, fact)
     scan.recount()
 
 
@@ -68,16 +69,16 @@ def _take_fee(scan: Scan, fact: Fact) -> None:
     pause = scan.open_pause(FEE)
     if pause is None:
         return
-    pause.finish(fact.moment, fact)
+    pause.finish(moment_of(fact), fact)
     scan.recount()
     for run in list(scan.unmet.values()):
-        if run.live and run.promise.suspends == "fee" and run.due is not None and run.due < fact.moment:
+        if run.live and run.promise.suspends == "fee" and run.due is not None and run.due < moment_of(fact):
             scan.settle(run, "void")
 
 
 def _update_applicant(scan: Scan, fact: Fact) -> None:
     """From here on the petitioner's details are those; a detail that is left out stays."""
-    if scan.receipt is None or fact.moment < scan.receipt.moment:
+    if scan.receipt is None or moment_of(fact) < moment_of(scan.receipt):
         return
     given = {name: getattr(fact.data, name) for name in DETAILS if getattr(fact.data, name) is not None}
     data = msgspec.structs.replace(scan.petition.data, **given)
@@ -87,7 +88,7 @@ def _update_applicant(scan: Scan, fact: Fact) -> None:
 def _extend_objection(scan: Scan, fact: Fact) -> None:
     for run in scan.unmet.values():
         if run.live and run.promise.extended_by == fact.type and run.span is not None:
-            run.extensions.append((run.span.amount, fact.key))
+            run.extensions.append((run.span.amount, key_of(fact)))
     scan.recount()
 
 
@@ -101,14 +102,14 @@ def _extend(scan: Scan, fact: Fact) -> None:
     scan.extensions += 1
     for run in scan.unmet.values():
         if run.live and run.promise.extends:
-            run.extensions.append((fact.data.amount or 0, fact.key))
+            run.extensions.append((fact.data.amount or 0, key_of(fact)))
     scan.recount()
 
 
 def _reschedule(scan: Scan, fact: Fact) -> None:
     for run in scan.unmet.values():
         if run.live and run.promise.within.or_at and run.started_by == "callback.requested":
-            run.at = instant_of(fact.data.wanted_at, fact.moment)
+            run.at = instant_of(fact.data.wanted_at, moment_of(fact))
     scan.recount()
 
 
@@ -117,7 +118,7 @@ def _reopen(scan: Scan, fact: Fact) -> None:
     scan.closed = False
     scan.extensions = 0
     scan.asked_longer = 0
-    scan.opened = fact.moment
+    scan.opened = moment_of(fact)
     scan.forget_pauses()
 
 

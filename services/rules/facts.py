@@ -4,12 +4,16 @@ The one rule: only fields that a rule may read stand here; personal data cannot,
 a rule does not know are passed over, so a newer publisher does no harm.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 
+from services.rules import effective
+from services.rules.effective import ANSWERING as ANSWERING
+from services.rules.effective import VOIDING as VOIDING
+from services.rules.effective import closes as closes
+from services.rules.effective import in_effect as in_effect
 from services.rules.instants import Instant, of_datetime
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -143,21 +147,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     def happened(self) -> Instant:
         """When it happened: as its publisher says, and no later than it was recorded. What has been told has happened;
         a publisher whose clock is ahead would otherwise have promises broken whose due instant is still to come."""
-        return min(of_datetime(self.time), self.recorded)
+        recorded = self.recordedtime
+        return of_datetime(self.time if recorded is None or self.time <= recorded else recorded)
 
 
 decode_event = msgspec.json.Decoder(Event).decode
 """An Event from its JSON bytes. Raises msgspec.DecodeError (msgspec.ValidationError where a field is of the wrong
 kind), whose text names the field's path."""
-
-
-_NAMING_A_MOMENT = {
-    "complaint.supplement_requested": "dispatched_at",
-    "complaint.supplement_received": "arrived_at",
-    "complaint.suspended": "from_",
-    "complaint.resumed": "at",
-}
-"""The field in which a fact may say that it has effect earlier than it happened."""
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -175,26 +171,12 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def key(self) -> str:
         """What names the fact in its tenant."""
-        return f"{self.source}/{self.id}"
+        return effective.key_of(self)
 
     @property
     def moment(self) -> Instant:
-        """The instant from which the fact has effect: no later than when it happened, earlier where its data say
-        so (a demand dispatched, papers arrived, a suspension begun or ended)."""
-        field = _NAMING_A_MOMENT.get(self.type)
-        named: Moment | None = None if field is None else getattr(self.data, field)
-        return self.time if named is None else min(self.time, of_datetime(named))
-
-
-ANSWERING = frozenset({"complaint.completed", "complaint.rejected"})
-VOIDING = frozenset({"complaint.returned", "complaint.withdrawn", "complaint.closed_without_answer"})
-
-
-def closes(fact: Fact) -> bool:
-    """Whether a fact ends a case: by an answer, without one, or by its going to another agency."""
-    if fact.type == "complaint.transferred":
-        return fact.data.to_agency is not None
-    return fact.type in ANSWERING or fact.type in VOIDING
+        """The instant from which the fact has effect, no later than when it happened."""
+        return effective.moment_of(self)
 
 
 COPIED = ("fault.confirmed", "fault.dismissed")
@@ -203,23 +185,7 @@ COPIED = ("fault.confirmed", "fault.dismissed")
 
 def fact_of(event: Event, sequence: int) -> Fact:
     """The fact that an event states."""
-    about = event.subject.lower()
-    origin = about if event.type in COPIED and about != event.case_id else ""
+    origin = ""
+    if event.type in COPIED and (about := event.subject.lower()) != event.case_id:
+        origin = about
     return Fact(sequence, event.source, event.id, event.type, event.happened, event.data, origin)
-
-
-def in_effect(facts: Iterable[Fact]) -> tuple[Fact, ...]:
-    """The facts that were not taken back, in order of effect: by moment, then by time, ties by the log.
-
-    A taking back can itself be taken back. It stands in the log after what it names, so the last is read first.
-    """
-    facts = tuple(facts)
-    if len(facts) == 1 and facts[0].type != "fact.voided":
-        return facts
-    voided: set[str] = set()
-    voids = [fact for fact in facts if fact.type == "fact.voided"]
-    for void in sorted(voids, key=lambda void: void.sequence, reverse=True):
-        if void.key not in voided:
-            voided.add(f"{void.data.source}/{void.data.id}")
-    kept = [fact for fact in facts if fact.type != "fact.voided" and fact.key not in voided]
-    return tuple(sorted(kept, key=lambda fact: (fact.moment, fact.time, fact.sequence)))

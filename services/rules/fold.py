@@ -15,7 +15,7 @@ from services.rules.facts import Fact
 from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
-from services.rules.state import TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
+from services.rules.state import RANK, TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
 
 REVISION = "1"
 """The newest revision of these rules. Code that changes any decision is a new one, enacted in the log from where it
@@ -133,7 +133,13 @@ def stuck_by(error: Exception, case: Case) -> Case:
 
 def in_order(decisions: list[Decision]) -> list[Decision]:
     """The decisions of one step about one case, as they are written."""
-    return decisions if len(decisions) < 2 else sorted(decisions, key=lambda decision: decision.order)
+    return decisions if len(decisions) < 2 else sorted(decisions, key=order)
+
+
+def order(decision: Decision) -> tuple[Instant, str, int, str]:
+    """Where a decision stands among those of one step about one case: by due (none first), promise, then kind."""
+    due: Instant = 0 if decision.suspended else decision.due or 0
+    return due, decision.promise, RANK[decision.kind], decision.occurrence
 
 
 def told_first(old: Deadline | None, new: Deadline) -> Deadline:
@@ -189,44 +195,50 @@ def _differences(case: Case, standing: Standing, cause: Fact | None, now: Instan
             yield _about_finding(case, TAKEN_BACK[finding.kind], now, finding)
 
 
-def of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, at: Instant) -> Iterator[Decision]:
+def of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, at: Instant) -> list[Decision]:
     """What is to be said when a deadline stood as `old` and stands as `new`, for a cause dated `at`."""
+    said: list[Decision] = []
     if new is None:
         assert old is not None
         if old.state == "broken":
-            yield _decision("breach.retracted", at, old)
+            said.append(_decision("breach.retracted", at, old))
         if old.state not in ENDED:
-            yield _decision("deadline.voided", at, old)
-        return
+            said.append(_decision("deadline.voided", at, old))
+        return said
     if old is None:
         began = new.began if new.began is not None else at
-        yield Decision(
-            "deadline.started",
-            began,
-            new.promise,
-            new.occurrence,
-            new.due or new.first_due,
-            new.first_due,
-            new.provisional,
-            suspended=new.due is None,
+        said.append(
+            Decision(
+                "deadline.started",
+                began,
+                new.promise,
+                new.occurrence,
+                new.due or new.first_due,
+                new.first_due,
+                new.provisional,
+                suspended=new.due is None,
+            )
         )
         if new.state == "suspended":
-            yield _decision("deadline.suspended", began, new)
+            said.append(_decision("deadline.suspended", began, new))
     else:
         if old.state == "broken" and new.state != "broken":
-            yield _decision("breach.retracted", at, old)
-        yield from _of_course(old, new, at, cause)
+            said.append(_decision("breach.retracted", at, old))
+        course = _of_course(old, new, at, cause)
+        if course is not None:
+            said.append(course)
     was = old.state if old is not None else "open"
     if new.state == "met" and was != "met":
-        yield _decision("deadline.met", at, new)
+        said.append(_decision("deadline.met", at, new))
     elif new.state == "broken" and was != "broken":
-        yield _decision("deadline.breached", new.due or at, new, DEEMED if new.deemed else "")
+        said.append(_decision("deadline.breached", new.due or at, new, DEEMED if new.deemed else ""))
     elif new.state in ENDED and was not in ENDED:
         lapsed = new.state == "lapsed"
-        yield _decision("deadline.voided", new.due or at if lapsed else at, new, "lapsed" if lapsed else "")
+        said.append(_decision("deadline.voided", new.due or at if lapsed else at, new, "lapsed" if lapsed else ""))
+    return said
 
 
-def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Iterator[Decision]:
+def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Decision | None:
     """Whether a known deadline moved, stopped or runs again."""
     if cause is None and new.turned is not None:
         at = new.turned
@@ -234,15 +246,16 @@ def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) ->
     reopened = (old.state in ENDED and new.state not in ENDED) or (old.state == "met" and new.met_at is None)
     if new.state == "suspended":
         if old.state != "suspended":
-            yield _decision("deadline.suspended", at, new, "reopened" if reopened else "")
+            return _decision("deadline.suspended", at, new, "reopened" if reopened else "")
     elif reopened and new.state in ("open", "broken"):
-        yield _decision("deadline.moved", at, new, "reopened")
+        return _decision("deadline.moved", at, new, "reopened")
     elif old.state == "suspended" and new.state in ("open", "broken"):
-        yield _decision("deadline.resumed", at, new)
+        return _decision("deadline.resumed", at, new)
     elif old.due is not None and new.due is not None and (old.due != new.due or _is_settled_date(old, new)):
         # Time alone moves nothing but for a charter whose day has come.
         reason = REASONS.get(cause.type, "late_fact") if cause is not None else "charter"
-        yield _decision("deadline.moved", at, new, reason)
+        return _decision("deadline.moved", at, new, reason)
+    return None
 
 
 def _is_settled_date(old: Deadline, new: Deadline) -> bool:

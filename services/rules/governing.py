@@ -12,6 +12,7 @@ terms where the version is for new cases.
 """
 
 from services.rules import promises, standing
+from services.rules.effective import key_of, moment_of
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 from services.rules.runs import Run
@@ -100,14 +101,14 @@ def _follow_breaches(old: Scan, new: Scan) -> None:
             promises.open_run(new, promise, start, broken.due, broken.data, broken.occurrence, "breach")
             begun = new.runs.get((promise.id, broken.occurrence))
             for fact in new.facts[: new.taken]:
-                if begun is not None and fact.moment > broken.due and new.verdicts.get(fact.key) == "":
+                if begun is not None and moment_of(fact) > broken.due and new.verdicts.get(key_of(fact)) == "":
                     _meet_or_end(new, begun, fact)
 
 
 def _meet_or_end(scan: Scan, run: Run, fact: Fact) -> None:
     """What a fact that was read before does to a run."""
     if run.live and run.met_by(fact, scan.petition):
-        run.met_at, run.state = fact.moment, "met"
+        run.met_at, run.state = moment_of(fact), "met"
     elif run.live and any(end.type == fact.type and end.holds(fact.data, scan.petition) for end in run.promise.ends):
         run.state = "void"
 

@@ -3,7 +3,7 @@
 The one rule: inside the core an instant is an integer, so that equal instants are equal numbers and order is plain.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -18,14 +18,16 @@ NEVER: Instant = 2**63
 """After every instant."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TWO = [f"{number:02}" for number in range(60)]
+"""Seconds in two digits."""
 
 
 def of_datetime(moment: datetime) -> Instant:
     """The instant of an aware datetime. Raises ValueError for a naive one."""
     if moment.tzinfo is None:
         raise ValueError("a time without an offset names no instant; give one such as +09:00")
-    # A float holds every microsecond of the next two centuries, so that rounding is exact.
-    return round(moment.timestamp() * SECOND)
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
 def instant(text: str) -> Instant:
@@ -35,7 +37,8 @@ def instant(text: str) -> Instant:
 
 def local(moment: Instant, zone: ZoneInfo) -> datetime:
     """The instant as an aware datetime in a zone."""
-    return (_EPOCH + timedelta(microseconds=moment)).astimezone(zone)
+    # A float holds every microsecond of the next two centuries, and every second for ever.
+    return datetime.fromtimestamp(moment / SECOND, zone)
 
 
 def text(moment: Instant, zone: ZoneInfo) -> str:
@@ -45,7 +48,7 @@ def text(moment: Instant, zone: ZoneInfo) -> str:
     if words is None:
         return local(moment, zone).isoformat()
     second, fraction = divmod(rest, SECOND)
-    return f"{words[0]}{second:02}.{fraction:06}{words[1]}" if fraction else f"{words[0]}{second:02}{words[1]}"
+    return f"{words[0]}{_TWO[second]}.{fraction:06}{words[1]}" if fraction else f"{words[0]}{_TWO[second]}{words[1]}"
 
 
 @lru_cache(maxsize=1 << 14)

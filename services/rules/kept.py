@@ -6,7 +6,8 @@ The one rule: what was said of the facts before stands, whatever comes (`reads_o
 import msgspec
 
 from services.rules import bookmark
-from services.rules.facts import Fact, closes
+from services.rules.effective import closes, moment_of
+from services.rules.facts import Fact
 from services.rules.fold import in_order, of_deadline, of_finding, told_first, warn
 from services.rules.instants import NEVER, Instant
 from services.rules.remedies import of_breach
@@ -43,10 +44,15 @@ class Kept:
         self.rules = rules
         self.version = rulebook.version(case.tenant)
         self.may_be_marked = bookmark.may_be_marked(case.facts)
-        self.earliest = min(fact.time for fact in case.facts or scan.facts)
-        self.voids = any(fact.type == "fact.voided" for fact in case.facts)
-        closings = [fact.moment for fact in case.facts if closes(fact)]
-        self.changed_after_closing = bool(closings) and rulebook.changed_since(case.tenant, min(closings))
+        self.earliest: Instant = NEVER
+        self.voids = False
+        closed_at: Instant = NEVER
+        for fact in case.facts or scan.facts:
+            self.earliest = min(self.earliest, fact.time)
+            self.voids = self.voids or fact.type == "fact.voided"
+            if closes(fact):
+                closed_at = min(closed_at, moment_of(fact))
+        self.changed_after_closing = closed_at < NEVER and rulebook.changed_since(case.tenant, closed_at)
         self.deadlines = {deadline.key: deadline for deadline in case.deadlines}
         self.live = {key: self.deadlines[key] for key, run in scan.unmet.items() if run.live}
         self.findings = {finding.key: finding for finding in case.findings}
@@ -60,7 +66,7 @@ class Kept:
             return False
         if fact is None:
             return True
-        moment, scan = fact.moment, self.scan
+        moment, scan = moment_of(fact), self.scan
         # A taking back may stand in the log before what it names.
         if fact.type in REACHING_BACK or self.voids or fact.time < self.earliest:
             return False
@@ -151,9 +157,9 @@ class Kept:
         self.findings = dict(scan.findings)
         for finding in self.brought.values():
             keep(self.findings, finding)
-        names = dict.fromkeys([*(finding.key for finding in scan.fresh), *self.brought])
-        new = [self.findings[name] for name in names if name not in told]
-        decisions.extend(of_finding(self.case, finding, fact, now) for finding in new)
+        names = dict.fromkeys([finding.key for finding in scan.fresh])
+        names.update(dict.fromkeys(self.brought))
+        decisions += [of_finding(self.case, self.findings[name], fact, now) for name in names if name not in told]
         scan.fresh = []
 
     def _bring(self) -> None:

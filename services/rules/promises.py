@@ -11,9 +11,10 @@ from services.rules import consequences, counting
 from services.rules.charter import Promise, Start, Yearly
 from services.rules.counting import Span
 from services.rules.demands import all_hold
+from services.rules.effective import key_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant, midnight, of_datetime
-from services.rules.runs import Round, Run
+from services.rules.runs import Round, Run, span_of
 from services.rules.scan import Scan
 from services.rules.state import Finding
 
@@ -52,10 +53,14 @@ def open_runs(scan: Scan, fact: Fact) -> None:
     """Opens what starts at a fact; a case opened again starts what a receipt does."""
     type = "complaint.received" if fact.type == "complaint.reopened" else fact.type
     data = scan.petition.data if type == "complaint.received" else fact.data
-    for promise, start in scan.charter.starting.get(type, ()):
+    starting = scan.charter.starting.get(type)
+    if not starting:
+        return
+    key = key_of(fact)
+    for promise, start in starting:
         assert start.match is not None
         if all_hold(start.match.where, data, scan.petition):
-            open_run(scan, promise, start, scan.moment, data, fact.key, type)
+            open_run(scan, promise, start, scan.moment, data, key, type)
 
 
 def open_run(
@@ -66,8 +71,8 @@ def open_run(
         return
     begin, petition = moment, scan.petition
     if start.from_receipt and scan.receipt is not None:
-        begin, occurrence = scan.received, scan.receipt.key
-    span = promise.span_for(data, petition)
+        begin, occurrence = scan.received, key_of(scan.receipt)
+    span = span_of(promise, data, petition)
     within = promise.within
     if span is None and not within.or_at and not within.at:
         return
@@ -202,7 +207,7 @@ def over(scan: Scan, run: Run) -> Instant:
     """When the counted time of a round is over, so that the next one begins; its last date may roll on."""
     span = run.span
     assert span is not None
-    calendar = (run.rules or scan.rules).calendar(run.promise.hours if span.unit in counting.WORKING else "office")
+    calendar = (run.rules or scan.rules).calendars[run.promise.hours if span.unit in counting.WORKING else "office"]
     found = counting.due(calendar, run.start, Span(span.amount * run.rounds, span.unit), roll=False)
     assert found is not None
     return found

@@ -9,7 +9,8 @@ Sources: Civil Petitions Treatment Act art. 21 to 23, 35, its Decree art. 20, 21
 from collections.abc import Callable, Mapping
 
 from services.rules import counting
-from services.rules.facts import ANSWERING, VOIDING, Fact
+from services.rules.effective import ANSWERING, VOIDING, key_of, moment_of
+from services.rules.facts import Fact
 from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
 
 OF_AN_OPEN_CASE = frozenset(
@@ -34,16 +35,17 @@ WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection."
 
 def judge(scan: Scan, fact: Fact) -> str:
     """The name of the rule that the fact breaks, at whose moment the scan stands, or nothing."""
-    if scan.receipt is not None and fact.type.startswith(WANT_RECEIPT):
-        if scan.moment < scan.received:
+    type = fact.type
+    if scan.receipt is not None:
+        if scan.moment < scan.received and type.startswith(WANT_RECEIPT):
             return "before_receipt"
-        if fact.type == "complaint.received" and fact is not scan.receipt:
+        if type == "complaint.received" and fact is not scan.receipt:
             return "received_already"
-    if scan.closed and fact.type in OF_AN_OPEN_CASE:
+    if scan.closed and type in OF_AN_OPEN_CASE:
         return "case_closed"
-    if fact.type == "complaint.reopened" and not scan.closed:
+    if type == "complaint.reopened" and not scan.closed:
         return "case_open"
-    of_type = _JUDGES.get(fact.type)
+    of_type = _JUDGES.get(type)
     return of_type(scan, fact) if of_type else ""
 
 
@@ -54,7 +56,7 @@ def _of_extension(scan: Scan, fact: Fact) -> str:
     if law is None:
         return ""
     extension = law.disclosure_extension if scan.petition.data.kind == "disclosure" else law.extension
-    received = scan.rules.date_of(scan.receipt.moment)
+    received = scan.rules.date_of(moment_of(scan.receipt))
     late = any(run.promise.extends and run.state == "broken" and run.met_at is None for run in scan.runs.values())
     judged = {
         "extension_too_often": scan.extensions >= extension.maximum,
@@ -70,7 +72,7 @@ def _of_extension(scan: Scan, fact: Fact) -> str:
 def _of_suspension(scan: Scan, fact: Fact) -> str:
     ground = fact.data.ground or ""
     rule = scan.law.suspension_by(ground)
-    begin = instant_of(fact.data.from_, fact.moment)
+    begin = instant_of(fact.data.from_, moment_of(fact))
     if not rule.allows(scan.petition.data.kind, scan.rules.date_of(begin)):
         return "suspension_ground_not_allowed"
     if rule.at_most_days is None:
@@ -91,7 +93,7 @@ def _of_demand(scan: Scan, fact: Fact) -> str:
     if lapsed > 1:
         return "supplement_requested_too_often"
     last = scan.named(fact.data.respond_by)
-    sent = instant_of(fact.data.dispatched_at, fact.moment)
+    sent = instant_of(fact.data.dispatched_at, moment_of(fact))
     longest = counting.due(scan.rules.calendar("office"), sent, supplement.last_demand)
     return "last_demand_too_long" if last is not None and longest is not None and last > longest else ""
 
@@ -151,7 +153,7 @@ def _of_longer_consultation(scan: Scan, fact: Fact) -> str:
     """Of more time to reply: once, and told before the day is over (Act art. 20(3))."""
     before = [other for other in scan.facts[: scan.taken] if other.type == fact.type]
     named = [other for other in before if other.data.consultation == fact.data.consultation]
-    if any(not scan.verdicts.get(other.key) for other in named):
+    if any(not scan.verdicts.get(key_of(other)) for other in named):
         return "consultation_extended_already"
     return _of_consultation(scan, fact) if scan.consultations(fact) else "consultation_not_open"
 

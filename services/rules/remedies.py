@@ -11,6 +11,7 @@ from datetime import timedelta
 from services.rules import counting
 from services.rules.charter import Charter, Promise, Remedy, Trigger
 from services.rules.demands import all_hold
+from services.rules.effective import moment_of
 from services.rules.facts import Fact
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.runs import Run
@@ -61,17 +62,17 @@ def to_note_by(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, Fact 
     """By when something had to be noted: before the event that ends the call, and where none is reported before the
     day ends."""
     office = scan.rules.calendar("office")
-    ended = next((f for f in scan.facts if f.type == promise.noted_before and f.moment >= fact.moment), None)
+    ended = next((f for f in scan.facts if f.type == promise.noted_before and moment_of(f) >= moment_of(fact)), None)
     if ended is not None:
-        return ended.moment, ended
-    return midnight(scan.rules.date_of(fact.moment) + timedelta(days=1), office.zone), None
+        return moment_of(ended), ended
+    return midnight(scan.rules.date_of(moment_of(fact)) + timedelta(days=1), office.zone), None
 
 
 def note(scan: Scan, promise: Promise, limit: Instant) -> Fact | None:
     """What noted it by then."""
     for other in scan.facts:
         held = any(match.type == other.type and match.holds(other.data, scan.petition) for match in promise.noted)
-        if held and other.moment <= limit:
+        if held and moment_of(other) <= limit:
             return other
     return None
 
@@ -86,43 +87,43 @@ def _breaks(scan: Scan, promise: Promise, fact: Fact) -> bool:
         value = getattr(fact.data, promise.field[0]) if promise.field[0] else None
         return value is not None and promise.exceeds(value)
     timing, since = promise.timing, timed_from(scan, promise, fact)
-    if since is None or since > fact.moment:
+    if since is None or since > moment_of(fact):
         return False
     calendar = scan.rules.calendar(promise.hours)
-    if timing.within is not None and fact.moment > (counting.due(calendar, since, timing.within) or 0):
+    if timing.within is not None and moment_of(fact) > (counting.due(calendar, since, timing.within) or 0):
         return True
     over = timing.not_before and counting.due(calendar, since, timing.not_before, roll=False)
-    return isinstance(over, Instant) and fact.moment < over
+    return isinstance(over, Instant) and moment_of(fact) < over
 
 
 def timed_from(scan: Scan, promise: Promise, fact: Fact) -> Instant | None:
     """What the time of a measured event is counted from, or None where that is not there."""
     assert promise.timing is not None
     if promise.timing.unless or promise.timing.first:
-        moment = fact.moment
-        earlier = {other.type for other in scan.facts if other.moment <= moment and other is not fact}
+        moment = moment_of(fact)
+        earlier = {other.type for other in scan.facts if moment_of(other) <= moment and other is not fact}
         if promise.timing.unless in earlier or (promise.timing.first and fact.type in earlier):
             return None
     if not promise.timing.since:
         named = getattr(fact.data, promise.timing.field)
         return None if named is None else of_datetime(named)
     begun = begun_by(scan, promise, fact)
-    return None if begun is None else begun.moment
+    return None if begun is None else moment_of(begun)
 
 
 def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
     """The latest event before a measured one from which its time is counted."""
     since = promise.timing.since if promise.timing else ()
-    types, moment = [match.type for match in since], fact.moment
+    types, moment = [match.type for match in since], moment_of(fact)
     found = [
         other
         for other in scan.facts
         if other.type in types
-        and other.moment <= moment
+        and moment_of(other) <= moment
         and other is not fact
         and any(match.type == other.type and match.holds(other.data, scan.petition) for match in since)
     ]
-    return max(found, key=lambda other: other.moment, default=None)
+    return max(found, key=moment_of, default=None)
 
 
 def of_breach(run: Run) -> Iterator[Finding]:

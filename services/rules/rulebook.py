@@ -17,7 +17,8 @@ from services.rules import calendar as calendars
 from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, WeekHours
 from services.rules.charter import Charter, parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
-from services.rules.facts import Data, Event, Fact, fact_of, in_effect
+from services.rules.effective import in_effect, key_of
+from services.rules.facts import Data, Event, Fact, fact_of
 from services.rules.fold import REVISION, REVISIONS
 from services.rules.instants import NEVER, Instant, local, midnight, of_datetime
 from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
@@ -26,6 +27,8 @@ OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
 """How a charter may apply besides to new cases."""
 
 ENACTING = frozenset({"rules.enacted", "calendar.enacted", "calendar.exception", "charter.enacted", *DECLARING})
+MOVING = ENACTING | {"fact.voided"}
+"""Types of events that may reach every case of their tenant."""
 
 
 class NotEnacted(LookupError):
@@ -172,7 +175,7 @@ class Rulebook:
         What is enacted, excepted or declared can be taken back by fact.voided, and that too: it is from then on as if
         never enacted. One that was taken over already does no more. Raises NotEnacted.
         """
-        if event.type != "fact.voided" and event.type not in ENACTING:
+        if event.type not in MOVING:
             return False
         named, held = (event.tenant, event.source, event.id), f"{event.data.source}/{event.data.id}"
         ours = [row for row in self.enacted if row[1].tenant == event.tenant]
@@ -295,7 +298,7 @@ class Rulebook:
         """What a tenant's enacting events come to, those aside that were taken back. Raises NotEnacted."""
         last, event = log[-1]
         held = self._of(event.tenant)[0]
-        facts = {fact.key: fact for fact in in_effect(fact_of(one, sequence) for sequence, one in log)}
+        facts = {key_of(fact): fact for fact in in_effect(fact_of(one, sequence) for sequence, one in log)}
         charters, files, revision, live = list(held.charters), dict[str, CalendarFile](), held.revision, 0
         for sequence, one in log:
             if f"{one.source}/{one.id}" not in facts:

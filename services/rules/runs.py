@@ -5,9 +5,10 @@ The one rule: these live as long as one scan of one case; what leaves it is froz
 
 from typing import NamedTuple
 
-from services.rules.charter import Match, Petition, Promise, Yearly
+from services.rules.charter import PERIOD_UNITS, Match, Petition, Promise, Yearly
 from services.rules.counting import Gap, Span
-from services.rules.demands import all_hold
+from services.rules.demands import all_hold, answers, field
+from services.rules.effective import key_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
 from services.rules.state import Rules, State
@@ -108,16 +109,31 @@ class Run:
         """Whether the fact meets it, alone or as the last of all that are wanted."""
         if self.yearly is not None and fact.data.year not in (None, self.yearly[0]):
             return False  # it is about another year
-        held = [match for match in self.until if match.type == fact.type and all_hold(match.where, fact.data, petition)]
-        held = [match for match in held if match.answers(fact.data, self.data)]
-        if not self.promise.until_all:
-            return bool(held)
-        self.seen.update(held)
-        return bool(held) and self.seen.issuperset(self.until)
+        type, data, until, wants_all = fact.type, fact.data, self.until, self.promise.until_all
+        held = False
+        for match in until:
+            if match.type == type and all_hold(match.where, data, petition) and answers(match.where, data, self.data):
+                if not wants_all:
+                    return True
+                held = True
+                self.seen.add(match)
+        return held and self.seen.issuperset(until)
 
     @property
     def live(self) -> bool:
         return self.state in ("open", "suspended")
+
+
+def span_of(promise: Promise, data: Data, petition: Petition) -> Span | None:
+    """The span that the case's data give a promise, or None where it promises them nothing."""
+    within = promise.within
+    if within.period:
+        period = petition.period
+        return None if period is None else Span(period.amount, PERIOD_UNITS[period.unit])
+    if within.by:
+        value = field(tuple(within.by.split(".")), data, petition)
+        return within.table.get(str(value), within.span)
+    return within.span
 
 
 class Pause:
@@ -139,7 +155,7 @@ class Pause:
 
     def finish(self, end: Instant, by: Fact) -> None:
         """Ends it, as a fact says."""
-        self.end, self.ended_by = end, by.key
+        self.end, self.ended_by = end, key_of(by)
 
     def end_at(self, now: Instant) -> Instant | None:
         """Where it ends, as far as that is known at an instant. A cap of days ends the date before it."""

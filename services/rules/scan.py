@@ -11,7 +11,8 @@ import msgspec
 from services.rules import admission, counting
 from services.rules.charter import Charter, Petition, Promise
 from services.rules.counting import Gap, Span
-from services.rules.facts import Data, Fact, in_effect
+from services.rules.effective import in_effect, key_of, moment_of
+from services.rules.facts import Data, Fact
 from services.rules.instants import NEVER, Instant, instant, of_datetime
 from services.rules.law import LawRules
 from services.rules.runs import Pause, Round, Run, Stop
@@ -53,7 +54,10 @@ class Scan:
         self.read_to: Instant | None = None
         self.passed: Instant | None = None
         self.verdicts = dict(verdicts or {})
-        self.until = max([clock, *(fact.time for fact in self.facts)])
+        self.until = clock
+        for fact in self.facts:
+            if fact.time > self.until:
+                self.until = fact.time
         self.awaits: Instant | None = None
         self.lives: list[tuple[Instant, Instant | None]] = []
         self.runs: dict[tuple[str, str], Run] = {}
@@ -73,15 +77,21 @@ class Scan:
         self.asked_longer = 0
         self.opened: Instant = 0
         self.closed = False
-        self.receipt = next((f for f in self.facts if f.type == "complaint.received" and not self.barred(f)), None)
-        self.received: Instant = self.receipt.moment if self.receipt is not None else NEVER
+        self.receipt = self._receipt()
+        self.received: Instant = moment_of(self.receipt) if self.receipt is not None else NEVER
         info = self.info()
         self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
         self.forget_pauses()
 
+    def _receipt(self) -> Fact | None:
+        for fact in self.facts:
+            if fact.type == "complaint.received" and not self.barred(fact):
+                return fact
+        return None
+
     def barred(self, fact: Fact) -> str:
         """The code with which the fact is not let in, or nothing: as judged before, where it was."""
-        known = self.verdicts.get(fact.key)
+        known = self.verdicts.get(key_of(fact))
         return admission.refusal(self.charter, fact) if known is None else known
 
     def info(self) -> Data:
@@ -90,7 +100,7 @@ class Scan:
             return Data()
         info = self.receipt.data
         for fact in self.facts:
-            if fact.type == "complaint.classified" and fact.moment >= self.receipt.moment:
+            if fact.type == "complaint.classified" and moment_of(fact) >= moment_of(self.receipt):
                 changes = {
                     name: value
                     for name in ("class_", "kind", "period")
@@ -143,7 +153,7 @@ class Scan:
     def pause(self, ground: str, begin: Instant, cap: Instant | None, fact: Fact) -> None:
         """Stops the clocks that stop on a ground."""
         self.quiet_until = None
-        self.pauses.append(Pause(ground, begin, fact.key, cap))
+        self.pauses.append(Pause(ground, begin, key_of(fact), cap))
         self.turns += [at for at in (begin, cap) if at is not None and at > self.moment]
 
     def forget_pauses(self) -> None:
@@ -154,8 +164,8 @@ class Scan:
             if one.ground == "force_majeure" and self.charter.policy.force_majeure == "extends":
                 continue
             if rule.allows(self.petition.data.kind, self.rules.date_of(one.begin)):
-                pause = Pause(one.ground, one.begin, one.declared_by.key, one.end, declared=True)
-                pause.ended_by = one.lifted_by.key if one.lifted_by else ""
+                pause = Pause(one.ground, one.begin, key_of(one.declared_by), one.end, declared=True)
+                pause.ended_by = key_of(one.lifted_by) if one.lifted_by else ""
                 self.pauses.append(pause)
                 self.turns += [at for at in (one.begin, one.end) if at > self.moment]
 
@@ -188,7 +198,7 @@ class Scan:
         promise, span, rules = run.promise, run.span, run.rules or self.rules
         if span is None:
             return None
-        calendar = rules.calendar(promise.hours if span.unit in counting.WORKING else "office")
+        calendar = rules.calendars[promise.hours if span.unit in counting.WORKING else "office"]
         policy, start = rules.charter.policy, run.start
         if run.rounds:
             passed = Span(span.amount * run.rounds, span.unit)
@@ -245,8 +255,10 @@ class Scan:
         """The run as it leaves the scan."""
         if run.due != run.warned_for:
             run.warned_for, run.warn_at = run.due, self._warn_at(run)
-        calendar = (run.rules or self.rules).calendar(run.promise.hours)
-        counted = run.span is not None and run.at is None and counting.depends_on_calendar(run.span.unit)
+        provisional = False
+        if run.due is not None and run.span is not None and run.at is None:
+            calendar = (run.rules or self.rules).calendars[run.promise.hours]
+            provisional = run.due > calendar.horizon and counting.depends_on_calendar(run.span.unit)
         return Deadline(
             run.promise.id,
             run.occurrence,
@@ -256,7 +268,7 @@ class Scan:
             run.state,
             None if run.due is None else run.warn_at,
             run.met_at,
-            counted and run.due is not None and run.due > calendar.horizon,
+            provisional,
             run.began,
             run.turned,
             run.deemed and run.state == "broken",
@@ -264,9 +276,11 @@ class Scan:
 
     def _warn_at(self, run: Run) -> Instant | None:
         """When to warn of a run: the first of its warnings that lies after its beginning."""
-        calendar, due = (run.rules or self.rules).calendar(run.promise.hours), run.due
-        for span in run.promise.warn if due is not None else ():
-            assert due is not None
+        warnings, due = run.promise.warn, run.due
+        if due is None or not warnings:
+            return None
+        calendar = (run.rules or self.rules).calendars[run.promise.hours]
+        for span in warnings:
             if span.unit in counting.WORKING and not calendar.reaches(due):
                 continue  # the citizen named an instant that no calendar knows
             at = counting.before(calendar, due, span)
@@ -277,17 +291,20 @@ class Scan:
 
     def next_at(self, deadlines: Iterable[Deadline]) -> Instant | None:
         """The earliest instant at which time alone changes something, given the deadlines that stand."""
-        instants = [round.at for round in self.rounds] + self.ends_of_days
-        if self.awaits is not None:
-            instants.append(self.awaits)
+        earliest: Instant = NEVER if self.awaits is None else self.awaits
+        for round in self.rounds:
+            earliest = min(earliest, round.at)
+        for at in self.ends_of_days:
+            earliest = min(earliest, at)
         if self.turns and any(run.live for run in self.unmet.values()):
-            instants += self.turns
+            earliest = min(earliest, min(self.turns))
         for deadline in deadlines:
-            if deadline.state == "open" and deadline.due is not None:
-                instants.append(deadline.due)
-                if deadline.warn_at is not None and deadline.warn_at >= self.clock:
-                    instants.append(deadline.warn_at)
-        return min(instants, default=None)
+            due, warn_at = deadline.due, deadline.warn_at
+            if due is not None and deadline.state == "open":
+                earliest = min(earliest, due)
+                if warn_at is not None and warn_at >= self.clock:
+                    earliest = min(earliest, warn_at)
+        return None if earliest == NEVER else earliest
 
 
 def keep(findings: dict[str, Finding], finding: Finding) -> bool:

@@ -9,10 +9,11 @@ classification is read first, since it says what the petition was from the day o
 """
 
 from services.rules import admission, consequences, promises, refusals, remedies, workflows
+from services.rules.effective import closes, key_of, moment_of
 from services.rules.effects import EFFECTS, close
-from services.rules.facts import Fact, closes
+from services.rules.facts import Fact
 from services.rules.instants import NEVER, Instant
-from services.rules.runs import Run
+from services.rules.runs import Round, Run
 from services.rules.scan import Scan, keep
 from services.rules.state import Finding, Standing
 
@@ -37,7 +38,7 @@ def walk(scan: Scan, at: Instant | None = None) -> None:
     """Reads on, up to what has effect by an instant and what time has brought before it; without one, to the end."""
     while scan.taken < len(scan.facts):
         fact = scan.facts[scan.taken]
-        moment = fact.moment
+        moment = moment_of(fact)
         if at is not None and moment > at:
             break
         _let_pass(scan, moment)
@@ -49,32 +50,46 @@ def walk(scan: Scan, at: Instant | None = None) -> None:
 
 def _let_pass(scan: Scan, moment: Instant) -> None:
     """Lets every instant before `moment` happen, in order."""
-    if scan.quiet_until is not None and moment <= scan.quiet_until:
-        return
-    while True:
-        over = [run for run in scan.unmet.values() if run.state == "open" and run.due is not None and run.due < moment]
-        rounds = [round for round in scan.rounds if round.at < moment]
-        turn = min((at for at in scan.turns if at < moment), default=None) if scan.turns else None
-        if not over and not rounds and turn is None:
-            ahead = [run.due for run in scan.unmet.values() if run.state == "open" and run.due is not None]
-            scan.quiet_until = min([*ahead, *(round.at for round in scan.rounds), *scan.turns], default=NEVER)
+    while scan.quiet_until is None or scan.quiet_until < moment:
+        scan.quiet_until = at = _next(scan)
+        if at >= moment:
             return
-        run = min(over, key=lambda run: (run.due, run.promise.id, run.occurrence), default=None)
-        begun = min(rounds, key=lambda round: round.at, default=None)
-        instants = [run.due if run else None, begun.at if begun else None, turn]
-        at = min(at for at in instants if at is not None)
         scan.moment = scan.passed = at
-        if run is not None and run.due == at:
-            _break(scan, run)
-        elif begun is not None and begun.at == at:
-            scan.rounds.remove(begun)
-            if begun.run.yearly is not None:
-                promises.open_year(scan, begun.run.promise, begun.run.yearly[0] + 1, begun.run.yearly[1], begun.at)
-            else:
-                promises.open_round(scan, begun.run, begun.run.rounds + 1, begun.at)
+        over = [run for run in scan.unmet.values() if run.due == at and run.state == "open"]
+        begun = [round for round in scan.rounds if round.at == at]
+        if over:
+            _break(scan, min(over, key=lambda run: run.key))
+        elif begun:
+            _begin(scan, begun[0])
         else:
             scan.turns.remove(at)
             scan.recount(turned=at)
+        scan.quiet_until = None
+
+
+def _next(scan: Scan) -> Instant:
+    """The earliest instant at which time brings something."""
+    earliest: Instant = NEVER
+    for run in scan.unmet.values():
+        if run.due is not None and run.due < earliest and run.state == "open":
+            earliest = run.due
+    for round in scan.rounds:
+        if round.at < earliest:
+            earliest = round.at
+    for at in scan.turns:
+        if at < earliest:
+            earliest = at
+    return earliest
+
+
+def _begin(scan: Scan, round: Round) -> None:
+    """The next round of a recurring promise begins, or the next year of a duty."""
+    scan.rounds.remove(round)
+    if round.run.yearly is None:
+        promises.open_round(scan, round.run, round.run.rounds + 1, round.at)
+        return
+    year, yearly = round.run.yearly
+    promises.open_year(scan, round.run.promise, year + 1, yearly, round.at)
 
 
 def _break(scan: Scan, run: Run) -> None:
@@ -90,7 +105,7 @@ def _break(scan: Scan, run: Run) -> None:
 
 def _take(scan: Scan, fact: Fact) -> None:
     """Judges a fact and gives it its effects; what is refused is found, and does nothing."""
-    charter, type, key = scan.charter, fact.type, fact.key
+    charter, type, key = scan.charter, fact.type, key_of(fact)
     judged = scan.verdicts.get(key)
     refused = admission.refusal(charter, fact) if judged is None else judged
     # The facts of a petition that is not received yet wait: without a receipt they mean nothing.

@@ -185,7 +185,7 @@ class Bookmark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     asked_longer: int = 0
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """A decision, before the shell gives it a number. Instants in microseconds; absent values None or empty.
 
     `suspended` says of a start that its due instant is only the first told: the run stands still already.
@@ -208,11 +208,6 @@ class Decision(NamedTuple):
     code: str = ""
     about: str = ""
     suspended: bool = False
-
-    @property
-    def order(self) -> tuple[Instant, str, int, str]:
-        """Where it stands among the decisions of one step about one case: by due (none first), promise, then kind."""
-        return (0 if self.suspended else self.due or 0, self.promise, RANK[self.kind], self.occurrence)
 
 
 class Rules(NamedTuple):

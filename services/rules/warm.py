@@ -6,12 +6,14 @@ the two against each other.
 """
 
 from datetime import date
+from itertools import islice
 
 import msgspec
 
 from services.rules import bookmark
 from services.rules.choosing import rules_of
-from services.rules.facts import Fact, closes
+from services.rules.effective import closes
+from services.rules.facts import Fact
 from services.rules.fold import (
     REVISION,
     REVISIONS,
@@ -192,7 +194,9 @@ class Warm:
 
     def _keep(self, kept: Kept) -> None:
         if len(self._kept) >= self._most:
-            del self._kept[next(iter(self._kept))]
+            # Many at once: the first of a dictionary is the slower to find the more was taken from its beginning.
+            for key in list(islice(self._kept, self._most // 16 or 1)):
+                del self._kept[key]
         self._kept[kept.case.tenant, kept.case.id] = kept
 
 

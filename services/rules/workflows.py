@@ -7,6 +7,7 @@ refusal; a fact that comes late and puts it in order takes the measure back.
 from collections.abc import Sequence
 
 from services.rules.charter import Petition, Workflow
+from services.rules.effective import key_of, moment_of
 from services.rules.facts import Fact
 from services.rules.scan import Scan
 from services.rules.state import Finding
@@ -16,17 +17,17 @@ OUT_OF_ORDER = "step_out_of_order"
 
 def watch(scan: Scan, fact: Fact) -> None:
     """Judges the first event of each kind against the steps of the workflows that the case walks."""
-    moment = fact.moment
+    moment = moment_of(fact)
     walked = scan.charter.walking.get(fact.type, ())
     before = [
         other
         for other in scan.facts
-        if walked and other.moment <= moment and other is not fact and not scan.verdicts.get(other.key)
+        if walked and moment_of(other) <= moment and other is not fact and not scan.verdicts.get(key_of(other))
     ]
     for workflow in walked:
         if _out_of_order(workflow, fact, before, scan.petition):
-            key = f"step:{workflow.id}:{fact.key}"
-            scan.find(Finding("measure.breached", key, fact.time, workflow.id, fact.key, code=OUT_OF_ORDER))
+            key = f"step:{workflow.id}:{key_of(fact)}"
+            scan.find(Finding("measure.breached", key, fact.time, workflow.id, key_of(fact), code=OUT_OF_ORDER))
 
 
 def _out_of_order(workflow: Workflow, fact: Fact, before: Sequence[Fact], petition: Petition) -> bool:
@@ -35,7 +36,7 @@ def _out_of_order(workflow: Workflow, fact: Fact, before: Sequence[Fact], petiti
     first, place = workflow.steps[0], workflow.place(fact.type)
     if not any(first.type == other.type and first.holds(other.data, petition) for other in before):
         return False  # it is no case of this kind, or not yet
-    earlier = {other.type for other in before if other.moment < fact.moment}
+    earlier = {other.type for other in before if moment_of(other) < moment_of(fact)}
     if fact.type in earlier:
         return False  # done again, as after an objection
     there = {other.type for other in before}

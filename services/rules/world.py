@@ -11,10 +11,10 @@ import msgspec
 
 from contracts.streams import PARTITIONS, partition
 from services.rules.facts import Event, Fact, fact_of
-from services.rules.fold import MENDING
+from services.rules.fold import MENDING, order
 from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.routing import ALL, route
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook import MOVING, Rulebook
 from services.rules.state import Case, Decision
 from services.rules.warm import Warm
 
@@ -59,20 +59,19 @@ class Partition:
             return opened + self._replan(event, sequence)
         if event.case_id == ALL:
             return []
-        key = (event.tenant, event.case_id)
-        case = self.cases.get(key) or Case(*key)
-        fact = fact_of(event, sequence)
-        changed, decisions, _ = self.warm.fold(case, fact, self.clock)
-        self._keep(key, changed)
-        return [Decided(*key, decision) for decision in decisions]
+        return self.state((event.tenant, event.case_id), fact_of(event, sequence))
 
     def open_home(self, tenant: str, fact: Fact) -> list[Decided]:
         """The tenant's own case, in which its duties run whether or not it ever reports on them."""
-        key = (tenant, tenant)
-        case = self.cases.get(key) or Case(*key)
+        return self.state((tenant, tenant), fact)
+
+    def state(self, key: CaseKey, fact: Fact) -> list[Decided]:
+        """Folds a fact of a case of this partition."""
+        before = self.cases.get(key)
+        case = Case(key[0], key[1]) if before is None else before
         changed, decisions, _ = self.warm.fold(case, fact, self.clock)
-        self._keep(key, changed)
-        return [Decided(*key, decision) for decision in decisions]
+        self._keep(key, changed, before)
+        return _about(key, decisions)
 
     def tick(self, to: Instant) -> list[Decided]:
         """Lets time pass to `to`: every instant before it happens, the cases in order of their earliest one."""
@@ -84,8 +83,8 @@ class Partition:
             if case.next_at != at:
                 continue  # moved since it was queued
             changed, decisions, _ = self.warm.fold(case, None, self.clock)
-            self._keep(key, changed)
-            decided += [Decided(*key, decision) for decision in decisions]
+            self._keep(key, changed, case)
+            decided += _about(key, decisions)
         return decided
 
     def next_at(self) -> Instant | None:
@@ -102,15 +101,20 @@ class Partition:
             if not reaches(event, case):
                 continue
             changed, decisions, _ = self.warm.refold(case, cause, self.clock)
-            self._keep(key, changed)
-            decided += [Decided(*key, decision) for decision in decisions]
+            self._keep(key, changed, case)
+            decided += _about(key, decisions)
         return decided
 
-    def _keep(self, key: CaseKey, case: Case) -> None:
-        before = self.cases.get(key)
+    def _keep(self, key: CaseKey, case: Case, before: Case | None) -> None:
         self.cases[key] = case
-        if case.next_at is not None and (before is None or before.next_at != case.next_at):
-            heapq.heappush(self._heap, (case.next_at, key))
+        at = case.next_at
+        if at is not None and (before is None or before.next_at != at):
+            heapq.heappush(self._heap, (at, key))
+
+
+def _about(key: CaseKey, decisions: list[Decision]) -> list[Decided]:
+    tenant, case = key
+    return [Decided(tenant, case, decision) for decision in decisions]
 
 
 def mends(event: Event) -> bool:
@@ -142,6 +146,7 @@ class World:
         self.own = own
         self._partitions = [Partition(rulebook, number) for number, rulebook in enumerate(rulebooks)]
         self._next = [NEVER] * PARTITIONS
+        self._earliest = NEVER
         self._looked_ahead = False
         self._stands_at: Instant = 0
 
@@ -156,9 +161,18 @@ class World:
         if event.type == "clock.advanced":
             assert event.data.to is not None
             return self.tick(of_datetime(event.data.to), event.partition)
-        data = {"officer": event.data.officer}
-        decided: list[Decided] = []
-        for number, case in route(event.type, event.tenant, event.case_id, data, event.routes):
+        of_event = event.case or event.subject.lower()
+        routes = route(event.type, event.tenant, of_event, {"officer": event.data.officer}, event.routes)
+        if len(routes) == 1 and routes[0][1] == of_event != ALL and event.type not in MOVING:
+            number = routes[0][0]
+            if number not in self.own:
+                return []
+            # As below; what is decided about one case comes in order.
+            decided = self._reached(number).state((event.tenant, of_event), fact_of(event, sequence))
+            self._look_ahead(number)
+            return decided
+        decided = []
+        for number, case in routes:
             if number not in self.own:
                 continue
             copy = event if event.case == case else msgspec.structs.replace(event, case=case)
@@ -183,13 +197,16 @@ class World:
             self._look_ahead(each)
         return in_order(decided)
 
-    def pass_before(self, limit: Instant) -> Iterator[tuple[Instant, list[Decided]]]:
+    def pass_before(self, limit: Instant) -> Iterable[tuple[Instant, list[Decided]]]:
         """Lets every instant before `limit` happen, one after the other, each as a step of its own."""
         if not self._looked_ahead:
             for number in self.own:
                 self._look_ahead(number)
             self._looked_ahead = True
-        while (at := min(self._next)) < limit:
+        return self._pass(limit) if self._earliest < limit else ()
+
+    def _pass(self, limit: Instant) -> Iterator[tuple[Instant, list[Decided]]]:
+        while (at := self._earliest) < limit:
             # The clock passes an instant when it stands behind it; what is done exactly then was on time.
             self.stand_at(at + 1)
             passing = [number for number, instant in enumerate(self._next) if instant == at]
@@ -206,16 +223,25 @@ class World:
         return found
 
     def _look_ahead(self, number: int) -> None:
-        at = self._partitions[number].next_at()
-        self._next[number] = NEVER if at is None else at
+        before, at = self._next[number], self._partitions[number].next_at()
+        if at is None:
+            at = NEVER
+        if at == before:
+            return
+        self._next[number] = at
+        if at <= self._earliest:
+            self._earliest = at
+        elif before == self._earliest:
+            self._earliest = min(self._next)
 
 
 def in_order(decided: Iterable[Decided]) -> list[Decided]:
     """The decisions of one step, as they are written."""
-    return sorted(decided, key=step_order)
+    rows = list(decided)
+    return rows if len(rows) < 2 else sorted(rows, key=step_order)
 
 
 def step_order(row: Decided) -> tuple[Instant, str, str, str, int, str]:
     """Where a decision stands among those of its step."""
-    due, promise, rank, occurrence = row.decision.order
+    due, promise, rank, occurrence = order(row.decision)
     return (due, row.tenant, row.case, promise, rank, occurrence)

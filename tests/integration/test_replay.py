@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from nats.aio.client import Client
 from nats.errors import TimeoutError as NatsTimeout
@@ -170,7 +171,7 @@ async def test_what_sla_holds_is_never_contradicted(
     before = await pool.fetch("select * from sla_timer.decisions order by lane, number")
 
     def otherwise(decision: Decision, *rest: Any) -> tuple[str, bytes]:
-        return decision_message(decision._replace(at=decision.at + 1), *rest)
+        return decision_message(msgspec.structs.replace(decision, at=decision.at + 1), *rest)
 
     monkeypatch.setattr(batch, "decision_message", otherwise)
     with pytest.raises(NotRebuilt, match="decides otherwise than what SLA holds"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stories import LIBRARY, SEOUL, at
 
 from services.rules.facts import Data, Fact, Memo, Period
-from services.rules.fold import fold
+from services.rules.fold import fold, order
 from services.rules.instants import DAY, HOUR, MINUTE, local
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision, Rules
@@ -277,7 +277,7 @@ def told(
             assert decisions == []
             assert known(case) == known(before)
         assert case.next_at is None or case.next_at >= now
-        assert decisions == sorted(decisions, key=lambda one: one.order)
+        assert decisions == sorted(decisions, key=order)
         for one in decisions:
             reader.read(one)
         assert read_standing(reader) == known(case)

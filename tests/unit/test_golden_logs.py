@@ -36,7 +36,7 @@ def line(row: Decided) -> str:
     """Every field of a decision that is there, instants in Korean time."""
     fields = {
         name: instants.text(value, SEOUL) if name in ("at", "due", "first_due") else value
-        for name, value in row.decision._asdict().items()
+        for name, value in msgspec.structs.asdict(row.decision).items()
         if value not in (None, "", False, ())
     }
     return json.dumps({"tenant": row.tenant, "case": row.case, **fields}, ensure_ascii=False)

@@ -5,10 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 from stories import SEOUL, at, event, received
 
-from services.cli.simulate import Unreadable, Zones, line_of, read_events, simulate
+from services.cli.simulate import Unreadable, Zones, line_of, read_events, simulate, text_of
+from services.rules.instants import DAY, instant
+from services.rules.state import KINDS, Decision
 from services.rules.world import Decided
 
 
@@ -288,3 +292,27 @@ def test_the_command_prints_a_file_of_events_line_by_line_as_it_stands_written_b
         cwd=Path(__file__).parents[2],
     )
     assert done.stdout.decode() == (folder / "callback.decisions.jsonl").read_text(encoding="utf-8")
+
+
+WORDS = st.text(max_size=8) | st.sampled_from(("", 'a"b\\c', "민원\n\0\u2028", "\ud800"))
+INSTANTS = st.integers(instant("1969-01-01T00:00:00Z"), instant("2100-01-01T00:00:00Z"))
+
+
+@given(
+    *(WORDS, WORDS),
+    st.builds(
+        Decision,
+        kind=st.sampled_from(KINDS),
+        at=INSTANTS,
+        promise=WORDS,
+        due=st.none() | INSTANTS.map(lambda due: due // DAY * DAY),
+        remedy=WORDS,
+        amount=st.none() | st.integers(0, 10**9),
+        task=WORDS,
+        reason=WORDS,
+        code=WORDS,
+    ),
+)
+def test_a_line_is_written_as_its_values_would_be(tenant: str, case: str, decision: Decision) -> None:
+    row = Decided(tenant, case, decision)
+    assert text_of(row, SEOUL) == json.dumps(line_of(row, SEOUL), ensure_ascii=False)

@@ -15,6 +15,7 @@ from services.rules.explaining.explain import Cause, Named, cause_of, named
 from services.rules.facts import Fact
 from services.rules.instants import Instant
 from services.rules.refusals import WANT_RECEIPT
+from services.rules.runs import span_of
 
 Why = Literal[
     "never_happened",
@@ -152,7 +153,7 @@ def _of_fact(reading: Reading, match: Match, promise: Promise, start: Start | No
     elif start.after_due_of:
         says = scan.charter.promises[start.after_due_of].says
         return Obstacle(why="not_broken", type=fact.type, cause=cause_of(fact), other=start.after_due_of, says=says)
-    elif promise.span_for(data, scan.petition) is None:
+    elif span_of(promise, data, scan.petition) is None:
         why = "no_period" if not (promise.within.or_at or promise.within.at) else "nothing_to_judge"
     elif promise.within.before_at:
         why = "nothing_to_judge"
