@@ -139,6 +139,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """When intake recorded it; where that is not said, when it happened."""
         return of_datetime(self.recordedtime or self.time)
 
+    @property
+    def happened(self) -> Instant:
+        """When it happened: as its publisher says, and no later than it was recorded. What has been told has happened;
+        a publisher whose clock is ahead would otherwise have promises broken whose due instant is still to come."""
+        return min(of_datetime(self.time), self.recorded)
+
 
 decode_event = msgspec.json.Decoder(Event).decode
 """An Event from its JSON bytes. Raises msgspec.DecodeError (msgspec.ValidationError where a field is of the wrong
@@ -155,8 +161,8 @@ _NAMING_A_MOMENT = {
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened; `origin` the case
-    that it is about, where this is a copy for another one."""
+    """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened, no
+    later than it was recorded; `origin` the case that it is about, where this is a copy for another one."""
 
     sequence: int
     source: str
@@ -199,7 +205,7 @@ def fact_of(event: Event, sequence: int) -> Fact:
     """The fact that an event states."""
     about = event.subject.lower()
     origin = about if event.type in COPIED and about != event.case_id else ""
-    return Fact(sequence, event.source, event.id, event.type, of_datetime(event.time), event.data, origin)
+    return Fact(sequence, event.source, event.id, event.type, event.happened, event.data, origin)
 
 
 def in_effect(facts: Iterable[Fact]) -> tuple[Fact, ...]:

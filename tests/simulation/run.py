@@ -4,7 +4,7 @@ The one rule: a seed that fails is printed with the command that repeats it, ste
 """
 
 import argparse
-import logging
+import gc
 import sys
 import tempfile
 import time
@@ -12,13 +12,20 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import structlog
 from simulated_city import simulate
+
+from services.chassis import logs
+
+
+def prepare() -> None:
+    """Of a process that runs histories: no log, and what was imported is never looked through for garbage."""
+    logs.configure("simulation", "critical")
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def of_seed(seed: int) -> tuple[int, list[str], int, int, Counter[str]]:
     """(seed, violations, facts published, cases that were stuck and mended, faults by name)."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with tempfile.TemporaryDirectory() as folder:
         try:
             city = simulate(seed, Path(folder))
@@ -35,7 +42,7 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     failed, events, mended, faults = 0, 0, 0, Counter[str]()
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(initializer=prepare) as pool:
         for seed, violations, published, cases, met in pool.map(
             of_seed, range(asked.seed, asked.seed + asked.seeds), chunksize=10
         ):

@@ -417,7 +417,7 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     (f"I4 a run started twice: rapids/c1 rapids-assign ({P}-1)", lambda e: replace(e, sla=[e.sla[0], *e.sla])),
     # I5
     (
-        f"I5 a breach stands in the log before its due instant: {ASSIGN}",
+        f"I5 a breach stands in the log 0.100000 s before its due instant: {ASSIGN}",
         lambda e: replace(e, sla=[one._replace(stored_at=instant(at(2.9))) for one in e.sla]),
     ),
     (

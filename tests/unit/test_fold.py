@@ -300,6 +300,24 @@ def test_a_wanted_time_that_is_past_is_broken_at_once_and_one_in_ninety_years_is
     ]
 
 
+def test_a_publisher_whose_clock_is_ahead_breaks_no_promise_before_its_due_instant() -> None:
+    asked = callback("seoul", "phone")
+    noted = event("complaint.assigned", "11-02 11:03", tenant="seoul", department="Roads", recorded="11-02 10:58")
+    assert "deadline.breached" not in {row.decision.kind for row in play(asked, noted)}
+    assert lines(play(asked, noted, until="11-02 11:10"), "seoul-phone-callback") == [
+        "11-02 10:00 deadline.started seoul-phone-callback due 11-02 11:00",
+        "11-02 10:45 deadline.warned seoul-phone-callback due 11-02 11:00",
+        "11-02 11:00 deadline.breached seoul-phone-callback due 11-02 11:00",
+    ]
+    # Whoever says at 10:58 that the call has been made says so in time.
+    made = event("callback.made", "11-02 11:02", tenant="seoul", reached=True, recorded="11-02 10:58")
+    assert lines(play(asked, made, until="11-02 11:10"), "seoul-phone-callback") == [
+        "11-02 10:00 deadline.started seoul-phone-callback due 11-02 11:00",
+        "11-02 10:45 deadline.warned seoul-phone-callback due 11-02 11:00",
+        "11-02 10:58 deadline.met seoul-phone-callback due 11-02 11:00",
+    ]
+
+
 def test_rescheduled_after_the_breach_changes_nothing() -> None:
     told = play(
         callback("anseong", "visit"),

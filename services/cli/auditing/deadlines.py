@@ -161,7 +161,8 @@ def decided_in_time(evidence: Evidence, book: Book) -> Iterator[Violation]:
         due, cause = instant(data["due"]), event["cause_sequence"]
         name = f"{'/'.join(run[:2])} {run[2]} ({event['id']})"
         if told.stored_at < due:
-            yield Violation("I5", "a breach stands in the log before its due instant", name)
+            early = (due - told.stored_at) / SECOND
+            yield Violation("I5", f"a breach stands in the log {early:.6f} s before its due instant", name)
         begins = max(due if cause in ticks else stored_at.get(cause, told.stored_at), known)
         if told.stored_at > _latest(begins, evidence.settle_seconds, outages):
             late = (told.stored_at - begins) / SECOND
