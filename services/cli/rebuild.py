@@ -245,6 +245,7 @@ class _Rebuild:
             "where l.lane = $1 and l.number > coalesce((select sent from sla_timer.relay where lane = $1), 0) "
             "and r.body is distinct from l.body order by l.number limit 1",
             self._number,
+            timeout=_NO_LIMIT_SECONDS,
         )
         if other is not None:
             raise NotRebuilt(
