@@ -24,7 +24,7 @@ from services.sla_timer.batch import TICK, Batch, clock_of
 from services.sla_timer.store import CaseKey, Position, Row
 
 HELD_CASES = 10_000
-"""So many cases are kept in memory, some 9 kB each; those that nothing has come about for longest go into the table."""
+"""So many cases are kept in memory, some 15 kB each; those that nothing came about for longest go into the table."""
 PUT_AWAY = 2_000
 """So many at a time."""
 SLICE_CASES = 1_000
