@@ -959,48 +959,60 @@ def _without_personal_data(model: type[Contract], more: dict[str, Any]) -> type[
     return create_model(f"Stored{model.__name__}", __base__=Contract, __doc__=model.__doc__, **fields, **more)
 
 
-def personal_data(type: str, data: Contract) -> PersonalData:
-    """Takes the personal data out of a published event's data, for the vault."""
-    taken = PersonalData()
-    if not PII_FIELDS[type]:
-        return taken
-    content = data.model_dump(mode="json", exclude_unset=True)
-    for pii in PII_FIELDS[type]:
-        holder, name = _holder(content, pii.path)
-        if name not in holder:
-            continue
-        value = holder[name]
-        if pii.mark.kind == "text":
-            if value is not None:
-                taken.texts[pii.path] = "\n".join(value) if isinstance(value, list) else value
-        else:
-            details = taken.person if pii.mark.kind == "person" else taken.staff
-            details[pii.mark.detail] = value or ""
-    return taken
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """The data of an event, its personal data apart from what the log may hold."""
+
+    personal: PersonalData
+    content: dict[str, Any]
+    """The rest, absent values left out."""
+    details: dict[str, bool]
+    """Of the person: which details are there."""
+
+    def stored(self, *, subject_ref: str | None, text_refs: Mapping[str, str]) -> dict[str, Any]:
+        """The data to store: references in the place of personal data.
+
+        `text_refs` holds the reference of every text that is apart, by the same path.
+        """
+        content = dict(self.content)
+        for path in self.personal.texts:
+            above, name = _steps(path)
+            holder = content
+            for step in above:
+                inner = dict(holder[step])
+                holder[step], holder = inner, inner
+            holder[f"{name}_ref"] = text_refs[path]
+        if subject_ref is not None:
+            content["subject_ref"] = subject_ref
+        return content | self.details
 
 
-def stored_data(type: str, data: Contract, *, subject_ref: str | None, text_refs: Mapping[str, str]) -> dict[str, Any]:
-    """The data to store: references in the place of personal data, absent values left out.
+def part(type: str, data: Contract) -> Parted:
+    """Takes the personal data out of a published event's data, for the vault.
 
-    `text_refs` holds the reference of every text that `personal_data` took out, by the same path. Of an
-    applicant.updated only the details that it names are said to be there or not.
+    Of an applicant.updated only the details that it names are said to be there or not.
     """
     content = data.model_dump(mode="json", exclude_unset=True)
-    has = _nothing_known(type)
+    taken = PersonalData()
+    details = dict(_nothing_known(type))
     for pii in PII_FIELDS[type]:
-        holder, name = _holder(content, pii.path)
-        named, value = name in holder, holder.pop(name, None)
+        above, name = _steps(pii.path)
+        holder = content
+        for step in above:
+            holder = holder[step]
+        if name not in holder:
+            continue
+        value = holder.pop(name)
         if pii.mark.kind != "text":
-            if named:
-                has[f"has_{pii.mark.detail}"] = value is not None
+            (taken.person if pii.mark.kind == "person" else taken.staff)[pii.mark.detail] = value or ""
+            details[f"has_{pii.mark.detail}"] = value is not None
         elif value is not None:
-            holder[f"{name}_ref"] = text_refs[pii.path]
+            taken.texts[pii.path] = "\n".join(value) if isinstance(value, list) else value
     content.pop("applicant", None)
-    if subject_ref is not None:
-        content["subject_ref"] = subject_ref
-    return _without_none(content) | has
+    return Parted(taken, _without_none(content), details)
 
 
+@cache
 def _nothing_known(type: str) -> dict[str, bool]:
     if type == "applicant.updated":
         return {}
@@ -1013,13 +1025,6 @@ def _nothing_known(type: str) -> dict[str, bool]:
 def _steps(path: str) -> tuple[list[str], str]:
     *above, name = path.split(".")
     return above, name
-
-
-def _holder(content: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    above, name = _steps(path)
-    for step in above:
-        content = content[step]
-    return content, name
 
 
 def _without_none(content: dict[str, Any]) -> dict[str, Any]:

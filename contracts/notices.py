@@ -113,10 +113,18 @@ class TaskAssigned(Task):
 
 @notice("task.done")
 class TaskDone(Task):
-    """The task was done."""
+    """The task was done, or a fact says so."""
 
-    by: Id
+    by: Id = Field(description="The staff id of who ended it at the desk, else the system that published the fact.")
     outcome: Code | None = None
+    fact: EventRef | None = Field(default=None, description="The fact that says so; absent where somebody did.")
+
+
+@notice("task.reopened")
+class TaskReopened(Task):
+    """The fact that had ended the task was taken back."""
+
+    fact: EventRef
 
 
 @notice("task.overdue")

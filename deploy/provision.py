@@ -1,11 +1,13 @@
 """Provisioning: makes a NATS and a PostgreSQL ready for Gihan, as often as one likes.
 
 The one rule it protects: what exists is compared and never silently changed. A stream that differs from the
-table is reported and left as it is.
+table is reported and left as it is, before anything else is touched; what a new release needs of it is added by an
+upgrade that somebody asked for.
 """
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -15,9 +17,9 @@ from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
-from contracts.streams import STREAMS
-from deploy import permissions, roles
-from deploy.bootstrap import enact_files
+from contracts.streams import STREAMS, Stream
+from deploy import permissions, roles, upgrading
+from deploy.bootstrap import check_enacted, enact_files, is_enacted
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
 from services.chassis.settings import Settings, of_others
@@ -36,6 +38,7 @@ class Provisioned:
 
     migrations: tuple[str, ...]
     streams: tuple[str, ...]
+    changes: tuple[str, ...]
     publishers: tuple[str, ...]
     enacted: tuple[str, ...]
 
@@ -48,19 +51,29 @@ async def provision(
     monitor_url: str | None,
     publisher_keys: Mapping[str, str],
     replicas: int = 1,
+    upgrade: bool = False,
     now: Instant | None = None,
 ) -> Provisioned:
     """Applies migrations, creates missing streams, enacts the files, admits publishers. Safe to run again.
 
     `nats_url` is that of the user `operator`; `publisher_keys` are API keys by "<tenant>/<source>", of which the
-    database gets the hash alone. `now` dates what is enacted (default: the present). Raises BrokerError where the
-    server is lazy or a stream differs, and DatabaseError.
+    database gets the hash alone. An `upgrade` adds to streams of an older release what this one needs. `now` dates what
+    is enacted (default: the present). Raises BrokerError (the server is lazy, a stream differs), DatabaseError,
+    and NotEnacted where the log names a file that is not here.
     """
     settings = Settings(nats_url=nats_url, database_url=database_url, service="operator", **of_others())
     await broker.check_sync(monitor_url)
-    migrations = await postgres.migrate(database_url, settings.database_password, tls=settings.database_tls)
     nc = await broker.connect(settings)
     try:
+        there = await existing(nc)
+        await check_enacted(nc)
+        if upgrade:
+            changes = await upgrading.planned(nc, there, replicas)
+        else:
+            changes = []
+            await broker.check(nc, monitor_url, there, replicas)
+        migrations = await postgres.migrate(database_url, settings.database_password, tls=settings.database_tls)
+        await upgrading.carry_out(nc, changes)
         streams = await create_streams(nc, replicas)
         await broker.check(nc, monitor_url, STREAMS, replicas)
         await create_readers(nc, tenants)
@@ -74,22 +87,54 @@ async def provision(
             await connection.close()
     finally:
         await nc.close()
-    return Provisioned(tuple(migrations), tuple(streams), tuple(publishers), tuple(enacted))
+    return Provisioned(tuple(migrations), tuple(streams), tuple(map(str, changes)), tuple(publishers), tuple(enacted))
+
+
+async def plan(
+    nats_url: str, database_url: str, tenants: Mapping[str, Tenant], *, monitor_url: str | None, replicas: int = 1
+) -> Provisioned:
+    """What an upgrade would do, as `provision` tells it, but for the keys of publishers; does nothing of it."""
+    settings = Settings(nats_url=nats_url, database_url=database_url, service="operator", **of_others())
+    await broker.check_sync(monitor_url)
+    nc = await broker.connect(settings)
+    try:
+        there = await existing(nc)
+        await check_enacted(nc)
+        return Provisioned(
+            changes=tuple(map(str, await upgrading.planned(nc, there, replicas))),
+            streams=tuple(stream.name for stream in STREAMS if stream not in there),
+            migrations=tuple(
+                await postgres.migrate(
+                    database_url, settings.database_password, tls=settings.database_tls, dry_run=True
+                )
+            ),
+            publishers=(),
+            enacted=tuple([tenant.id for tenant in tenants.values() if not await is_enacted(nc, tenant)]),
+        )
+    finally:
+        await nc.close()
+
+
+async def existing(nc: Client) -> list[Stream]:
+    """The streams of the table that the server has, in whatever shape."""
+    jetstream = nc.jetstream(timeout=30)
+    there = []
+    for stream in STREAMS:
+        with suppress(NotFoundError):
+            await jetstream.stream_info(stream.name)
+            there.append(stream)
+    return there
 
 
 async def create_streams(nc: Client, replicas: int = 1) -> list[str]:
     """Creates the streams that do not exist, each with an id of its own."""
     # A cluster that has just come together first chooses a leader for each stream.
-    jetstream = nc.jetstream(timeout=30)
-    created = []
-    for stream in STREAMS:
-        try:
-            await jetstream.stream_info(stream.name)
-        except NotFoundError:
-            config = broker.stream_config(stream, replicas)
-            await _make(jetstream, replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
-            created.append(stream.name)
-    return created
+    there = await existing(nc)
+    missing = [stream for stream in STREAMS if stream not in there]
+    for stream in missing:
+        config = broker.stream_config(stream, replicas)
+        await _make(nc.jetstream(timeout=30), replace(config, metadata={broker.UUID_KEY: uuid4().hex}))
+    return [stream.name for stream in missing]
 
 
 async def _make(jetstream: JetStreamContext, config: StreamConfig) -> None:

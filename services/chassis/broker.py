@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from uuid import uuid4
 
@@ -269,20 +269,23 @@ def stream_config(stream: Stream, replicas: int = 1) -> StreamConfig:
     )
 
 
-def differences(expected: StreamConfig, actual: StreamConfig) -> list[str]:
-    """What differs, one line each. Description, metadata and placement are the operator's own."""
+def differing(expected: StreamConfig, actual: StreamConfig) -> Iterator[tuple[str, Any, Any]]:
+    """(field, wanted, found) where they differ; subjects as sets. Description, metadata and placement are the
+    operator's own."""
     free = {"name", "description", "metadata", "placement", "consumer_limits", "first_seq"}
-    lines = []
     for field, wanted in vars(expected).items():
         found = getattr(actual, field)
         if field == "subjects":
-            wanted, found = set(wanted or ()), set(found or ())
-            if wanted != found:
-                missing, stray = sorted(wanted - found), sorted(found - wanted)
-                lines.append(f"{expected.name}: subjects missing {missing}, not ours {stray}")
-        elif field not in free and (wanted or None) != (found or None):
-            lines.append(f"{expected.name}: {field} is {_plain(found)}, must be {_plain(wanted)}")
-    return lines
+            wanted, found = frozenset(wanted or ()), frozenset(found or ())
+        if field not in free and (wanted or None) != (found or None):
+            yield field, _plain(wanted), _plain(found)
+
+
+def difference(expected: StreamConfig, field: str, wanted: Any, found: Any) -> str:
+    """What differs in one field, in words."""
+    if field == "subjects":
+        return f"{expected.name}: subjects missing {sorted(wanted - found)}, not ours {sorted(found - wanted)}"
+    return f"{expected.name}: {field} is {found}, must be {wanted}"
 
 
 def _plain(value: Any) -> Any:
@@ -310,16 +313,17 @@ async def check(nc: Client, monitor_url: str | None, expected: Sequence[Stream],
                 "JetStream runs "
                 "and whether this user may ask."
             ) from None
-        lines += differences(stream_config(stream, replicas), config)
+        expected_config = stream_config(stream, replicas)
+        lines += [difference(expected_config, *differs) for differs in differing(expected_config, config)]
         ids[stream.name] = (config.metadata or {}).get(UUID_KEY, "")
         if not ids[stream.name]:
             lines.append(f"{stream.name}: has no {UUID_KEY} in its metadata")
     if lines:
         raise BrokerError(
             "The streams are not those that this version needs:\n  " + "\n  ".join(lines) + "\n"
-            "Run `gihan provision` for what is missing; what differs was changed by somebody and is for an "
-            "operator "
-            "to decide: it is never changed silently."
+            "Run `gihan provision` for streams that are missing, and after a new release `gihan provision --upgrade` "
+            "for what it adds to those that exist (--dry-run shows it). All else was changed by somebody and is for "
+            "an operator to decide: it is never changed silently."
         )
     return ids
 

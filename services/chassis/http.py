@@ -249,6 +249,9 @@ def describe_invalid(entry: Mapping[str, Any]) -> dict[str, str]:
             "code": code,
             "detail": "There is a field here that is not known.",
         }
+    if code in ("model_type", "dict_type", "model_attributes_type"):
+        # The library names a class of ours, which says nothing to whoever wrote the text.
+        return {"pointer": _pointer(place), "code": code, "detail": "Write a JSON object here."}
     return {"pointer": _pointer(place), "code": code, "detail": str(entry["msg"])}
 
 

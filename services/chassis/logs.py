@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,23 @@ def canonical(event: str, **fields: Any) -> None:
 
     The same as `get_logger().info`, without the loggers in between: there is one such line for each event.
     """
+    canonical_lines(event, fields, [{}])
+
+
+def canonical_lines(event: str, common: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> None:
+    """The lines of events that were handled together, written together; `common` stands in each of them."""
     if _level > logging.INFO:
         return
-    line: Any = {"event": event, **fields}
+    *processors, render = structlog.get_config()["processors"]
+    line: Any = {"event": event, **common}
     try:
-        for process in structlog.get_config()["processors"]:
+        for process in processors:
             line = process(None, "info", line)
+        told = [render(None, "info", line | _allowed(own)) for own in lines]
     except structlog.DropEvent:
         return
-    _OUTPUT.msg(line)
+    if told:
+        _OUTPUT.msg("\n".join(told))
 
 
 def _describe_error(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -122,11 +130,21 @@ class _Clean(str):
 
 
 def _keep_allowed(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event = line.pop("event", None)
+    named = event if isinstance(event, str) and _EVENT.match(event) else "unnamed"
+    dropped["event"] += named != event
+    return {"event": named, **_allowed(line)}
+
+
+def _allowed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that may stand in a line, and are what they may be."""
     kept: dict[str, Any] = {}
-    for name, value in line.items():
-        if name == "event":
-            kept["event"] = value if isinstance(value, str) and _EVENT.match(value) else "unnamed"
-            dropped["event"] += kept["event"] != value
+    for name, value in fields.items():
+        if type(value) is str and name in ALLOWED:
+            if _IDENTIFIER.match(value):
+                kept[name] = value
+            else:
+                dropped["value"] += 1
         elif isinstance(value, _Clean):
             kept[name] = str(value)
         elif name not in ALLOWED:

@@ -6,6 +6,7 @@ and names its process.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
@@ -101,10 +102,14 @@ def _unreachable(error: Exception) -> DatabaseError:
 
 
 async def migrate(
-    database_url: str, password: str | None = None, folder: Path = MIGRATIONS, tls: Tls | None = None
+    database_url: str,
+    password: str | None = None,
+    folder: Path = MIGRATIONS,
+    tls: Tls | None = None,
+    dry_run: bool = False,
 ) -> list[str]:
     """Applies the files NNN_name.sql of `folder` in order, each once and in one transaction; returns the
-    new ones.
+    new ones, which a `dry_run` leaves where they are.
 
     A file that has changed since it was applied, or that comes before one already applied, is refused with
     DatabaseError: a database is mended by a further migration.
@@ -119,6 +124,8 @@ async def migrate(
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=600,
         )
+        if dry_run:
+            return [path.name for path in _missing(files, await _applied(connection))]
         return await _apply(connection, files)
     except _CONNECTION_ERRORS as error:
         raise _unreachable(error) from None
@@ -131,13 +138,15 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.sql") if re.fullmatch(r"\d{3}_[a-z_]+\.sql", path.name))
 
 
-async def _apply(connection: asyncpg.Connection, files: list[Path]) -> list[str]:
-    await connection.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
-    await connection.execute(
-        "create schema if not exists chassis;"
-        "create table if not exists chassis.migrations (name text primary key, sha256 text not null)"
-    )
-    applied = {row["name"]: row["sha256"] for row in await connection.fetch("table chassis.migrations")}
+async def _applied(connection: asyncpg.Connection) -> dict[str, str]:
+    """Hashes of the migrations that a database has had, by name."""
+    if await connection.fetchval("select to_regclass('chassis.migrations')") is None:
+        return {}
+    return {row["name"]: row["sha256"] for row in await connection.fetch("table chassis.migrations")}
+
+
+def _missing(files: list[Path], applied: Mapping[str, str]) -> list[Path]:
+    """The files that are still to be applied. Raises DatabaseError as `migrate`."""
     missing = [path for path in files if path.name not in applied]
     for path in files:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -151,6 +160,16 @@ async def _apply(connection: asyncpg.Connection, files: list[Path]) -> list[str]
         raise DatabaseError(
             f"Migration {missing[0].name} comes before {max(applied)}, which is applied already. Number it later."
         )
+    return missing
+
+
+async def _apply(connection: asyncpg.Connection, files: list[Path]) -> list[str]:
+    await connection.execute("select pg_advisory_lock($1)", _MIGRATION_LOCK)
+    await connection.execute(
+        "create schema if not exists chassis;"
+        "create table if not exists chassis.migrations (name text primary key, sha256 text not null)"
+    )
+    missing = _missing(files, await _applied(connection))
     for path in missing:
         text = path.read_text(encoding="utf-8")
         try:

@@ -5,10 +5,16 @@ The one rule: a line is judged as intake would judge it, and what only the lines
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
+import orjson
+
+from services.chassis.http import MAX_BODY_BYTES
+from services.intake.api.events import MOST
 from services.intake.check import Checked, Wrong, check_event
-from services.intake.judge import Judged, Publisher, Refusal, parse
+from services.intake.judge import Judged, Publisher, Refusal
+from services.intake.parsing import parse
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 
@@ -16,23 +22,66 @@ from services.rules.tenants import Tenant
 def check_lines(
     lines: Iterable[bytes], publisher: Publisher | None, tenants: Mapping[str, Tenant], now: Instant
 ) -> Iterator[dict[str, Any]]:
-    """For each line that is not blank: its number, whether it is right, what is wrong, and what is only remarkable."""
+    """For each event: the number of its line and, in an array, its place there; whether it is right, what is wrong, and
+    what is only remarkable. Blank lines are passed over; one JSON text over many lines, as people write it, is one.
+    """
     book = _Book(tenants)
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_texts(lines), start=1):
         if line.strip():
-            found, notes = _check(line, publisher, tenants, now, book)
-            told = found.model_dump(exclude_none=True)
-            yield {"line": number, **told, **({"notes": notes} if notes else {})}
+            for place, (found, notes) in _check(line, publisher, tenants, now, book):
+                told = found.model_dump(exclude_none=True)
+                yield {"line": number, **place, **told, **({"notes": notes} if notes else {})}
+
+
+def _texts(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines; or all of them as one text, where the first is no JSON by itself and together they are."""
+    rest = iter(lines)
+    first = list(islice(rest, 1))
+    if first and not _is_json(first[0]):
+        size = 0
+        for line in rest:
+            first.append(line)
+            size += len(line)
+            if size > MAX_BODY_BYTES:
+                break
+        else:
+            if _is_json(whole := b"".join(first)):
+                first = [whole]
+    return chain(first, rest)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _check(
     line: bytes, publisher: Publisher | None, tenants: Mapping[str, Tenant], now: Instant, book: "_Book"
-) -> tuple[Checked, list[str]]:
+) -> Iterator[tuple[dict[str, int], tuple[Checked, list[str]]]]:
+    """The place and the result of each event of a line, which holds one or an array of them."""
     try:
         value = parse(line)
     except Refusal as refusal:
         wrong = Wrong(pointer=refusal.pointer, code=refusal.code, detail=refusal.detail)
-        return Checked(right=False, wrong=[wrong]), []
+        yield {}, (Checked(right=False, wrong=[wrong]), [])
+        return
+    if not isinstance(value, list):
+        yield {}, _check_one(value, publisher, tenants, now, book)
+        return
+    if not 1 <= len(value) <= MOST:
+        detail = f"An array holds 1 to {MOST} events. Split a longer one."
+        yield {}, (Checked(right=False, wrong=[Wrong(pointer="", code="wrong_number", detail=detail)]), [])
+        return
+    for place, one in enumerate(value, start=1):
+        yield {"place": place}, _check_one(one, publisher, tenants, now, book)
+
+
+def _check_one(
+    value: Any, publisher: Publisher | None, tenants: Mapping[str, Tenant], now: Instant, book: "_Book"
+) -> tuple[Checked, list[str]]:
     found, event = check_event(value, publisher, tenants, now)
     if event is None:
         return found, []
@@ -69,7 +118,8 @@ class _Book:
 
 def in_words(row: Mapping[str, Any]) -> Iterator[str]:
     """A line's result for people: nothing where all is well."""
-    where = f"line {row['line']}" + (f" ({row['id']})" if row.get("id") else "")
+    where = f"line {row['line']}" + (f", event {row['place']}" if "place" in row else "")
+    where += f" ({row['id']})" if row.get("id") else ""
     for wrong in row["wrong"]:
         yield f"{where}: {wrong.get('pointer') or '/'}: {wrong['detail']} [{wrong['code']}]"
     for note in row.get("notes", ()):

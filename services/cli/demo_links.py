@@ -15,15 +15,16 @@ from services.cli import running
 SAMPLES = ("receipt", "breaches", "result")
 """The messages shown, by their templates: what is owed for a broken promise is told together with it."""
 CITY = "anseong"
-"""Whose report the demo ends with."""
+"""Whose report the demo ends with, and whose messages where it sent some."""
 
 
 async def chosen(pool: asyncpg.Pool) -> dict[str, str]:
-    """The key of the first message that went out by each template of SAMPLES."""
+    """The key of the first message that went out by each template of SAMPLES, of CITY where it sent one."""
     rows = await pool.fetch(
         "select distinct on (template) template, key from read.notices where template = any($1::text[])"
-        " and audience = 'citizen' and state in ('sent', 'delivered') order by template, settled_at, key",
+        " and audience = 'citizen' and state in ('sent', 'delivered') order by template, tenant <> $2, settled_at, key",
         list(SAMPLES),
+        CITY,
     )
     return {row["template"]: row["key"] for row in rows}
 
@@ -58,7 +59,12 @@ def _page(samples: Mapping[str, str], taken: Mapping[str, Mapping[str, str]]) ->
                 f"<article><h2>{escape(template)}: {escape(message['means'])}</h2>{subject}"
                 f"<pre>{escape(message['text'])}</pre></article>"
             )
-    style = "body{max-width:40rem;margin:2rem auto;font-family:sans-serif}pre{white-space:pre-wrap;font:inherit}"
+    style = (
+        "body{max-width:40rem;margin:1.5rem auto;padding:0 1rem;font:1rem/1.55 sans-serif;background:#f2f6f8}"
+        "h1{font-size:1.375rem}h2{font-size:.9375rem;color:#4a5a66;margin:0 0 .5rem}h3{font-size:1rem;margin:0 0 .5rem}"
+        "article{background:#fff;border:1px solid #c8d4db;border-radius:10px;padding:.875rem 1.125rem;margin:0 0 1rem}"
+        "pre{white-space:pre-wrap;overflow-wrap:anywhere;font:inherit;margin:0}"
+    )
     return (
         '<!doctype html><html lang="ko"><head><meta charset="utf-8"><title>Messages of the demo</title>'
         f"<style>{style}</style></head><body><main><h1>Messages of the demo</h1>{''.join(parts)}</main></body></html>\n"

@@ -18,7 +18,8 @@ from contracts.streams import import_subject
 from services.chassis import broker
 from services.chassis.logs import OperatorError, error_code
 from services.chassis.settings import Settings
-from services.intake.judge import Refusal, parse
+from services.intake.judge import Refusal
+from services.intake.parsing import parse
 from services.rules.tenants import Tenant
 
 TOGETHER = 100

@@ -92,17 +92,32 @@ def demo_command(
 
 
 @app.command()
-def provision(data: Data = None, as_json: AsJson = False) -> None:
+def provision(
+    upgrade: Annotated[
+        bool,
+        typer.Option("--upgrade", help="After a new release: add to streams what it needs."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what --upgrade would do, and do nothing.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Makes streams, tables and publishers, and enacts the files; as often as one likes."""
     with _plain_errors():
-        made = asyncio.run(_provision(data or data_folder()))
-    typer.echo(json.dumps(made) if as_json else "\n".join(f"{what}: {', '.join(n) or '-'}" for what, n in made.items()))
+        made = asyncio.run(_provision(data or data_folder(), upgrade, dry_run))
+    if as_json:
+        typer.echo(json.dumps(made))
+        return
+    for what, names in made.items():
+        separator = "\n  " if what == "changes" else ", "
+        typer.echo(f"{what}: {separator.join(names) or '-'}")
 
 
-async def _provision(data: Path) -> dict[str, list[str]]:
+async def _provision(data: Path, upgrade: bool, dry_run: bool) -> dict[str, list[str]]:
     tenants = running.read_tenants()
     async with Embedded(data, tenants) as servers:
-        return await running.provisioned(servers, tenants)
+        if dry_run:
+            return await running.planned(servers, tenants)
+        return await running.provisioned(servers, tenants, upgrade=upgrade)
 
 
 @app.command("failpoints")
@@ -271,7 +286,7 @@ def simulate(
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="CloudEvents as published, one a line; - for standard input.")],
+    file: Annotated[Path, typer.Argument(help="CloudEvents as published, one (or an array) a line; - for stdin.")],
     tenant: Annotated[str | None, typer.Option(help="Whose system sends them; default what each event says.")] = None,
     source: Annotated[str | None, typer.Option(help="The system that sends them, with --tenant.")] = None,
     at: Annotated[str | None, typer.Option(help="RFC 3339: as if sent at that time; default now.")] = None,

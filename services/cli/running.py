@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 import httpx
 
 from deploy import devissuer, permissions
+from deploy import provision as provisioning
 from deploy.embedded import Embedded, free_ports
 from deploy.processes import Command, Keeper
-from deploy.provision import provision
 from deploy.supervisor import Supervisor
 from services.chassis import settings
 from services.chassis.settings import ROOT
@@ -40,19 +40,32 @@ def read_tenants() -> dict[str, Tenant]:
 
 
 async def provisioned(
-    servers: Embedded, tenants: Mapping[str, Tenant], now: Instant | None = None
+    servers: Embedded, tenants: Mapping[str, Tenant], now: Instant | None = None, upgrade: bool = False
 ) -> dict[str, list[str]]:
     """Provisions the servers; returns what had to be made. `now` dates what is enacted (default: the present)."""
-    made = await provision(
+    made = await provisioning.provision(
         servers.nats_url("operator"),
         servers.database_url,
         tenants,
         monitor_url=servers.monitor_url,
         publisher_keys=servers.publisher_keys,
         replicas=settings.replicas(os.environ),
+        upgrade=upgrade,
         now=now,
     )
     return {name: list(getattr(made, name)) for name in made.__dataclass_fields__}
+
+
+async def planned(servers: Embedded, tenants: Mapping[str, Tenant]) -> dict[str, list[str]]:
+    """What an upgrade of the servers would make and change; does nothing of it."""
+    would = await provisioning.plan(
+        servers.nats_url("operator"),
+        servers.database_url,
+        tenants,
+        monitor_url=servers.monitor_url,
+        replicas=settings.replicas(os.environ),
+    )
+    return {name: list(getattr(would, name)) for name in would.__dataclass_fields__ if name != "publishers"}
 
 
 @asynccontextmanager

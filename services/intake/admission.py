@@ -6,13 +6,11 @@ The one rule: which details are there is told to the rules as yes or no; no deta
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import msgspec
 
 from contracts import files
-from contracts.envelope import Contract
-from contracts.events import PII_FIELDS, stored_data
+from contracts.events import PII_FIELDS, Parted
 from services.rules import admission
 from services.rules.admission import Judgement
 from services.rules.charter import Charter
@@ -23,10 +21,6 @@ from services.rules.tenants import Tenant
 
 _TEXTS = {type: dict.fromkeys((pii.path for pii in fields), "a-text") for type, fields in PII_FIELDS.items()}
 """By type, a reference for every text that there may be: which one, no charter asks."""
-_NAMES = {
-    type: pii.path.split(".") for type, fields in PII_FIELDS.items() for pii in fields if pii.mark.detail == "name"
-}
-
 _NOBODY = frozenset(
     "익명 무명 무명씨 가명 아무개 모름 미상 불명 없음 비공개 시민 민원인".split()  # noqa: SIM905 - words are read as words
     + "anonymous anon unknown none null na noname nobody citizen test xxx asdf".split()  # noqa: SIM905
@@ -34,29 +28,23 @@ _NOBODY = frozenset(
 """What people write who do not want to be named."""
 
 
-def judge(tenant: Tenant, type: str, data: Contract, time: Instant) -> Judgement:
-    """What the charter in force at the time says to the event."""
+def judge(tenant: Tenant, type: str, parted: Parted, time: Instant) -> Judgement:
+    """What the charter in force at the time says to an event with this data."""
     charter = charter_of(tenant, time)
     if charter is None or type not in charter.admitting:
         return Judgement()
     # As the log would have it: the same words of a charter are read here and by the fold.
-    values = stored_data(type, data, subject_ref=None, text_refs=_TEXTS[type])
-    if values.get("has_name") and _is_nobody(_name(type, data)):
+    values = parted.stored(subject_ref=None, text_refs=_TEXTS[type])
+    if values.get("has_name") and _is_nobody(parted.personal.person["name"]):
         values["has_name"] = False
     return admission.judge(charter, type, msgspec.convert(values, Data, strict=False))
 
 
-def _name(type: str, data: Contract) -> str:
-    """The name of the petitioner, who gave one."""
-    found: Any = data
-    for step in _NAMES[type]:
-        found = getattr(found, step)
-    return str(found)
-
-
 def _is_nobody(name: str) -> bool:
     """Whether a name names nobody: a word such as those, no letter at all, bare consonants, or one letter thrice."""
-    letters = "".join(character for character in unicodedata.normalize("NFKC", name).casefold() if character.isalpha())
+    letters = unicodedata.normalize("NFKC", name).casefold()
+    if not letters.isalpha():
+        letters = "".join(character for character in letters if character.isalpha())
     if not letters or letters in _NOBODY or (len(letters) > 2 and len(set(letters)) == 1):
         return True
     # Hangul letters that make no syllable stand between U+1100 and U+11FF after normalisation.

@@ -32,7 +32,7 @@ from services.chassis.tasks import end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch
 from services.intake import admission, open311
-from services.intake.api import cases, check, events, korean, reference, repeats, resources
+from services.intake.api import cases, check, events, korean, petitioner, reference, repeats, resources
 from services.intake.api.callers import Gate
 from services.intake.api.document import described
 from services.intake.api.serving import Parts
@@ -96,10 +96,10 @@ def build_app(settings: Settings) -> FastAPI:
                 keeping.runs(asyncio.create_task(keep(pool, vault, tenants, clock, settings, keeping), name="vault"))
             )
             doors = Doors(tenants, clock, appender)
-            app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()))
+            app.state.parts = Parts(pool, clock, doors, Explainer(pool), tenants, Library(files.read()), vault)
             app.state.gate = Gate(settings, pool, clock, tenants)
             if pages is not None:
-                pages.open(app.state.parts, vault)
+                pages.open(app.state.parts)
             inbox = Inbox(doors, clock, pool, nc, vault)
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
             stream = _stream_broker(settings, nc, health, doors, inbox)
@@ -122,6 +122,7 @@ def build_app(settings: Settings) -> FastAPI:
         resources.router,
         cases.router,
         repeats.router,
+        petitioner.router,
         reference.router,
         open311.router,
     ):

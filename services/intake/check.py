@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from services.intake.judge import Judged, Publisher, Refusal, judge, parse, readable_id
+from services.intake.judge import Judged, Publisher, Refusal, judge, readable_id
+from services.intake.parsing import parse
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
 

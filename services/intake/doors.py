@@ -25,11 +25,12 @@ from contracts.envelope import Accepted, Refused
 from contracts.streams import dead_subject
 from services.chassis.clock import Clock
 from services.chassis.failpoints import failpoint
-from services.chassis.logs import canonical, error_code, get_logger
+from services.chassis.logs import canonical_lines, error_code, get_logger
 from services.chassis.vault import Vault
 from services.intake.append import Appender, tell
 from services.intake.dead import KEPT
-from services.intake.judge import MAX_EVENTS, Judged, Publisher, Refusal, judge, parse, readable_id
+from services.intake.judge import MAX_EVENTS, Judged, Publisher, Refusal, judge, readable_id
+from services.intake.parsing import parse
 from services.intake.reserve import refused_answer
 from services.rules.instants import Instant, text
 from services.rules.tenants import Tenant
@@ -87,23 +88,23 @@ class Doors:
         begun = time.monotonic()
         judged = [self._judge(value, publisher, now) for value in values]
         answers = iter(await self._appender.submit([event for event in judged if isinstance(event, Judged)]))
-        milliseconds = round((time.monotonic() - begun) * 1000)
-        answered: list[Accepted | Refusal] = []
-        for value, event in zip(values, judged, strict=True):
-            line: dict[str, Any] = {"tenant": publisher.tenant, "source": publisher.source, "route": route}
+        answered = [event if isinstance(event, Refusal) else next(answers) for event in judged]
+        taken: list[dict[str, Any]] = []
+        refused: list[dict[str, Any]] = []
+        for value, event, answer in zip(values, judged, answered, strict=True):
             if isinstance(event, Refusal):
-                answer: Accepted | Refusal = event
-                line["id"] = readable_id(value)
+                line = {"id": readable_id(value)}
             else:
-                answer = next(answers)
-                line |= {"id": event.id, "type": event.type, "case": event.case}
+                line = {"id": event.id, "type": event.type, "case": event.case}
             if isinstance(answer, Refusal):
                 answer.id = line["id"]
-                canonical("event_refused", **line, outcome="refused", code=answer.code, pointer=answer.pointer)
+                refused.append(line | {"code": answer.code, "pointer": answer.pointer})
             else:
-                receipt = answer.receipt
-                canonical("event_taken", **line, outcome=answer.status, receipt=receipt, milliseconds=milliseconds)
-            answered.append(answer)
+                taken.append(line | {"outcome": answer.status, "receipt": answer.receipt})
+        common = {"tenant": publisher.tenant, "source": publisher.source, "route": route}
+        milliseconds = round((time.monotonic() - begun) * 1000)
+        canonical_lines("event_taken", {**common, "milliseconds": milliseconds}, taken)
+        canonical_lines("event_refused", {**common, "outcome": "refused"}, refused)
         return answered
 
     def _judge(self, value: Any, publisher: Publisher, now: Instant) -> Judged | Refusal:

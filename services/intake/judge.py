@@ -5,20 +5,19 @@ value that was sent. Every door uses this one judge; what needs other events to 
 """
 
 import hashlib
-import json
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.envelope import Contract, Envelope, Id, UnknownVersion, current_data
-from contracts.events import MUNICIPAL_TYPES, OPENING_TYPES, published_model
+from contracts.envelope import UPCASTERS, Contract, Envelope, Id, UnknownVersion, parse_time, version_of
+from contracts.events import MUNICIPAL_TYPES, OPENING_TYPES, Parted, part, published_model
 from services.chassis.http import describe_invalid
 from services.intake import admission, enacting
 from services.rules.instants import DAY, MINUTE, Instant, of_datetime
@@ -26,17 +25,14 @@ from services.rules.tenants import Tenant
 
 MAX_EVENT_BYTES = 64 * 1024
 MAX_EVENTS = 500
-MAX_DEPTH = 16
 AHEAD_MINUTES = 5
 """How far a publisher's clock may run ahead of ours."""
 
-_MAX_NUMBER = 2**53
-_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
-_SUSPECT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-"""An escaped character that cannot be kept, or half of one that can."""
-_APART = (b" :", b"\t:", b"\n:", b"\r:")
-"""Where a colon may be that stands apart from its name."""
 _ID: TypeAdapter[str] = TypeAdapter(Id)
+_MEMBERS = frozenset(Envelope.model_fields)
+_NAMED = "[a-z0-9][a-z0-9_-]{0,63}"
+_HEAD = re.compile(rf"{_NAMED}\n{_NAMED}\n{_NAMED}\n{_NAMED}\n[a-z]+(?:_[a-z]+)*\.[a-z]+(?:_[a-z]+)*")
+"""Id, source, tenant, subject and type as they are kept, a line each."""
 
 
 class Publisher(NamedTuple):
@@ -75,8 +71,7 @@ class Refusal(Exception):
         """Where several fields are wrong: what is wrong with the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """An event that is right by itself. `content` is what its hash is taken of; `data` may be personal."""
 
     key: tuple[str, str, str]
@@ -87,11 +82,17 @@ class Judged:
     type: str
     case: str
     time: Instant
-    envelope: Envelope = field(repr=False)
-    data: Contract = field(repr=False)
-    content: bytes = field(repr=False)
+    stated_time: str
+    """The time as the log has it, with the offset that it was stated with."""
+    data: Contract
+    parted: Parted
+    """The same data, what is personal apart from the rest."""
+    content: bytes
     imported: bool = False
     """Brought over at go-live."""
+
+    def __repr__(self) -> str:
+        return f"Judged({self.key}, {self.type})"
 
     @property
     def opens(self) -> bool:
@@ -102,66 +103,6 @@ class Judged:
     def municipal(self) -> bool:
         """Whether it concerns the municipality itself; its subject is then the tenant's id."""
         return self.case == self.tenant.id
-
-
-def parse(raw: bytes) -> Any:
-    """The JSON value in `raw`: one event, or a list of them. Raises Refusal."""
-    value = _quickly(raw)
-    if value is None:
-        value = _carefully(raw)
-    if isinstance(value, dict) and len(raw) > MAX_EVENT_BYTES:
-        raise _too_large()
-    return value
-
-
-def _quickly(raw: bytes) -> dict[str, Any] | list[Any] | None:
-    """What `_carefully` makes of a text in which nothing is wrong; None where something may be.
-
-    An object that names a field twice shows in the count: outside of texts `":` ends a name, and inside them it can
-    only make the count too large.
-    """
-    if _SUSPECT.search(raw) or any(apart in raw for apart in _APART):
-        return None
-    try:
-        value = orjson.loads(raw)
-        return value if isinstance(value, (dict, list)) and _count_members(value, 0) == raw.count(b'":') else None
-    except ValueError:
-        return None
-
-
-def _count_members(value: dict[str, Any] | list[Any], depth: int) -> int:
-    """How many members the objects in a value have. Raises ValueError where a number or the depth is beyond limits."""
-    if depth == MAX_DEPTH:
-        raise ValueError
-    parts: Iterable[Any] = value
-    count = 0
-    if type(value) is dict:
-        parts = value.values()
-        count = len(value)
-    for part in parts:
-        kind = type(part)
-        if kind is dict or kind is list:
-            count += _count_members(part, depth + 1)
-        elif (kind is int or kind is float) and not -_MAX_NUMBER < part < _MAX_NUMBER:
-            raise ValueError
-    return count
-
-
-def _carefully(raw: bytes) -> Any:
-    try:
-        value = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
-    except UnicodeDecodeError:
-        raise _malformed("not_utf8", "The text is not UTF-8. Send JSON in UTF-8.") from None
-    except (ValueError, RecursionError):
-        raise _malformed("not_json", "The text is not JSON, or nested too deeply. Send a JSON document.") from None
-    for path, part in _walk(value, ()):
-        if isinstance(part, str):
-            _check_text(part, path)
-        elif isinstance(part, float) and not math.isfinite(part):
-            raise _malformed("not_a_number", "A number is too large to be one.", path)
-        elif isinstance(part, int) and abs(part) > _MAX_NUMBER:
-            raise _malformed("not_a_number", "A whole number must lie within 2^53.", path)
-    return value
 
 
 def readable_id(value: Any) -> str | None:
@@ -176,42 +117,78 @@ def judge(value: Any, publisher: Publisher, tenants: Mapping[str, Tenant], now: 
     """The event in a parsed JSON value. Raises Refusal with the first thing that is wrong."""
     content = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     if len(content) > MAX_EVENT_BYTES:
-        raise _too_large()
+        raise too_large()
+    head = _quick_head(value) or _careful_head(value)
+    tenant = _tenant(head, publisher, tenants)
+    data = _data(head)
+    time = of_datetime(head.time)
+    imported = isinstance(publisher, Import)
+    _check_time(time, tenant, now, of_any_age=imported)
+    parted = part(head.type, data)
+    _check_admission(head.type, parted, time, tenant)
+    case = _case(head, tenant)
+    if missing := enacting.missing(tenant, data):
+        raise Refusal(missing.code, missing.detail, f"/data/{missing.field}")
+    return Judged(
+        (tenant.id, head.source, head.id),
+        tenant,
+        head.source,
+        head.id,
+        head.type,
+        case,
+        time,
+        head.time.isoformat(),
+        data,
+        parted,
+        content,
+        imported,
+    )
+
+
+class _Head(NamedTuple):
+    """What an envelope says, checked."""
+
+    id: str
+    source: str
+    tenant: str
+    subject: str | None
+    type: str
+    time: datetime
+    dataschema: str | None
+    data: dict[str, Any]
+
+
+def _quick_head(value: Any) -> _Head | None:
+    """What `_careful_head` makes of an envelope in which nothing is odd; None where something may be."""
+    try:
+        if not value.keys() <= _MEMBERS or value["specversion"] != "1.0" or value.get("dataschema") is not None:
+            return None
+        id, source, tenant, type_, data = value["id"], value["source"], value["tenant"], value["type"], value["data"]
+        subject = value.get("subject")
+        if not _HEAD.fullmatch("\n".join((id, source, tenant, id if subject is None else subject, type_))):
+            return None
+        if type(data) is not dict or value.get("datacontenttype") not in (None, "application/json"):
+            return None
+        return _Head(id, source, tenant, subject, type_, parse_time(value["time"]), None, data)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _careful_head(value: Any) -> _Head:
     try:
         envelope = Envelope.model_validate(value)
     except ValidationError as error:
         raise _invalid(error, ()) from None
-    tenant = _tenant(envelope, publisher, tenants)
-    data = _data(envelope)
-    time = of_datetime(envelope.time)
-    imported = isinstance(publisher, Import)
-    _check_time(time, tenant, now, of_any_age=imported)
-    _check_admission(envelope.type, data, time, tenant)
-    case = _case(envelope, tenant)
-    if missing := enacting.missing(tenant, data):
-        raise Refusal(missing.code, missing.detail, f"/data/{missing.field}")
-    return Judged(
-        key=(tenant.id, envelope.source, envelope.id),
-        tenant=tenant,
-        source=envelope.source,
-        id=envelope.id,
-        type=envelope.type,
-        case=case,
-        time=time,
-        envelope=envelope,
-        data=data,
-        content=content,
-        imported=imported,
-    )
+    return _Head(*(getattr(envelope, name) for name in _Head._fields))
 
 
-def _tenant(envelope: Envelope, publisher: Publisher, tenants: Mapping[str, Tenant]) -> Tenant:
-    tenant = tenants.get(envelope.tenant)
+def _tenant(head: _Head, publisher: Publisher, tenants: Mapping[str, Tenant]) -> Tenant:
+    tenant = tenants.get(head.tenant)
     if tenant is None:
         raise Refusal("unknown_tenant", "This tenant is not served here. Look at the spelling.", "/tenant")
-    if envelope.tenant != publisher.tenant:
+    if head.tenant != publisher.tenant:
         raise Refusal("wrong_tenant", "You may publish for your own tenant only.", "/tenant", HTTPStatus.FORBIDDEN)
-    if envelope.source != publisher.source:
+    if head.source != publisher.source:
         raise Refusal(
             "wrong_source",
             "The source must be the one that your key or user stands for.",
@@ -221,14 +198,14 @@ def _tenant(envelope: Envelope, publisher: Publisher, tenants: Mapping[str, Tena
     return tenant
 
 
-def _data(envelope: Envelope) -> Contract:
+def _data(head: _Head) -> Contract:
     try:
-        model = published_model(envelope.type)
+        model = published_model(head.type)
     except KeyError:
         raise Refusal("unknown_type", "There is no such type; see the list of events.", "/type") from None
     try:
-        named = {"type": envelope.type, "dataschema": envelope.dataschema, "data": envelope.data}
-        return model.model_validate(current_data(named))
+        version = 1 if head.dataschema is None else version_of({"type": head.type, "dataschema": head.dataschema})
+        return model.model_validate(UPCASTERS.upcast(head.type, version, head.data))
     except UnknownVersion:
         raise Refusal(
             "unknown_version", "Name a version of this type that exists, or leave it out.", "/dataschema"
@@ -252,37 +229,35 @@ def _check_time(time: Instant, tenant: Tenant, now: Instant, of_any_age: bool) -
         )
 
 
-def _check_admission(type: str, data: Contract, time: Instant, tenant: Tenant) -> None:
+def _check_admission(type: str, parted: Parted, time: Instant, tenant: Tenant) -> None:
     """Refuses what the tenant's own charter does not register, before anything of it is kept."""
-    judgement = admission.judge(tenant, type, data, time)
+    judgement = admission.judge(tenant, type, parted, time)
     if judgement.refused:
         asked = ", ".join(judgement.asks)
         raise Refusal(judgement.refused, f"This city does not register it without these details: {asked}.", "/data")
 
 
-def _case(envelope: Envelope, tenant: Tenant) -> str:
+def _case(head: _Head, tenant: Tenant) -> str:
     """The case that the event is about. Where an opening event names none, its id makes one."""
-    if envelope.type in MUNICIPAL_TYPES:
-        if envelope.source != tenant.administrator:
+    if head.type in MUNICIPAL_TYPES:
+        if head.source != tenant.administrator:
             raise Refusal(
                 "not_administrator",
                 "Only the tenant's administrator may publish this type.",
                 "/type",
                 HTTPStatus.FORBIDDEN,
             )
-        if envelope.subject not in (None, tenant.id):
+        if head.subject not in (None, tenant.id):
             raise Refusal("wrong_subject", "The subject of this type is the tenant's own id.", "/subject")
         return tenant.id
-    if envelope.subject == tenant.id and not (
-        envelope.type == "fact.voided" and envelope.source == tenant.administrator
-    ):
+    if head.subject == tenant.id and not (head.type == "fact.voided" and head.source == tenant.administrator):
         raise Refusal("wrong_subject", "The tenant's own id names no case. Give the id of one.", "/subject")
-    if envelope.subject is not None:
-        return envelope.subject
-    if envelope.type not in OPENING_TYPES:
+    if head.subject is not None:
+        return head.subject
+    if head.type not in OPENING_TYPES:
         raise Refusal("missing", "Name the case: only an event that opens one may leave it out.", "/subject")
-    noun = envelope.type.partition(".")[0]
-    return f"{noun}-{hashlib.sha256(f'{tenant.id}|{envelope.source}|{envelope.id}'.encode()).hexdigest()[:20]}"
+    noun = head.type.partition(".")[0]
+    return f"{noun}-{hashlib.sha256(f'{tenant.id}|{head.source}|{head.id}'.encode()).hexdigest()[:20]}"
 
 
 def _invalid(error: ValidationError, before: tuple[str, ...]) -> Refusal:
@@ -298,53 +273,18 @@ def _invalid(error: ValidationError, before: tuple[str, ...]) -> Refusal:
 def _wrong(entry: Mapping[str, Any], before: tuple[str, ...]) -> Refusal:
     place = entry["loc"]
     # An unknown field is described by the object that holds it; its own name is cut off there.
-    known = (*_known(place[:-1]), "") if entry["type"] == "extra_forbidden" else _known(place)
+    known = (*known_path(place[:-1]), "") if entry["type"] == "extra_forbidden" else known_path(place)
     told = describe_invalid({**entry, "loc": before + known})
     return Refusal(told["code"], told["detail"].removeprefix("Value error, "), told["pointer"])
 
 
-def _too_large() -> Refusal:
+def too_large() -> Refusal:
+    """Said of an event that is longer than MAX_EVENT_BYTES."""
     detail = f"An event may have {MAX_EVENT_BYTES // 1024} KiB at most. Shorten its texts."
     return Refusal("too_large", detail, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
-def _malformed(code: str, detail: str, path: Sequence[str | int] = ()) -> Refusal:
-    pointer = "".join(f"/{step}" for step in _known(path)) or None
-    return Refusal(code, detail, pointer, HTTPStatus.BAD_REQUEST)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise _malformed("duplicate_key", "An object names the same field twice. Send each field once.")
-    return members
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise _malformed("not_a_number", "NaN and Infinity are not JSON. Leave the field out.")
-
-
-def _walk(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Every value below this one, and every name of a member."""
-    if len(path) > MAX_DEPTH:
-        raise _malformed("too_deep", f"Values are nested more than {MAX_DEPTH} deep.", path)
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield path, name
-            yield from _walk(part, (*path, name))
-    elif isinstance(value, list):
-        for place, part in enumerate(value):
-            yield from _walk(part, (*path, place))
-    else:
-        yield path, value
-
-
-def _check_text(text: str, path: Sequence[str | int]) -> None:
-    if _UNKEEPABLE.search(text):
-        raise _malformed("bad_text", "A text holds a character that no text can hold (NUL, half a pair).", path)
-
-
-def _known(path: Sequence[str | int]) -> tuple[str | int, ...]:
+def known_path(path: Sequence[str | int]) -> tuple[str | int, ...]:
     """The path as far as its names are ours: a name that the publisher made up is something that was sent."""
     names = _field_names()
     known = next((i for i, step in enumerate(path) if isinstance(step, str) and step not in names), len(path))

@@ -20,10 +20,7 @@ from contracts.events import (
     TENANT_WIDE,
     FactVoided,
     FaultConfirmed,
-    PersonalData,
     StaffDescribed,
-    personal_data,
-    stored_data,
 )
 from contracts.streams import PARTITIONS, cases_subject
 from services.chassis.broker import BATCH_LIMIT
@@ -116,7 +113,6 @@ class _Entry:
     opening: bool
     officer: str | None
     routes: list[str] | None
-    personal: PersonalData
     details: dict[str, str]
     """Of a person, to seal. A blank one counts only where it says that a detail is to be taken out."""
     person: Person | None = None
@@ -179,6 +175,7 @@ class _Reservation:
         self._sealing = Sealing()
         self._cases: dict[CaseKey, _Case] = {}
         self._facts: dict[tuple[str, str], _Fact] = {}
+        self._refers = False
         self._opened: set[CaseKey] = set()
         self._keys: dict[str, TenantKeys] = {}
         self._amended: list[tuple[Person, str, str]] = []
@@ -261,7 +258,8 @@ class _Reservation:
         about = [
             (e.tenant.id, e.case, e.data.about) for e in events if isinstance(e.data, FaultConfirmed) and e.data.about
         ]
-        if voided or about:
+        self._refers = bool(voided or about)
+        if self._refers:
             rows = await self._conn.fetch(
                 "select tenant, source, id, type, case_id, officer from intake.reservations"
                 " join unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id) using (tenant, source, id)"
@@ -292,20 +290,21 @@ class _Reservation:
             self._batch.answers[event.key] = refusal
             return None
         if not waits:
+            said = vars(event.data)
             for name in ("notify_by", "language"):
-                if (value := vars(event.data).get(name)) is not None:
+                if (value := said.get(name)) is not None:
                     setattr(case, name, value)
                     case.changed = True
-            if getattr(event.data, "kind", None) in CONFIDENTIAL_KINDS and not case.confidential:
+            if said.get("kind") in CONFIDENTIAL_KINDS and not case.confidential:
                 case.confidential, case.changed = True, True
                 self._confided.add((event.tenant.id, event.case))
-        self._remember(event.key, event.case, event.type, officer)
+        if self._refers:
+            self._remember(event.key, event.case, event.type, officer)
         opening = owned is None and case.owner is not None
-        personal = personal_data(event.type, event.data)
-        details = personal.person
+        details = event.parted.personal.person
         if event.type != "applicant.updated":
             details = {field: value for field, value in details.items() if value}
-        return _Entry(event, waits, opening, officer, routes, personal, details)
+        return _Entry(event, waits, opening, officer, routes, details)
 
     def _admit(self, event: Judged, case: _Case) -> bool:
         """Whether the event must wait for the opening of its case. Raises Refusal where it may not report on it."""
@@ -367,11 +366,11 @@ class _Reservation:
                 )
                 if entry.event.type == "applicant.updated" and not entry.waits:
                     self._amended.append((entry.person, entry.subject_ref, case.subject_ref or ""))
-            elif entry.personal.texts:
+            elif entry.event.parted.personal.texts:
                 entry.person = case.person
             if isinstance(entry.event.data, StaffDescribed):
                 await self._vault.seal_staff(
-                    self._conn, entry.event.tenant.id, entry.event.data.staff, entry.personal.staff
+                    self._conn, entry.event.tenant.id, entry.event.data.staff, entry.event.parted.personal.staff
                 )
             self._write_bodies(entry, case)
             if entry.subject_ref and not entry.waits and (case.subject_ref is None or _of_applicant(entry)):
@@ -381,7 +380,7 @@ class _Reservation:
         cases = {
             (e.event.tenant.id, e.event.case): self._cases[e.event.tenant.id, e.event.case]
             for e in entries
-            if e.personal.texts or e.personal.person
+            if e.event.parted.personal.texts or e.event.parted.personal.person
         }
         if refs := [(tenant, case.subject_ref) for (tenant, _), case in cases.items() if case.subject_ref]:
             known = await self._vault.people_of(self._conn, refs)
@@ -397,14 +396,14 @@ class _Reservation:
     def _write_bodies(self, entry: _Entry, case: _Case) -> None:
         event, tenant = entry.event, entry.event.tenant
         refs: dict[str, str] = {}
-        if entry.personal.texts:
+        if entry.event.parted.personal.texts:
             owner = entry.person or self._keys[tenant.id].seal
             confidential = case.confidential or event.type in CONFIDENTIAL_TYPES
             refs = {
                 path: self._sealing.text(tenant.id, owner, words, event.case, confidential)
-                for path, words in entry.personal.texts.items()
+                for path, words in entry.event.parted.personal.texts.items()
             }
-        data = stored_data(event.type, event.data, subject_ref=entry.subject_ref, text_refs=refs)
+        data = event.parted.stored(subject_ref=entry.subject_ref, text_refs=refs)
         if entry.officer and isinstance(event.data, FaultConfirmed):
             data["officer"] = entry.officer
         version = UPCASTERS.current(event.type)
@@ -414,7 +413,7 @@ class _Reservation:
             "source": event.source,
             "type": event.type,
             "subject": event.case,
-            "time": event.envelope.time.isoformat(),
+            "time": event.stated_time,
             "tenant": tenant.id,
             **({"dataschema": schema_name(event.type, version)} if version > 1 else {}),
             "recordedtime": self._recorded(tenant.zone),
@@ -426,7 +425,8 @@ class _Reservation:
         }
         for number, name in route(event.type, tenant.id, event.case, data, entry.routes):
             entry.subjects.append(cases_subject(number, tenant.id, event.type))
-            entry.bodies.append(orjson.dumps({**stored, "case": name}))
+            stored["case"] = name
+            entry.bodies.append(orjson.dumps(stored))
 
     def _recorded(self, zone: ZoneInfo) -> str:
         if zone.key not in self._now_in:

@@ -167,7 +167,7 @@ class Notifier:
         if ledger.recovery is not None:
             now = await self._clock.now()
             await ledger.release(now)
-            await ledger.end_recovery(now)
+            await recovery.end(ledger, now)
         while True:
             changed = ledger.changed
             now = await self._clock.now()

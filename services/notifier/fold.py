@@ -28,7 +28,7 @@ from services.notifier.notices import (
     TaskWithdrawal,
     Telling,
 )
-from services.notifier.tasks import store, wanted
+from services.notifier.tasks import noting, store, wanted
 from services.rules.routing import ALL
 from services.rules.tenants import Tenant
 
@@ -94,14 +94,14 @@ class Fold:
         return position._replace(stream_id=stream_id)
 
     async def _fold_cases(self, old: Position, new: Position, entries: Sequence[Entry]) -> None:
-        found = [_decode(entry.data) for entry in entries if entry.subject.startswith("cases.")]
-        facts = [self._known(fact) for fact in found if fact.tenant]
+        found = [(entry.sequence, _decode(entry.data)) for entry in entries if entry.subject.startswith("cases.")]
+        facts = [(sequence, self._known(fact)) for sequence, fact in found if fact.tenant]
         async with self._ledger.writing(await self._clock.now()) as work:
             work.folds("CASES", old)
-            views = await work.views({_case(fact) for fact in facts if fact.case != ALL})
+            views = await work.views({_case(fact) for _, fact in facts if fact.case != ALL})
             before = dict(views)
-            for fact in facts:
-                await self._fold_fact(work, fact, views)
+            for sequence, fact in facts:
+                await self._fold_fact(work, fact, sequence, views)
             await work.save_views({case: view for case, view in views.items() if view != before[case]})
             await work.move("CASES", old, new)
         await failpoint("notifier.after_cases")
@@ -109,7 +109,7 @@ class Fold:
         self._cases_moved.set()
         self._cases_moved = asyncio.Event()
 
-    async def _fold_fact(self, work: Work, fact: Event, views: dict[CaseKey, CaseView]) -> None:
+    async def _fold_fact(self, work: Work, fact: Event, sequence: int, views: dict[CaseKey, CaseView]) -> None:
         if fact.type == "staff.described":
             await work.describe_staff(fact)
         elif fact.type == "charter.enacted":
@@ -117,9 +117,9 @@ class Fold:
         if fact.case == ALL:
             return
         before = views[_case(fact)]
-        view = views[_case(fact)] = wanted.evolve(notices.evolve(before, fact), fact)
+        view = views[_case(fact)] = wanted.evolve(before, notices.evolve(before, fact), fact, sequence)
         if view.noted != before.noted:
-            await store.note(work, _case(fact), view)
+            await noting.note(work, _case(fact), view)
         if fact.type == "applicant.updated":
             await work.plan_again(_case(fact), view)
         for consequence in notices.of_fact(fact, view, self._tenants[fact.tenant]):
@@ -135,8 +135,10 @@ class Fold:
             live = await work.live_since()
             for decision, body in decisions:
                 view, tenant = views[_case(decision)], self._tenants[decision.tenant]
-                found_out = notices.of_decision(decision, body, view, tenant, live.get(tenant.id, 0))
-                for consequence in wanted.of_decision(decision, found_out, tenant):
+                # Whose task it is was settled by the facts up to its cause; how people are reached is of now.
+                then = wanted.as_of(view, decision.cause_sequence)
+                found_out = notices.of_decision(decision, body, then, tenant, live.get(tenant.id, 0))
+                for consequence in wanted.of_decision(decision, found_out, view, tenant):
                     await _apply(work, consequence, decision, view)
             await work.move("SLA", old, new)
         await failpoint("notifier.after_sla")
@@ -171,7 +173,7 @@ def _case(event: Event) -> CaseKey:
     return event.tenant, event.case
 
 
-async def _apply(work: Work, consequence: Consequence, event: Event, view: CaseView) -> None:
+async def _apply(work: Work, consequence: Consequence | wanted.Ended, event: Event, view: CaseView) -> None:
     match consequence:
         case Notice():
             await work.want(consequence, event, view)
@@ -181,6 +183,8 @@ async def _apply(work: Work, consequence: Consequence, event: Event, view: CaseV
             await store.assign(work, consequence, event, view)
         case TaskWithdrawal():
             await store.withdraw(work, consequence, event)
+        case wanted.Ended():
+            await noting.end(work, consequence.key, consequence.fact, consequence.outcome)
         case Telling():
             work.tell_publisher(consequence, event)
             return

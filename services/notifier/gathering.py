@@ -18,7 +18,9 @@ from services.notifier.notices import CaseView, key_of
 if TYPE_CHECKING:
     from services.notifier.ledger import Work
 
-BREACHES, DIGEST, OFFICER_DIGEST = "breaches", "digest", "officer_digest"
+BREACHES, CORRECTIONS, DIGEST, OFFICER_DIGEST = "breaches", "corrections", "digest", "officer_digest"
+TAKEN_BACK = ("correction", "compensation_withdrawn")
+"""What is told together as corrections; breaches and what is owed for them are the others."""
 MERGED, IN_DIGEST = "merged", "in_digest"
 GONE = ("sending", "sent", "unknown")
 """States of a message that somebody may have read."""
@@ -69,7 +71,8 @@ async def say_as_one(work: "Work", members: Sequence[Row], views: Mapping[tuple[
 async def _write(work: "Work", key: str, members: Sequence[Row], outcome: str) -> Row | None:
     """The row that stands for its members; None where it is there already, and known."""
     first = members[0]
-    for_citizen = DIGEST if outcome == IN_DIGEST else BREACHES
+    merged = CORRECTIONS if first["template"] in TAKEN_BACK else BREACHES
+    for_citizen = DIGEST if outcome == IN_DIGEST else merged
     template = OFFICER_DIGEST if first["audience"] == "officer" else for_citizen
     return await work.connection.fetchrow(
         "INSERT INTO notifier.notices (key, tenant, case_id, audience, recipient, template, version, language, "
@@ -95,7 +98,8 @@ async def _write(work: "Work", key: str, members: Sequence[Row], outcome: str) -
 
 
 def _arguments(members: Sequence[Row]) -> dict[str, Any]:
-    """What the members say, case by case; what is owed in one currency is one sum."""
+    """What the members say, case by case; what is owed in one currency is one sum, and that nothing is owed any more is
+    said once of a case."""
     items: list[dict[str, Any]] = []
     owed: dict[str, dict[str, Any]] = {}
     for member in sorted(members, key=lambda one: (one["case_id"], one["number"])):
@@ -106,6 +110,8 @@ def _arguments(members: Sequence[Row]) -> dict[str, Any]:
                 owed[currency]["amount"][0] += amount
                 continue
             owed[currency] = item
+        if member["template"] == "compensation_withdrawn" and item in items:
+            continue
         items.append(item)
     return {"items": items}
 

@@ -138,37 +138,47 @@ def of_breach(run: Run) -> Iterator[Finding]:
 
 
 def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
-    """A confirmed fault is an incident of its own, unless it names a promise broken in this case."""
+    """A confirmed fault is an incident of its own, unless it names a promise that ran or was measured in this case.
+
+    Then it is that incident, broken or not: a breach that is retracted, or that comes only later, makes no second one
+    of what was found already.
+    """
     named = fact.data.about or fact.data.promise or ""
     reported = next((other for other in scan.facts if other.type == "fault.reported" and named == other.id), None)
     if reported is not None and reported.data.promise:
         named = reported.data.promise
-    broken = _broken_in(scan, named)
+    promise = scan.charter.promises.get(named)
+    judged = promise is not None and promise.kind != "duty"
+    occurrence = _named_run(scan, named, (reported or fact).moment) if judged else None
     for remedy in scan.charter.remedies:
         for trigger in remedy.triggers:
             if fact.data.ground not in trigger.fault:
                 continue
             if not all_hold(trigger.where, fact.data, scan.petition):
                 continue
-            incident = f"fault:{reported.key if reported else fact.key}"
-            if broken is not None:
-                incident = named if remedy.once_per_promise else f"{named}:{broken}"
+            if judged and remedy.once_per_promise:
+                incident = named
+            elif occurrence is not None:
+                incident = f"{named}:{occurrence}"
+            else:
+                incident = f"fault:{reported.key if reported else fact.key}"
             yield from _remedy(scan.rules, remedy, trigger, incident, fact.time, "", "", None)
 
 
-def _broken_in(scan: Scan, promise: str) -> str | None:
-    """The occurrence in which a promise was first broken in this case, as far as the scan has come."""
-    breaches = [
-        (run.due or 0, run.occurrence)
-        for run in scan.runs.values()
-        if run.promise.id == promise and run.state == "broken"
-    ]
-    breaches += [
+def _named_run(scan: Scan, promise: str, moment: Instant) -> str | None:
+    """The occurrence that a fault means which names a promise at a moment: the one first broken, as far as the scan has
+    come; else the run that was begun last by then, or the first one after; None where there is none."""
+    runs = [run for run in scan.runs.values() if run.promise.id == promise]
+    broken = [(run.due or 0, run.occurrence) for run in runs if run.state == "broken"]
+    broken += [
         (finding.at, finding.occurrence)
         for finding in scan.findings.values()
         if finding.kind == "measure.breached" and finding.promise == promise
     ]
-    return min(breaches)[1] if breaches else None
+    if broken:
+        return min(broken)[1]
+    begun = [(run.start, run.occurrence) for run in runs]
+    return max((one for one in begun if one[0] <= moment), default=min(begun, default=(0, None)))[1]
 
 
 def _remedy(

@@ -30,7 +30,7 @@ class Messages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beyond_daily: frozenset[str] = frozenset(
         {
             *("receipt", "result", "rejection", "extension", "supplement", "details_missing", "fact_voided"),
-            *("breach", "breaches", "correction", "compensation", "compensation_withdrawn", "digest"),
+            *("breach", "breaches", "correction", "corrections", "compensation", "compensation_withdrawn", "digest"),
         }
     )
     """What goes all the same, since somebody must know it or do something; the rest is news."""

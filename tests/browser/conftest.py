@@ -16,7 +16,7 @@ import asyncpg
 import httpx
 import pytest
 from nats.aio.client import Client
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from deploy.embedded import Embedded
 from services.chassis import broker, clock, postgres
@@ -27,6 +27,10 @@ from services.rules.instants import instant, text
 
 START = "2026-11-02T09:30:00+09:00"
 """A Monday of a week without a holiday."""
+
+
+# Five seconds, the default, are too few for a page beside everything else that a machine tests.
+expect.set_options(timeout=30_000)
 
 
 def chromium() -> str | None:

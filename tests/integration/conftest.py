@@ -133,9 +133,9 @@ async def pool(settings: Callable[[str], Settings]) -> AsyncIterator[asyncpg.Poo
 
 @pytest.fixture
 def eventually() -> Callable[..., Awaitable[object]]:
-    """await eventually(look): looks until `look` is true and raises nothing, ten seconds at most; its last answer."""
+    """await eventually(look): looks until `look` is true and raises nothing, a minute at most; its last answer."""
 
-    async def wait(look: Callable[[], object], limit_seconds: float = 10.0) -> object:
+    async def wait(look: Callable[[], object], limit_seconds: float = 60.0) -> object:
         loop = asyncio.get_running_loop()
         limit = loop.time() + limit_seconds
         while True:
@@ -155,7 +155,7 @@ def eventually() -> Callable[..., Awaitable[object]]:
 
 
 async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=5, command_timeout=30)
+    connection = await asyncpg.connect(url, timeout=60, command_timeout=60)
     try:
         await connection.execute(statement)
     finally:

@@ -30,8 +30,8 @@ DESK = "http://127.0.0.1:8999"
 class Browser(httpx.AsyncClient):
     """Somebody's browser in front of the desk, following where it is led."""
 
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(transport=httpx.ASGITransport(app), base_url=DESK, follow_redirects=False)
+    def __init__(self, app: FastAPI, address: str = "127.0.0.1") -> None:
+        super().__init__(transport=httpx.ASGITransport(app, client=(address, 1)), base_url=DESK, follow_redirects=False)
 
     async def form(self, page: str) -> str:
         """The token of the forms of a page."""

@@ -115,7 +115,7 @@ class FakeSolapi(Fake):
         listed, failed = [], []
         for message in body["messages"]:
             code = _flaw_of(message)
-            id = f"M4V{secrets.token_hex(12).upper()}"
+            id = f"M4V{letters(24).upper()}"
             fields = message.get("customFields")
             if code:
                 more = {"to": message["to"], "from": message["from"], "type": message.get("type"), "country": "82"}
@@ -163,6 +163,11 @@ class FakeSolapi(Fake):
                 },
             }
         )
+
+
+def letters(number: int) -> str:
+    """An id without digits: an address with it must never look like one with a telephone number."""
+    return "".join(secrets.choice("abcdef") for _ in range(number))
 
 
 def _flaw_of(message: dict[str, Any]) -> str | None:
@@ -241,8 +246,7 @@ class FakeSens(Fake):
             or [set(one) for one in body["messages"]] != [{"to"}]
         ):
             return self.refuse("form")
-        # Of letters alone: an address with this id in it must never look like one with a telephone number.
-        id = "".join(secrets.choice("abcdef") for _ in range(32))
+        id = letters(32)
         self.taken[body["content"]] += 1
         one = {"requestId": id, "messageId": f"m-{id}", "to": body["messages"][0]["to"], "from": body["from"]}
         self.messages.append({**one, "content": body["content"], "created": datetime.now(UTC), "type": body["type"]})

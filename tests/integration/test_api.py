@@ -130,6 +130,13 @@ async def test_problems_point_at_the_body_and_speak_the_language_of_the_reader(w
     assert (answer.status_code, answer.json()["code"]) == (422, "anonymous")
 
 
+@pytest.mark.parametrize("time", [None, 7, "", "soon", ["2026-11-02T10:00:00+09:00"], {}])
+async def test_a_time_that_is_none_is_refused_before_anything_is_kept(world: World, time: Any) -> None:
+    answer = await world.ask("web", "POST", "/v1/complaints", json={**COMPLAINT, "case": "t-1", "time": time})
+    assert (answer.status_code, answer.json()["pointer"]) == (422, "/time"), answer.text
+    assert await world.pool.fetchval("select count(*) from intake.reservations where case_id = 't-1'") == 0
+
+
 async def test_appointments_callbacks_faults_and_commendations_become_events(world: World) -> None:
     """Each is on record as the event of its type, and may be read as a case."""
     at = "2026-11-03T14:00:00+09:00"

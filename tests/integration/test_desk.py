@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from deploy.embedded import free_ports
 from services.chassis import signon
 from services.chassis.settings import Settings
-from services.notifier.desk import changes, signing_in
+from services.notifier.desk import app, changes, signing_in
 from services.rules.tenants import Tenant
 
 LATE = {"channel": "web", "kind": "statutory", "title": "허가", "applicant": APPLICANT, "service": "건축허가"}
@@ -104,6 +104,33 @@ async def test_a_code_is_for_the_browser_that_asked_for_it(desk: Office) -> None
     assert (await mine.get(again)).status_code == 303
     assert (await mine.get(again)).status_code == 403  # once
     assert not [cookie for cookie in thief.cookies.jar if cookie.name == "gihan_desk"]
+
+
+async def test_who_knocks_too_often_waits_and_keeps_nobody_else_out(
+    settings: Callable[..., Settings],
+    tenants: dict[str, Tenant],
+    nc: Client,
+    pool: asyncpg.Pool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each knock has the sign-on asked in our name; three are let through here, and one more in a thousand seconds."""
+    monkeypatch.setattr(app, "DOOR_BURST", 3.0)
+    monkeypatch.setattr(app, "DOOR_RATE", 0.001)
+    monkeypatch.setattr(signing_in, "_FETCH_SECONDS", 60.0)
+    async with office(settings, tenants, nc, pool, tmp_path) as desk:
+        browser = Browser(desk.app)
+        assert (await browser.get("/desk/in")).status_code == 303
+        for _ in range(2):
+            assert (await browser.get("/desk/back?code=guessed&state=guessed")).status_code == 403
+        for path in ("/desk/in", "/desk/back?code=guessed&state=guessed"):
+            refused = await browser.get(path, headers={"Accept-Language": "en"})
+            assert refused.status_code == 429, path
+            assert 1 <= int(refused.headers["retry-after"]) <= 1000
+            assert "You ask too often" in refused.text
+        assert (await browser.get("/desk/left")).status_code == 200
+        other = Browser(desk.app, "10.0.0.9")
+        assert (await other.get("/desk/in")).status_code == 303
 
 
 async def test_a_session_ends_when_it_is_idle_or_old(desk: Office) -> None:

@@ -368,7 +368,7 @@ async def test_the_commands(city: City, monkeypatch: pytest.MonkeyPatch, setting
         "unreadable": {},
     }
     assert [row["keys"] for row in json.loads(await run("vault", "keys", "--json"))] == [0, 3]
-    now = await city.pool.fetchval("select to_char(now() at time zone 'Asia/Seoul', 'YYYY-MM')")
+    now = await city.pool.fetchval("select to_char(max(at) at time zone 'Asia/Seoul', 'YYYY-MM') from vault.access")
     report = json.loads(await run("vault", "access-report", "--month", now, "--json"))
     (one,) = report["tenants"]
     assert [(line["reader"], line["purpose"], line["kind"], line["times"]) for line in one["lines"]] == [

@@ -20,7 +20,7 @@ from fake_gateways import KEY, SECRET, Fake, FakeKannel, FakeSens, FakeSolapi, s
 
 from services.chassis.clock import RealClock
 from services.chassis.settings import ROOT, Settings, SettingsError
-from services.notifier.gateways import Answer, Found, Gateway, Letter, Outcome, calling
+from services.notifier.gateways import Answer, Found, Gateway, Letter, Outcome, calling, email
 from services.notifier.gateways.email import EmailGateway, Server
 from services.notifier.gateways.kannel import KannelGateway
 from services.notifier.gateways.opening import opened, serves
@@ -73,12 +73,24 @@ ASKED = KINDS[:2]
 
 @asynccontextmanager
 async def talking(fake: Fake, make: Any, *more: Any) -> AsyncIterator[Any]:
-    async with serving(fake) as url:
-        gateway = make(url, *more)
-        try:
-            yield gateway
-        finally:
-            await gateway.close()
+    async with serving(fake) as url, closing(make(url, *more)) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def closing(gateway: Gateway) -> AsyncIterator[Gateway]:
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no gateway in trouble."""
+    for module in (calling, email):
+        monkeypatch.setattr(module, "ANSWER_SECONDS", 60.0)
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 60.0)
 
 
 @pytest.mark.parametrize(("fake", "make"), KINDS)
@@ -135,7 +147,7 @@ async def test_a_number_that_is_none_is_refused_without_a_question(fake: Any, ma
 async def test_each_trouble_has_its_answer(
     fake: Any, make: Any, fault: str, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calling, "ANSWER_SECONDS", 20.0 if fault == "slow" else 3.0)
+    monkeypatch.setattr(calling, "ANSWER_SECONDS", 5.0 if fault in ("hang", "silent") else 60.0)
     other = fake()
     other.fault = fault
     async with talking(other, make) as gateway:
@@ -161,15 +173,17 @@ async def test_a_message_without_an_answer_is_found_again_among_many(
     fake: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lists have two on a page; others to the same number are not it."""
-    monkeypatch.setattr(calling, "ANSWER_SECONDS", 3.0)
     other = fake()
-    async with talking(other, make) as gateway:
+    async with serving(other) as url, closing(make(url)) as gateway:
+        monkeypatch.setattr(calling, "ANSWER_SECONDS", 5.0)
+        hasty = make(url)
         lost = await letter("k9", "접수번호 R-9")
         for number in range(5):
             await one(gateway, await letter(f"k{number}", f"접수번호 R-{number}"))
         assert (await gateway.find(lost, lost.at)).found is Found.NOT_TAKEN
         other.fault = "silent"
-        assert (await one(gateway, lost)).outcome is Outcome.UNANSWERED
+        assert (await one(hasty, lost)).outcome is Outcome.UNANSWERED
+        await hasty.close()
         other.fault = "none"
         told = await gateway.find(lost, lost.at)
         assert told.found is Found.TAKEN

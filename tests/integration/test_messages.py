@@ -288,10 +288,20 @@ async def test_what_one_event_broke_is_one_message(running: World, eventually: E
     await running.told()  # each as its contract says
 
     # One of the two turns out to have been kept: that one is corrected, and what was owed for it is taken back.
-    await running.decide("breach.retracted", RUN)
+    later = "2026-03-12T19:30:00+09:00"  # so that both are folded before either goes
+    await running.decide("breach.retracted", RUN, time=later)
+    await running.decide("remedy.withdrawn", OWED | {"key": RUN["promise"], "incident": RUN["promise"]}, time=later)
     await eventually(running.quiet, 60)
-    assert "문의하신 내용에 답변" in sent(running)[2]
-    assert await states(running, "correction") == [("sent", "http_200")]
+    await clock.step(pool, instant(later))
+    await eventually(running.quiet, 60)
+    assert sent(running)[2].split("\n")[:4] == [
+        "[안성시] 기한을 지키지 못했다는 앞선 안내를 바로잡습니다. 혼란을 드려 죄송합니다.",
+        "늦게 전해진 기록으로 제때 지킨 것이 확인되었습니다: 문의하신 내용에 답변.",
+        "이에 따라 앞서 안내한 보상은 드리지 않게 되었습니다.",
+        f"접수번호 {RECEIPT}",
+    ]
+    assert await states(running, "correction", "compensation_withdrawn") == [("suppressed", "merged")] * 2
+    assert await states(running, "corrections") == [("sent", "http_200")]
 
 
 async def test_what_is_taken_back_in_time_is_left_out_of_what_is_told_together(
@@ -437,6 +447,39 @@ async def test_what_is_kept_late_does_not_reach_audit_and_a_breach_that_was_none
     assert to(running, "choi") == []
 
 
+async def test_a_broken_measure_is_in_the_heads_digest_and_a_grievance_in_that_of_audit(
+    running: World, eventually: Eventually, pool: asyncpg.Pool
+) -> None:
+    await staffed(running, "kim", "park", "choi")
+    rang = {"promise": "anseong-phone-rings", "occurrence": "call-centre/e9"}
+    at = "2026-03-10T09:20:00+09:00"
+    await opened(running)
+    await assigned(running)
+    await opened(running, "c2", "000000013-1", kind="service_grievance")
+    await assigned(running, "c2")
+    for case in ("c1", "c2"):
+        await running.decide("measure.breached", rang, case, time=at)
+    await eventually(running.quiet, 60)
+    await clock.step(pool, instant("2026-03-11T08:30:00+09:00"))
+    await eventually(running.quiet, 60)
+    ((subject, text),) = to(running, "park")
+    assert subject == "[안성시] 약속과 다른 응대: c1"
+    assert text.split("\n")[:3] == [
+        "민원 c1에서 약속한 기준이 지켜지지 않았습니다.",
+        "약속: 전화벨이 세 번 울리기 전에 받음.",
+        "때: 3월 10일(화) 오전 9시 20분.",
+    ]
+    assert [subject for subject, _ in to(running, "choi")] == ["[안성시] 약속과 다른 응대: c2"]
+    assert to(running, "kim") == []
+    # The call was counted wrongly: who was told is told so, once.
+    await running.decide("measure.retracted", rang, time=at)
+    await eventually(running.quiet, 60)
+    await clock.step(pool, instant("2026-03-12T08:30:00+09:00"))
+    await eventually(running.quiet, 60)
+    assert [subject for subject, _ in to(running, "park")][1:] == ["[안성시] 약속과 다른 응대 정정: c1"]
+    assert len(to(running, "choi")) == 1
+
+
 async def test_the_digest_of_a_member_of_staff_is_one_mail(
     running: World, eventually: Eventually, pool: asyncpg.Pool
 ) -> None:
@@ -450,9 +493,9 @@ async def test_the_digest_of_a_member_of_staff_is_one_mail(
     await clock.step(pool, instant("2026-03-11T08:30:00+09:00"))
     await eventually(running.quiet, 60)
     ((subject, text),) = to(running, "park")
-    assert subject == "[안성시] 기한 알림 3건"
+    assert subject == "[안성시] 약속 알림 3건"
     assert text == (
-        "기한 알림 3건입니다.\n"
+        "약속 알림 3건입니다.\n"
         "기한 넘김: c0, 문의하신 내용에 답변, 3월 10일(화) 오후 12시까지\n"
         "기한 넘김: c1, 문의하신 내용에 답변, 3월 10일(화) 오후 12시까지\n"
         "기한 넘김: c2, 문의하신 내용에 답변, 3월 10일(화) 오후 12시까지\n"
@@ -541,7 +584,7 @@ async def test_what_was_told_together_is_known_again_and_nothing_goes_twice(
         )
         await clock.step(pool, at + DAY - 30 * MINUTE)
         await eventually(world.quiet, 60)
-        assert [subject for subject, _ in to(world, "park")] == ["[안성시] 기한 알림 2건"]
+        assert [subject for subject, _ in to(world, "park")] == ["[안성시] 약속 알림 2건"]
     again = Counter(line["key"] for line in world.gateway.record())
     assert set(again.values()) == {1}
     assert {key for key in again if key in wholes} == wholes
@@ -553,3 +596,29 @@ async def test_what_was_told_together_is_known_again_and_nothing_goes_twice(
         assert after == before
         assert record_after == record
         assert events_after == events
+
+
+async def test_what_waits_for_the_digest_waits_on_after_a_loss(
+    world: World, told: Callable[..., Any], eventually: Eventually, pool: asyncpg.Pool
+) -> None:
+    """The citizen had as many messages that day as the city sends in one; the two that wait come together, although
+    the ledger was lost meanwhile."""
+    async with told(daily=1):
+        await opened(world)
+        await opened(world, "c2", "000000013-1")
+        for case in ("c1", "c2"):
+            await assigned(world, case)
+        await eventually(world.quiet, 60)
+        assert await states(world, "progress") == [("held", None)] * 2
+    before = len(sent(world))
+    await _lose_ledger(pool)
+    await clock.step(pool, NOW + HOUR)
+    async with told(daily=1):
+        await eventually(world.quiet, 60)
+        await eventually(lambda: _none(pool, "notifier.recovery"), 60)
+        assert await states(world, "progress") == [("held", None)] * 2
+        assert len(sent(world)) == before
+        await clock.step(pool, instant("2026-03-11T09:00:00+09:00"))
+        await eventually(world.quiet, 60)
+        assert await states(world, "progress") == [("suppressed", "in_digest")] * 2
+        assert await states(world, "digest") == [("sent", "http_200")]

@@ -1,6 +1,7 @@
 """Provisioning, and the checks that keep a service off a log or a database that is not as it must be."""
 
 import hashlib
+import json
 import signal
 from dataclasses import replace
 
@@ -8,14 +9,16 @@ import pytest
 from nats.js.api import DiscardPolicy
 
 from contracts.streams import STREAMS
+from deploy import upgrading
 from deploy.embedded import free_ports
 from deploy.nats import server_conf
 from deploy.processes import Command, Keeper
-from deploy.provision import create_streams, provision
+from deploy.provision import create_streams, plan, provision
 from services.chassis import broker, postgres
 from services.chassis.broker import BrokerError
 from services.chassis.postgres import DatabaseError
 from services.chassis.settings import SettingsError, replicas
+from services.rules.rulebook import NotEnacted
 
 CASES = next(stream for stream in STREAMS if stream.name == "CASES")
 
@@ -83,6 +86,162 @@ async def test_a_changed_stream_is_refused_and_left_as_it_is(nats, nc, database,
     finally:
         await jetstream.update_stream(right)
     await broker.check(nc, nats.monitor_url, STREAMS)
+
+
+LACKED = {"notices.*.*.remedy.kept", "notices.*.*.task.done"}
+"""What the older release of these tests does not have in NOTICES."""
+
+
+@pytest.fixture
+async def older(nc):
+    """The streams as a release before this one left them, with messages: NOTICES takes fewer types, RECEIPTS has less
+    room and keeps for less long. Afterwards they are as this release has them."""
+    jetstream = nc.jetstream()
+    right = {name: (await jetstream.stream_info(name)).config for name in ("NOTICES", "RECEIPTS")}
+    kept = [subject for subject in right["NOTICES"].subjects if subject not in LACKED]
+    await jetstream.update_stream(replace(right["NOTICES"], subjects=kept))
+    await jetstream.update_stream(replace(right["RECEIPTS"], max_bytes=1 << 20, max_age=86_400.0))
+    for number in range(1, 4):
+        await jetstream.publish("notices.3.seoul.notice.sent", b"before %d" % number, stream="NOTICES")
+        await jetstream.publish("receipts.seoul.kiosk", b"before %d" % number, stream="RECEIPTS")
+    yield right
+    for config in right.values():
+        await jetstream.update_stream(config)
+
+
+def planning(nats, database, tenants, **more):
+    """The arguments of `plan`, and of `provision` with publisher_keys."""
+    return (nats.nats_url("operator"), database, tenants), {"monitor_url": nats.monitor_url, **more}
+
+
+async def test_an_upgrade_adds_what_a_release_needs_and_leaves_what_is_there(nats, nc, database, tenants, older):
+    jetstream = nc.jetstream()
+    # A publisher has read the first of its receipts.
+    reader = await jetstream.pull_subscribe_bind("seoul_kiosk", "RECEIPTS")
+    [first] = await reader.fetch(1, timeout=30)
+    await first.ack_sync(timeout=30)
+    before = {name: (await jetstream.stream_info(name)) for name in older}
+
+    arguments, options = planning(nats, database, tenants)
+    with pytest.raises(BrokerError, match=r"(?s)NOTICES: subjects missing .*remedy.kept.*gihan provision --upgrade"):
+        await provision(*arguments, **options, publisher_keys={})
+    would = await plan(*arguments, **options)
+    assert would.changes == (
+        "NOTICES: subjects added ['notices.*.*.remedy.kept', 'notices.*.*.task.done']",
+        "RECEIPTS: max_bytes from 1048576 to 1073741824; max_age from 86400.0 to 2592000",
+    )
+    assert (would.streams, would.migrations) == ((), ())
+    assert {name: (await jetstream.stream_info(name)).config for name in older} == {
+        name: info.config for name, info in before.items()
+    }
+
+    done = await provision(*arguments, **options, publisher_keys={}, upgrade=True)
+    assert done.changes == would.changes
+    ids = await broker.check(nc, nats.monitor_url, STREAMS)
+    after = {name: (await jetstream.stream_info(name)) for name in older}
+    for name, info in before.items():
+        assert ids[name] == info.config.metadata[broker.UUID_KEY]
+        assert after[name].created == info.created
+        assert (after[name].state.first_seq, after[name].state.last_seq) == (info.state.first_seq, info.state.last_seq)
+    found = await broker.last_message(nc, "NOTICES", "notices.3.seoul.notice.sent")
+    assert found == (after["NOTICES"].state.last_seq, b"before 3")
+    await jetstream.publish("notices.3.seoul.remedy.kept", b"after", stream="NOTICES")
+    [second] = await reader.fetch(1, timeout=30)
+    assert second.data == b"before 2"
+    # And again: there is nothing left to do.
+    assert (await plan(*arguments, **options)).changes == ()
+    assert (await provision(*arguments, **options, publisher_keys={}, upgrade=True)).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "told"),
+    [
+        ("NOTICES", {"subjects": ["notices.>", "mark.notices.*"]}, r"not ours \['notices.>'\] \(a newer Gihan"),
+        ("INBOX", {"max_bytes": 1 << 30}, r"max_bytes is 1073741824, must be 268435456 \(messages could be lost\)"),
+        ("INBOX", {"max_msgs": -1}, r"max_msgs is -1, must be 1000000 \(messages could be lost\)"),
+        ("DEAD", {"max_age": 0}, r"max_age is 0.0, must be 2592000 \(messages could be lost\)"),
+        ("DEAD", {"discard": DiscardPolicy.OLD}, r"discard is old, must be new \(no upgrade changes this"),
+        ("DEAD", {"allow_rollup_hdrs": True}, r"allow_rollup_hdrs is True, must be False \(no upgrade"),
+        ("DEAD", {"metadata": {}}, r"DEAD: has no gihan_uuid in its metadata"),
+    ],
+)
+async def test_an_upgrade_that_could_lose_something_is_refused_as_a_whole(
+    nats, nc, database, tenants, pool, older, name, change, told
+):
+    """Also what it could add to other streams is not added then, and no migration is applied."""
+    jetstream = nc.jetstream()
+    right = (await jetstream.stream_info(name)).config
+    await jetstream.update_stream(replace(older.get(name, right), **change))
+    await pool.execute("delete from chassis.migrations where name = (select max(name) from chassis.migrations)")
+    before = {stream.name: (await jetstream.stream_info(stream.name)).config for stream in STREAMS}
+    migrations = await pool.fetchval("select count(*) from chassis.migrations")
+    arguments, options = planning(nats, database, tenants)
+    try:
+        with pytest.raises(BrokerError, match=told):
+            await plan(*arguments, **options)
+        with pytest.raises(BrokerError, match=told) as refused:
+            await provision(*arguments, **options, publisher_keys={}, upgrade=True)
+        assert "nothing was changed" in str(refused.value)
+        assert {stream.name: (await jetstream.stream_info(stream.name)).config for stream in STREAMS} == before
+        assert await pool.fetchval("select count(*) from chassis.migrations") == migrations
+    finally:
+        await jetstream.update_stream(older.get(name, right))
+
+
+async def test_an_upgrade_that_was_cut_off_goes_on(nats, nc, database, tenants, older, monkeypatch):
+    changes = await upgrading.planned(nc, STREAMS, 1)
+    assert [change.stream for change in changes] == ["NOTICES", "RECEIPTS"]
+    broken = [changes[0], changes[1]._replace(config={**changes[1].config, "num_replicas": 3})]
+    with pytest.raises(BrokerError, match=r"did not change the stream RECEIPTS \(error 10074\)"):
+        await upgrading.carry_out(nc, broken)
+    arguments, options = planning(nats, database, tenants)
+    rest = await provision(*arguments, **options, publisher_keys={}, upgrade=True)
+    assert [change.partition(":")[0] for change in rest.changes] == ["RECEIPTS"]
+    await broker.check(nc, nats.monitor_url, STREAMS)
+
+
+@pytest.mark.parametrize(
+    ("type", "data", "told"),
+    [
+        ("charter.enacted", {"version": "7", "sha256": "a" * 64}, f"seoul: charter, version 7, .*{'a' * 64}"),
+        ("calendar.enacted", {"calendar": "kr", "version": "9", "sha256": "b" * 64}, "seoul: kr, version 9"),
+        ("rules.enacted", {"revision": "1066"}, "seoul: rules of revision 1066"),
+    ],
+)
+async def test_a_log_that_names_what_is_not_here_is_left_alone(nats, nc, database, tenants, pool, type, data, told):
+    """Before any service meets it: each would wait, and every partition would stand still."""
+    event = {"type": type, "tenant": "seoul", "data": data}
+    await nc.jetstream().publish(f"cases.0.seoul.{type}", json.dumps(event).encode(), stream="CASES")
+    await pool.execute("delete from chassis.migrations where name = (select max(name) from chassis.migrations)")
+    migrations = await pool.fetchval("select count(*) from chassis.migrations")
+    arguments, options = planning(nats, database, tenants)
+    try:
+        with pytest.raises(NotEnacted, match=told):
+            await plan(*arguments, **options)
+        with pytest.raises(NotEnacted, match=told):
+            await provision(*arguments, **options, publisher_keys={})
+        assert await pool.fetchval("select count(*) from chassis.migrations") == migrations
+    finally:
+        await nc.jetstream().delete_stream("CASES")
+        await create_streams(nc)
+
+
+async def test_copies_are_added_and_never_taken_away(nc):
+    [change] = await upgrading.planned(nc, [CASES], 3)
+    assert str(change) == "CASES: num_replicas from 1 to 3"
+    fewer = replace(broker.stream_config(CASES, 1), metadata={broker.UUID_KEY: "u"})
+    _, refused = upgrading.compared(fewer, {**fewer.as_dict(), "num_replicas": 3})
+    assert refused == [
+        "CASES: num_replicas is 3, must be 1 (an upgrade makes no fewer copies; set GIHAN_REPLICAS to what there is)"
+    ]
+
+
+async def test_what_the_client_does_not_know_of_a_stream_stays(nc):
+    """An update names a whole configuration: what is left out of it would be switched off."""
+    config = {**broker.stream_config(CASES).as_dict(), "subjects": ["mark.intake.*"], "of_a_later_server": True}
+    change, _ = upgrading.compared(broker.stream_config(CASES), {**config, "metadata": {broker.UUID_KEY: "u"}})
+    assert change.config["of_a_later_server"] is True
+    assert set(change.config["subjects"]) == set(CASES.subjects)
 
 
 async def test_a_lazy_server_is_refused(nats, database, tenants, tmp_path):

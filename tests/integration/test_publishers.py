@@ -148,7 +148,7 @@ class Session:
 
 async def owners(city: Embedded, *api_keys: str) -> list[tuple[str, str] | None]:
     """Whom each key lets in."""
-    connection = await asyncpg.connect(city.database_url, timeout=5)
+    connection = await asyncpg.connect(city.database_url, timeout=30)
     try:
         rows = await connection.fetch("select * from intake.publishers where revoked is null")
         alive = {row["key_sha256"]: (row["tenant"], row["source"]) for row in rows}

@@ -14,7 +14,7 @@ TABLES = "select schemaname || '.' || tablename as name from pg_tables where sch
 
 @pytest.fixture
 async def granted(database: str) -> str:
-    owner = await asyncpg.connect(database, timeout=5)
+    owner = await asyncpg.connect(database, timeout=30)
     try:
         assert set(await roles.grant(owner)) == set(roles.RIGHTS)
         await roles.grant(owner)  # again: it changes nothing
@@ -27,7 +27,7 @@ async def login(servers: Embedded, database: str, role: str) -> asyncpg.Connecti
     password = (Path(servers.secrets) / "postgres" / f"{role}.password").read_text()
     folder = urlsplit(database).query.partition("host=")[2]
     return await asyncpg.connect(
-        host=folder, user=role, password=password, database=urlsplit(database).path.strip("/"), timeout=5
+        host=folder, user=role, password=password, database=urlsplit(database).path.strip("/"), timeout=30
     )
 
 

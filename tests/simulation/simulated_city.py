@@ -558,8 +558,8 @@ class City:
         # both are a matter of time.
         wanted = (
             "select key, template, audience from notifier__notices "
-            "where template not in ('correction', 'fact_voided', 'compensation_withdrawn', 'escalation_withdrawn', "
-            "'breaches', 'officer_digest') order by key"
+            "where template not in ('correction', 'corrections', 'fact_voided', 'compensation_withdrawn', "
+            "'escalation_withdrawn', 'escalation_measure_withdrawn', 'breaches', 'officer_digest') order by key"
         )
         here, there = (each.engine.execute(wanted).fetchall() for each in (storm, calm))
         if here != there:

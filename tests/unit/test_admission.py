@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contracts.events import published_model
+from contracts.events import part, published_model
 from services.chassis.settings import ROOT
 from services.intake.admission import judge
 from services.rules.instants import instant
@@ -19,7 +19,7 @@ MEMO = {"caller": "홍길동", "phone": "02-000-0000", "matter": "가로등", "t
 
 def said(tenant: str, type: str, **data: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """(code of the refusal, marks, details asked for)."""
-    judgement = judge(TENANTS[tenant], type, published_model(type).model_validate(data), MORNING)
+    judgement = judge(TENANTS[tenant], type, part(type, published_model(type).model_validate(data)), MORNING)
     return judgement.refused, judgement.marks, judgement.asks
 
 

@@ -117,6 +117,30 @@ def test_a_line_that_is_no_event_is_wrong_and_stops_nothing(line: bytes) -> None
     assert [row["right"] for row in found] == [False, True]
 
 
+def test_an_array_is_told_event_by_event_under_its_line() -> None:
+    found = checked(COMPLAINT, [ASSIGNED, {**ASSIGNED, "id": "k-3", "type": "complaint.eaten"}, 7])
+    assert [(row["line"], row.get("place"), row["right"]) for row in found] == [
+        (1, None, True),
+        (2, 1, True),
+        (2, 2, False),
+        (2, 3, False),
+    ]
+    assert [line for row in found for line in in_words(row)] == [
+        "line 2, event 2 (k-3): /type: There is no such type; see the list of events. [unknown_type]",
+        "line 2, event 3: /: Write a JSON object here. [model_type]",
+    ]
+    assert [one["code"] for row in checked([COMPLAINT] * 1_001) for one in row["wrong"]] == ["wrong_number"]
+
+
+def test_a_file_as_people_write_json_is_one_text() -> None:
+    """Over many lines, with room around it; what is broken is told as lines are."""
+    pretty = json.dumps(COMPLAINT, indent=2).encode().splitlines(keepends=True)
+    assert [(row["line"], row["right"]) for row in checked(b"\n", *pretty, b"\n")] == [(1, True)]
+    both = json.dumps([COMPLAINT, ASSIGNED], indent=2).encode().splitlines(keepends=True)
+    assert [(row["place"], row["right"]) for row in checked(*both)] == [(1, True), (2, True)]
+    assert [row["right"] for row in checked(*pretty[:-1])] == [False] * (len(pretty) - 1)
+
+
 def test_nothing_that_was_sent_is_repeated() -> None:
     broken = {
         **COMPLAINT,

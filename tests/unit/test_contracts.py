@@ -39,9 +39,8 @@ from contracts.events import (
     PII_FIELDS,
     TENANT_WIDE,
     ClockAdvanced,
-    personal_data,
+    part,
     published_model,
-    stored_data,
     stored_model,
 )
 from contracts.notices import NOTICE_TYPES, NOTICES
@@ -130,10 +129,9 @@ def test_what_is_published_becomes_what_is_stored(path: Path) -> None:
     validator(f"{event['type']}.1").validate(event["data"])
     envelope = Envelope.model_validate(event)
     data = published_model(envelope.type).model_validate(envelope.data)
-    taken = personal_data(envelope.type, data)
-    stored = stored_data(
-        envelope.type,
-        data,
+    parted = part(envelope.type, data)
+    taken = parted.personal
+    stored = parted.stored(
         subject_ref="sub_golden01" if taken.person else None,
         text_refs={path: "txt_" + path.replace(".", "_") for path in taken.texts},
     )
@@ -190,28 +188,29 @@ def test_no_planted_word_is_left_in_what_is_stored(
     }
     for type, content in published.items():
         data = published_model(type).model_validate(content)
-        taken = personal_data(type, data)
-        refs = dict.fromkeys(taken.texts, "txt_0001")
-        stored = stored_data(type, data, subject_ref="sub_0001", text_refs=refs)
+        parted = part(type, data)
+        taken = parted.personal
+        stored = parted.stored(subject_ref="sub_0001", text_refs=dict.fromkeys(taken.texts, "txt_0001"))
         assert "비밀" not in json.dumps(stored, ensure_ascii=False)
-        assert "비밀" not in repr(taken)
+        assert "비밀" not in repr(parted)
         assert all(text.startswith("비밀") for text in (*taken.person.values(), *taken.texts.values()))
 
 
 def test_the_vault_gets_each_part_by_itself() -> None:
     event = read(GOLDEN / "published" / "callback.requested.1.json")
-    taken = personal_data(event["type"], published_model(event["type"]).model_validate(event["data"]))
+    taken = part(event["type"], published_model(event["type"]).model_validate(event["data"])).personal
     assert taken.person == {"name": "홍길동", "phone": "031-000-0000"}
     assert taken.texts == {"memo.matter": "도로 포장 일정", "wanted_place": "집 앞 경로당"}
     event = read(GOLDEN / "published" / "complaint.supplement_requested.1.json")
-    taken = personal_data(event["type"], published_model(event["type"]).model_validate(event["data"]))
+    taken = part(event["type"], published_model(event["type"]).model_validate(event["data"])).personal
     assert taken.texts == {"items": "위임장\n배치도"}
 
 
 def test_of_an_update_a_blank_detail_is_taken_out_and_one_left_out_stays() -> None:
     data = published_model("applicant.updated").model_validate({"applicant": {"phone": " ", "name": "홍길동"}})
-    assert personal_data("applicant.updated", data).person == {"phone": "", "name": "홍길동"}
-    stored = stored_data("applicant.updated", data, subject_ref="sub_0001", text_refs={})
+    parted = part("applicant.updated", data)
+    assert parted.personal.person == {"phone": "", "name": "홍길동"}
+    stored = parted.stored(subject_ref="sub_0001", text_refs={})
     assert stored == {"subject_ref": "sub_0001", "has_name": True, "has_phone": False}
 
 

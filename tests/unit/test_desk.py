@@ -21,10 +21,12 @@ from services.chassis.settings import ROOT, Settings, SettingsError
 from services.chassis.signon import StaffRole
 from services.cli import week
 from services.notifier.desk import item, lists
+from services.notifier.desk.item import typed_amount
 from services.notifier.desk.lists import LISTS, Filter, may_see
 from services.notifier.desk.signing_in import SignOn, local
 from services.notifier.desk.site import TEXTS
 from services.notifier.tasks import kinds, life
+from services.notifier.tasks.life import NotPossible
 from services.reading.speaking import LANGUAGES, catalogue
 from services.reading.visibility import Caller, Case, Named, Role
 from services.rules import tenants as tenants_file
@@ -161,6 +163,24 @@ def test_who_may_know_of_a_task(
 ) -> None:
     caller = Caller("anseong", "desk", f"anseong/staff/{staff}", role, department, staff)
     assert may_see(caller, TENANTS["anseong"], about, case) is seen
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("", " ", "0", "000", "-1", "+5", "1.5", "1e3", "=1+1", "5천", "２０", "٣", "0x10", "1 000", "NaN", "null"),
+        *("10,000,001", "9" * 30, "1" + "0" * 4000, "5\x00"),
+    ],
+)
+def test_an_amount_that_is_none_is_not_taken(typed: str) -> None:
+    with pytest.raises(NotPossible) as reason:
+        typed_amount(typed)
+    assert reason.value.code == "wrong_amount"
+
+
+@pytest.mark.parametrize(("typed", "amount"), [("1", 1), (" 20,000 ", 20_000), ("10,000,000", 10_000_000)])
+def test_an_amount_is_typed_as_people_do(typed: str, amount: int) -> None:
+    assert typed_amount(typed) == amount
 
 
 @pytest.mark.parametrize("to", ["/desk/ko/", "/desk/en/tasks/0a", "/desk/ko/?list=duty&department=%EB%8F%84"])

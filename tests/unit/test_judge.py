@@ -7,14 +7,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contracts.events import FACTS
 from services.chassis.settings import Settings
 from services.intake.api.document import document
 from services.intake.app import build_app
-from services.intake.judge import Import, Judged, Publisher, Refusal, _carefully, _quickly, judge, parse
+from services.intake.judge import Import, Judged, Publisher, Refusal, _careful_head, _quick_head, judge
+from services.intake.parsing import _carefully, _quickly, parse
 from services.intake.reserve import receipt_number
 from services.rules.instants import instant
 from services.rules.tenants import Source, Tenant
@@ -161,6 +162,61 @@ def test_what_is_read_quickly_is_what_is_read_carefully(text: str) -> None:
     value = _quickly(raw)
     if value is not None:
         assert repr(value) == repr(_carefully(raw))
+
+
+_ODD = st.sampled_from(
+    [
+        *(
+            None,
+            1,
+            True,
+            1.5,
+            [],
+            {},
+            ["a"],
+            {"a": 1},
+            "",
+            "1.0",
+            "a",
+            "A-1",
+            "_all",
+            "a b",
+            "a\nb",
+            "c-1\n",
+            "\u212a1",
+        ),
+        *("x.y", "Complaint.received", "complaint.received\n", "fact.voided", "x" * 64, "x" * 65),
+        *("application/json", "text/plain", "urn:gihan:complaint.received:1", "urn:gihan:complaint.received:2"),
+        *("2026-03-12T09:59:00+09:00", "2026-03-12t00:59:00z", "2026-03-12T09:59:00"),
+        *("2026-02-30T09:59:00Z", "1969-12-31T23:59:59Z"),
+    ]
+)
+_NAMES = [*COMPLAINT, "datacontenttype", "dataschema", "홍길동", "recordedtime"]
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(_NAMES), _ODD, max_size=3), st.sets(st.sampled_from([*COMPLAINT]), max_size=1))
+def test_an_envelope_read_quickly_is_one_read_carefully(odd: dict[str, Any], absent: set[str]) -> None:
+    """The quick way may give up on an envelope, and never lets one in, or reads one, that the careful way would not."""
+    value = {
+        name: part for name, part in ({**COMPLAINT, "id": "e-1", "subject": "c-1"} | odd).items() if name not in absent
+    }
+    head = _quick_head(value)
+    if head is not None:
+        assert head == _careful_head(value)
+
+
+def test_a_good_envelope_is_read_quickly() -> None:
+    event = {**COMPLAINT, "id": "e-1", "subject": "c-1", "datacontenttype": "application/json"}
+    head = _quick_head(event)
+    assert head is not None
+    assert (head.id, head.source, head.tenant, head.subject) == ("e-1", "web", "seoul", "c-1")
+    assert (head.type, head.time.isoformat()) == ("complaint.received", "2026-03-12T09:59:00+09:00")
+    assert head.data == COMPLAINT["data"]
+    del event["subject"]
+    assert _quick_head(event) == _careful_head(event)
+    for odd in ({"subject": "c-1\nx"}, {"id": "E-1"}, {"dataschema": "urn:gihan:complaint.received:1"}, {"data": None}):
+        assert _quick_head({**event, **odd}) is None
 
 
 BAD_EVENTS: list[tuple[str, bytes, Publisher, str, str | None]] = [

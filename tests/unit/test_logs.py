@@ -34,6 +34,24 @@ def test_a_canonical_line_is_one_json_object_with_what_is_allowed(lines):
     }  # fmt: skip
 
 
+def test_lines_of_events_handled_together_are_those_of_each(lines):
+    own = [{"case": "c-1", "receipt": None}, {"case": "홍길동", "applicant": "hong"}, {"case": "c-3"}]
+    common = {"tenant": "seoul", "milliseconds": 7, "name": "홍길동"}
+    logs.canonical_lines("handled", common, own)
+    together = lines()
+    said_before = dict(logs.dropped)
+    for each in own:
+        logs.canonical("handled", **common, **each)
+    alone = lines()
+    for line in (*together, *alone):
+        del line["timestamp"]
+    assert together == alone
+    assert [line.get("case") for line in together] == ["c-1", None, "c-3"]
+    assert said_before == {"name": 1, "value": 2, "event": 0}
+    logs.canonical_lines("handled", common, [])
+    assert lines() == []
+
+
 def test_unknown_fields_and_values_that_are_no_identifiers_are_dropped_and_counted(lines):
     logs.get_logger().info(
         "handled", applicant="hong", case="홍길동", source="Hong Gildong", where=["a", "나"], key={"이름": 1}, code=7

@@ -201,6 +201,43 @@ def test_heads_never_hear_of_a_case_that_may_complain_of_them() -> None:
         assert [(one.template, one.rung) for one in found] == [("breach", None), ("escalation", "audit")]
 
 
+MEASURED = {"promise": "anseong-phone-rings", "occurrence": "call-centre/e1"}
+
+
+def test_a_broken_measure_is_told_to_the_head_once_and_to_no_citizen() -> None:
+    """It is over when it is judged: nothing about it stays open, so audit hears of it only in the head's place."""
+    told = only(of_decision(decision("measure.breached", **MEASURED)))
+    assert (told.template, told.audience, told.rung) == ("escalation_measure", "officer", "head")
+    assert told.arguments == {"promise": "anseong-phone-rings", "at": instant(DUE)}
+    assert (told.hold_until, told.after_hours) == (None, 0)
+    sealed = msgspec.structs.replace(KNOWN, kind="service_grievance")
+    assert only(of_decision(decision("measure.breached", **MEASURED), sealed)).rung == "audit"
+
+
+def test_a_broken_measure_that_is_none_is_taken_back_from_whom_it_was_told() -> None:
+    told = only(of_decision(decision("measure.breached", **MEASURED)))
+    retraction = only(of_decision(decision("measure.retracted", id="7-2", **MEASURED)))
+    assert (retraction.topic, retraction.outcome) == (told.topic, "retracted")
+    correction = retraction.correction
+    assert (correction.template, correction.rung) == ("escalation_measure_withdrawn", "head")
+
+
+def test_a_head_is_not_told_either_that_a_grievance_was_dealt_with_in_time_after_all() -> None:
+    sealed = msgspec.structs.replace(KNOWN, kind="grievance")
+    retractions = of_decision(decision("breach.retracted", id="7-2", **RUN), sealed)
+    assert [one.correction.rung for one in retractions] == [None, "audit", "audit"]
+
+
+def test_what_one_fact_takes_back_is_told_as_one() -> None:
+    correction = of_decision(decision("breach.retracted", id="7-2", **RUN))[0].correction
+    other = of_decision(decision("breach.retracted", id="7-3", **RUN | {"promise": "anseong-direction"}))[0].correction
+    withdrawn = of_decision(decision("remedy.withdrawn", id="7-4", **REMEDY))[1].correction
+    assert correction.bundle == other.bundle == withdrawn.bundle
+    assert correction.hold_until == withdrawn.hold_until == instant(DUE)
+    breach = of_decision(decision("deadline.breached", **RUN))[0]
+    assert correction.bundle != breach.bundle
+
+
 def test_where_nobody_waits_for_audit_only_the_head_is_told() -> None:
     city = msgspec.structs.replace(CITY, messages=Messages(audit_after_hours=None))
     found = notices.of_decision(decision("deadline.breached", **RUN), b"{}", KNOWN, city)

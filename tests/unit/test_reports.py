@@ -208,6 +208,22 @@ def test_an_answer_that_is_taken_back_is_none(city: City) -> None:
     assert survey.questions[0].year.scores == (0, 0, 0, 0, 10)
 
 
+def test_the_response_rate_is_one_voice_for_each_petition_by_its_closing(city: City) -> None:
+    """Of one the answer is known later than its closing month; twice answered for is once; and one never was."""
+    for number in range(10):
+        answered(city, f"c{number}", "03-04", "민원과", 2)
+    city.states("survey.answered", "03-06 12:00", "c9", satisfaction=5)
+    city.states("complaint.received", "04-02 10:00", "silent", kind="other", channel="visit")
+    city.states("complaint.completed", "04-02 11:00", "silent", outcome="answered", by="k-1")
+    city.states("complaint.received", "11-30 10:00", "late", kind="other", channel="visit")
+    city.states("complaint.completed", "11-30 11:00", "late", outcome="answered", by="k-1")
+    city.states("survey.answered", "12-04 10:00", "late", satisfaction=1)
+    survey = city.report().survey
+    assert (survey.closed, survey.answered) == (12, 11)
+    assert [pair for pair in survey.months if pair[0]] == [(10, 10), (1, 0), (1, 1)]
+    assert survey.questions[0].year.scores == (1, 9, 0, 0, 1)
+
+
 def test_the_duties_of_a_year(city: City) -> None:
     city.states("complaint.received", "03-04 10:00", "c1", kind="other", channel="visit")
     (survey,) = city.report("06-01 10:00").duties

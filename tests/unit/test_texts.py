@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+import yaml
 from typer.testing import CliRunner
 
+from contracts import files
 from services.chassis.settings import ROOT
 from services.cli import notice
 from services.cli.main import app
@@ -36,6 +38,7 @@ VALUES: dict[str, Any] = {
     "contact": "토지민원과 031-678-2114",
     "case": "c-1",
     "due": instant("2026-03-12T18:00:00+09:00"),
+    "at": instant("2026-03-10T08:42:00+09:00"),
     "respond_by": instant("2026-03-13T00:00:00+09:00"),
     "amount": [10_000, "KRW"],
     "length": "3 days",
@@ -142,6 +145,23 @@ def test_an_unknown_promise_has_words_all_the_same() -> None:
     assert "약속: 행정서비스 헌장의 약속." in message.lines
 
 
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+def test_whatever_the_office_can_break_has_words_of_its_own(language: str) -> None:
+    """Not "a promise of our service charter": a head who reads a digest of them could not tell one from another."""
+    for name, content in files.read().items():
+        kind, _, version = name.removesuffix(".yaml").partition("/")
+        if kind == "calendars":
+            continue
+        document = yaml.safe_load(content)
+        known = texts.of_tenant(language, document.get("tenant", "seoul")).words["promise"]
+        for promise in (*document["promises"], *document.get("clauses", ())):
+            limits = {"limit", "within", "not_before", "after_lapses", "noted"}
+            published = promise["kind"] == "measure" and not limits & promise.keys()
+            judged = promise["kind"] in ("deadline", "recurring", "measure", "duty", "workflow")
+            if judged and not published and "owed_by" not in promise and version != "boston-1":
+                assert promise["id"] in known, f"{name}: {promise['id']} has no words in {language}"
+
+
 @pytest.mark.parametrize(
     ("hostile", "shown"),
     [
@@ -227,7 +247,7 @@ def test_what_one_event_broke_reads_as_one_apology() -> None:
 def test_a_list_says_how_many_it_leaves_out() -> None:
     items = [{"template": "warning", "case": f"c{n}", "promise": "x", "due": VALUES["due"]} for n in range(23)]
     lines = texts.render("officer_digest", "en", CITY, {"items": items, "count": 23}, NOW).lines
-    assert (lines[0], lines[-1], len(lines)) == ("23 deadlines to look at.", "And 3 more", 22)
+    assert (lines[0], lines[-1], len(lines)) == ("23 promises to look at.", "And 3 more", 22)
 
 
 def test_a_city_signs_as_its_charter_says() -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.chassis.failpoints import failpoint
 from services.chassis.vault.blind_index import Mark, marks_of, number_digest, numbers_of
-from services.chassis.vault.keys import KEY_BYTES, Connection, Erased, Keys, TenantKeys, columns
+from services.chassis.vault.keys import KEY_BYTES, Connection, Erased, Keys, TenantKeys, columns, copy
 from services.chassis.vault.sealing import (
     STAFF_FIELDS,
     Person,
@@ -184,10 +184,8 @@ class People(Keys):
         keys = await self.keys_of_people(conn, unique)
         fresh = {pair: secrets.token_bytes(KEY_BYTES) for pair in unique if pair not in keys}
         if fresh:
-            await conn.execute(
-                "insert into vault.people select * from unnest($1::text[], $2::uuid[], $3::bytea[])",
-                *columns([(t, p, self._wrap(key, t, str(p))) for (t, p), key in fresh.items()], 3),
-            )
+            rows = [(t, p, self._wrap(key, t, str(p))) for (t, p), key in fresh.items()]
+            await copy(conn, "people", ("tenant", "person", "data_key"), rows)
         keys |= fresh
         return [Person(t, p, keys[t, p]) for t, p in people]
 

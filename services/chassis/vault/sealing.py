@@ -17,11 +17,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.chassis.failpoints import failpoint
-from services.chassis.vault.keys import NONCE_BYTES, Connection, VaultError, columns
+from services.chassis.vault.keys import NONCE_BYTES, Connection, VaultError, copy
 
 PERSON_FIELDS = ("name", "address", "phone", "mobile", "email")
 STAFF_FIELDS = ("name", "phone", "email")
+_SUBJECT_COLUMNS = ("tenant", "subject_ref", "person", *PERSON_FIELDS, "case_id", "confidential")
+_TEXT_COLUMNS = ("tenant", "text_ref", "person", "sealed", "case_id", "confidential")
 _RESIDENT_NUMBER = re.compile(r"(?<!\d)\d{6}\s?[-\u2010-\u2015\u2212\uff0d~.]?\s?\d{7}(?!\d)")
+_ITS_END = re.compile(r"\d\d\d\d\d\d\d")
+"""What every resident number ends with; looked for first, since hardly a text has it and it is found sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +77,16 @@ class Sealing:
     async def write(self, conn: Connection) -> None:
         """Writes what was sealed so far, in the caller's transaction."""
         if self._subjects:
-            await conn.execute(
-                "insert into vault.subjects select * from unnest($1::text[], $2::text[], $3::uuid[],"
-                " $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[], $9::text[], $10::bool[])",
-                *columns(self._subjects, 10),
-            )
+            await copy(conn, "subjects", _SUBJECT_COLUMNS, self._subjects)
             await failpoint("vault.after_subjects")
         if self._texts:
-            await conn.execute(
-                "insert into vault.texts select * from unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[],"
-                " $5::text[], $6::bool[])",
-                *columns(self._texts, 6),
-            )
+            await copy(conn, "texts", _TEXT_COLUMNS, self._texts)
         self._subjects, self._texts = [], []
 
 
 def mask_resident_numbers(text: str) -> str:
     """Text with every resident registration number (six digits and seven) blanked: they are never kept."""
-    return _RESIDENT_NUMBER.sub("******-*******", text)
+    return _RESIDENT_NUMBER.sub("******-*******", text) if _ITS_END.search(text) else text
 
 
 def content_hash(key: bytes, content: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from contracts.events import FACTS, stored_data
+from contracts.events import FACTS, part
 from contracts.streams import notices_mark, sla_mark
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
@@ -115,7 +115,7 @@ def _says_the_same(published: Row, stored: Row) -> bool:
     if type != stored["type"] or instant(published["time"]) != instant(stored["time"]):
         return False
     model = FACTS[type].model_validate(published["data"])
-    expected = _unnamed(stored_data(type, model, subject_ref=None, text_refs=defaultdict(str)))
+    expected = _unnamed(part(type, model).stored(subject_ref=None, text_refs=defaultdict(str)))
     kept = _unnamed(stored["data"])
     if type in COPIED and "officer" in kept:  # intake fills in the one that the report named
         expected.setdefault("officer", kept["officer"])

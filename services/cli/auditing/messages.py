@@ -11,7 +11,7 @@ import msgspec
 
 from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.notifier import notices
-from services.notifier.tasks import store
+from services.notifier.tasks import steps
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.routing import ALL
@@ -105,7 +105,7 @@ class _Expected:
         for told in _results(evidence):
             type, data = told.event["type"], told.event["data"]
             if type in ("remedy.approved", "remedy.declined"):
-                self.allowed.add(store.told_key(*_case(told), data["key"], type, data["cause"]["id"]))
+                self.allowed.add(steps.told_key(*_case(told), data["key"], type, data["cause"]["id"]))
 
     def _fold(self, decide: Callable[[Told, notices.CaseView], None]) -> dict[tuple[str, str], notices.CaseView]:
         views: dict[tuple[str, str], notices.CaseView] = {}

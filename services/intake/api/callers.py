@@ -15,9 +15,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.chassis.clock import Clock
 from services.chassis.http import Problem
+from services.chassis.limits import Concurrency, Rate
 from services.chassis.settings import Settings
 from services.chassis.signon import Tokens
-from services.intake.api.limits import Concurrency, Rate
 from services.intake.keys import digest
 from services.reading.visibility import Caller
 

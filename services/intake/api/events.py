@@ -17,7 +17,8 @@ from services.intake.api.filing import check_stating, event_id
 from services.intake.api.reading import is_visible
 from services.intake.api.serving import TAGGED, Given, Parts, problem, problems, tagged
 from services.intake.doors import json_of
-from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal, parse
+from services.intake.judge import AHEAD_MINUTES, Publisher, Refusal
+from services.intake.parsing import parse
 from services.reading.visibility import Caller
 from services.rules.instants import MINUTE
 

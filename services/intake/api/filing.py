@@ -15,12 +15,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from contracts.envelope import Accepted
-from contracts.events import FACTS
+from contracts.events import FACTS, part
 from services.chassis.http import Problem
 from services.intake import admission
 from services.intake.api.reading import visible_case
 from services.intake.api.serving import Parts, problem
-from services.intake.judge import Publisher, Refusal, parse
+from services.intake.judge import Publisher, Refusal
+from services.intake.parsing import parse
 from services.reading.visibility import Caller, may_publish
 from services.rules.instants import Instant, instant, text
 from services.rules.tenants import Tenant
@@ -97,9 +98,11 @@ async def file(
     subject = case if case is not None else body.get("case")
     if subject is not None:
         event["subject"] = subject
+    if "time" in body:
+        event["time"] = body["time"]
     await check_stating(parts, caller, type, subject)
     try:
-        return await _take(parts, caller, tenant, event, body.get("time"))
+        return await _take(parts, caller, tenant, event)
     except Refusal as refusal:
         raise _in_body(refusal, keyed=key is not None) from None
 
@@ -125,11 +128,11 @@ async def _is_new(parts: Parts, caller: Caller, case: str) -> bool:
     return known is None
 
 
-async def _take(parts: Parts, caller: Caller, tenant: Tenant, event: dict[str, Any], time: object) -> Accepted:
+async def _take(parts: Parts, caller: Caller, tenant: Tenant, event: dict[str, Any]) -> Accepted:
     """Has the event judged and kept. Where the caller names no time, it is that of the first request of this key."""
     publisher, now = Publisher(caller.tenant, caller.source), await parts.clock.now()
-    if time is not None:
-        return await parts.doors.take({**event, "time": time}, publisher, now, "http")
+    if "time" in event:
+        return await parts.doors.take(event, publisher, now, "http")
     for _ in range(2):
         known = await _occurred(parts, event)
         moment = now if known is None else known
@@ -168,7 +171,7 @@ async def answer(parts: Parts, caller: Caller, accepted: Accepted, type: str, bo
     content = accepted.model_dump(mode="json", exclude_none=True)
     data = FACTS[type].model_validate({name: value for name, value in body.items() if name not in ("case", "time")})
     time = instant(body["time"]) if "time" in body else await parts.clock.now()
-    judgement = admission.judge(parts.tenants[caller.tenant], type, data, time)
+    judgement = admission.judge(parts.tenants[caller.tenant], type, part(type, data), time)
     content |= {name: list(found) for name in ("asks", "marks") if (found := getattr(judgement, name))}
     return JSONResponse(content, HTTPStatus.CREATED, {"Location": f"/v1/cases/{accepted.case}"})
 

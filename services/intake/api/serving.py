@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from services.chassis.clock import Clock
 from services.chassis.http import PROBLEM, Problem
+from services.chassis.vault import Vault
 from services.intake.doors import Doors
 from services.intake.judge import Refusal
 from services.reading.explain import Explainer
@@ -32,6 +33,7 @@ class Parts(NamedTuple):
     explainer: Explainer
     tenants: Mapping[str, Tenant]
     library: Library
+    vault: Vault
 
     def charter(self, tenant: str, label: str | None) -> Charter | None:
         """The version of a charter that a decision names."""

@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from services.chassis import postgres
 from services.chassis.links import Signer
-from services.chassis.vault import Vault
+from services.chassis.pages import PageError
 from services.intake.api.serving import Parts
 from services.intake.pages import charter, filing, following, reports, talking, telling
 from services.intake.pages.counter import Counter
-from services.intake.pages.site import PageError, Site, Visit, language_of, render
+from services.intake.pages.site import Site, Visit, language_of, render
 from services.intake.pages.throttle import Throttle
 from services.intake.pages.words import LANGUAGES, Speaker
 from services.intake.reporting.shelf import Shelf
@@ -54,9 +54,9 @@ class Pages:
         app.add_route("/", _to_language, include_in_schema=False)
         app.add_route("/{tenant}", _to_language, include_in_schema=False)
 
-    def open(self, parts: Parts, vault: Vault) -> None:
+    def open(self, parts: Parts) -> None:
         """Lets visitors in. Raises OperatorError where the key cannot be read."""
-        pool, clock, doors, explainer, tenants, _ = parts
+        pool, clock, doors, explainer, tenants, _, vault = parts
         signer = Signer.of_file(self._key_file)
         throttle, counter = Throttle(pool, signer), Counter(pool, explainer)
         shelf = Shelf(pool, clock)

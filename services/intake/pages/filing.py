@@ -16,10 +16,11 @@ from starlette.responses import Response
 
 from contracts.envelope import Accepted
 from contracts.events import PERSON_DETAILS
+from services.chassis.pages import PageError
 from services.chassis.vault import mask_resident_numbers
 from services.intake import admission
 from services.intake.judge import Publisher, Refusal
-from services.intake.pages.site import SOURCE, VISITOR, PageError, Visit
+from services.intake.pages.site import SOURCE, VISITOR, Visit
 from services.rules.admission import Judgement, judge
 from services.rules.charter import Charter, Petition
 from services.rules.facts import Data

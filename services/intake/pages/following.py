@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.chassis.links import Link
+from services.chassis.pages import PageError
 from services.chassis.vault import VaultError
 from services.intake.pages import cases
 from services.intake.pages.cases import Found, Page
 from services.intake.pages.filing import Field
-from services.intake.pages.site import SOURCE, VISITOR, PageError, Visit
+from services.intake.pages.site import SOURCE, VISITOR, Visit
 from services.intake.reserve import receipt_number
 from services.rules.instants import MINUTE, SECOND, Instant
 

@@ -9,7 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.intake.pages.site import PageError, Visit
+from services.chassis.pages import PageError
+from services.intake.pages.site import Visit
 from services.intake.reporting import html
 from services.intake.reporting.document import speaker_of
 from services.intake.reporting.table import table

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from services.chassis import pages
 from services.chassis.clock import Clock
 from services.chassis.links import Signer
+from services.chassis.pages import PageError
 from services.chassis.vault import Vault
 from services.intake.doors import Doors
 from services.intake.pages.counter import Counter
@@ -33,30 +34,8 @@ VISITOR = "gihan_form"
 """The one cookie: it ties a form to the browser that asked for it."""
 MAX_FIELDS = 40
 
-_HERE = Path(__file__).parent
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-_environment = Environment(
-    loader=FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    auto_reload=False,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
-
-class PageError(Exception):
-    """A page that cannot be shown; `problem` names its texts."""
-
-    def __init__(self, status: HTTPStatus, problem: str) -> None:
-        super().__init__(problem)
-        self.status = status
-        self.problem = problem
+_HEADERS = pages.headers()
+_templates = pages.templates(Path(__file__).parent / "templates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +128,7 @@ def render(request: Request, name: str, speaker: Speaker, status: int, **values:
     """A page from its template, with the address of the same page in the other language."""
     other = "en" if speaker.language == "ko" else "ko"
     path = request.url.path
-    content = _environment.get_template(f"{name}.html").render(
+    content = _templates.get_template(f"{name}.html").render(
         t=speaker.say,
         language=speaker.language,
         here=path,

@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.events import SURVEY_QUESTIONS
+from services.chassis.pages import PageError
 from services.intake import admission
 from services.intake.judge import Refusal
 from services.intake.pages import cases
 from services.intake.pages.cases import Found, Page
 from services.intake.pages.filing import Field, free_text, hand_in
 from services.intake.pages.following import has_answered, opened, survey_id
-from services.intake.pages.site import PageError, Visit
+from services.intake.pages.site import Visit
 
 GROUNDS = (
     *("late", "unkind", "careless", "misguidance", "repeat_visit", "wrong_certificate"),

@@ -71,8 +71,11 @@ def _rows(report: Report) -> Iterator[_Row]:
     ):
         for row in rows:
             yield from _handling(part, row)
-    yield ("survey", "", "", "", "closed", report.survey.closed)
-    yield ("survey", "", "", "", "answered", report.survey.answered)
+    year, months = (report.survey.closed, report.survey.answered), report.survey.months
+    for where, (closed, answered) in (("", year), *((str(month), pair) for month, pair in enumerate(months, 1))):
+        if closed or not where:
+            yield ("survey", "", "", where, "closed", closed)
+            yield ("survey", "", "", where, "answered", answered)
     for question in report.survey.questions:
         for where, answers in (("", [question.year]), ("month", question.months), ("department", question.departments)):
             for said in answers:

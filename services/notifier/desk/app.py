@@ -4,7 +4,7 @@ The one rule: an error is a page as well, and says nothing of what went wrong in
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -23,7 +23,10 @@ from starlette.staticfiles import StaticFiles
 from contracts import files
 from services.chassis import postgres
 from services.chassis.clock import Clock, RealClock
+from services.chassis.http import Problem
+from services.chassis.limits import Rate
 from services.chassis.logs import get_logger
+from services.chassis.pages import PageError
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.chassis.vault import Vault
@@ -31,7 +34,7 @@ from services.notifier.desk import case, changes, front, item, trail
 from services.notifier.desk.changes import Watch
 from services.notifier.desk.sessions import Sessions
 from services.notifier.desk.signing_in import BEGUN_SECONDS, SignInFailed, SignOn
-from services.notifier.desk.site import TEXTS, PageError, SignInFirst, Site, Visit, language_of, render
+from services.notifier.desk.site import TEXTS, SignInFirst, Site, Visit, language_of, render
 from services.notifier.desk.words import Sayings
 from services.notifier.ledger import Fenced, Ledger
 from services.reading.explain import Explainer
@@ -39,8 +42,13 @@ from services.reading.speaking import LANGUAGES, Language, Speaker, preferred
 from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
 
+Handler = Callable[[Request], Awaitable[Response]]
+
 BEGUN = "gihan_sign_in"
 """The cookie of a sign-in that has begun."""
+DOOR_RATE, DOOR_BURST = 2.0, 120.0
+"""So many requests a second may one address make of the door, and so many at once: each sign-in is two, and a whole
+office may come from one address in the morning. Each makes us ask the sign-on, which must not be worn down by us."""
 
 
 class Desk:
@@ -55,23 +63,34 @@ class Desk:
             SignInFirst: _on_sign_in_first,
             SignInFailed: _on_sign_in_failed,
             PageError: _on_page_error,
+            Problem: _on_problem,
             Fenced: _on_fenced,
             HTTPException: _on_http_error,
             Exception: _on_error,
         }
+        self._rate = Rate(DOOR_RATE, DOOR_BURST)
         self._pages = Starlette(routes=_routes(), exception_handlers=handlers)
         self._door = Starlette(
             routes=[
                 Route("/", _home),
                 *(Route(f"/{language}", _home) for language in LANGUAGES),
-                Route("/in", _begin),
-                Route("/back", _come_back),
+                Route("/in", self._at_most(_begin)),
+                Route("/back", self._at_most(_come_back)),
                 Route("/out", _leave, methods=["POST"]),
                 Route("/left", _left),
                 Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
             ],
             exception_handlers=handlers,
         )
+
+    def _at_most(self, answer: Handler) -> Handler:
+        """The same for whoever does not ask too often."""
+
+        async def counted(request: Request) -> Response:
+            self._rate.take(request.client.host if request.client else "")
+            return await answer(request)
+
+        return counted
 
     def mount(self, app: FastAPI) -> None:
         """Adds the desk to an application."""
@@ -212,6 +231,14 @@ async def _on_sign_in_failed(request: Request, error: Exception) -> Response:
 async def _on_page_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PageError)
     return _problem(request, error.status, error.problem)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    """Somebody asks too often."""
+    assert isinstance(error, Problem)
+    answer = _problem(request, error.status, "too_often")
+    answer.headers["Retry-After"] = str(error.retry_after or 1)
+    return answer
 
 
 async def _on_fenced(request: Request, _: Exception) -> Response:

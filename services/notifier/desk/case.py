@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.pages import PageError
 from services.notifier.desk import lists
-from services.notifier.desk.site import PageError, Visit
+from services.notifier.desk.site import Visit
 from services.notifier.desk.words import line, named
 from services.reading import visibility, visible
 from services.reading.visible import Row

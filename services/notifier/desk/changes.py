@@ -17,9 +17,10 @@ from starlette.responses import Response, StreamingResponse
 
 from services.chassis import postgres
 from services.chassis.http import is_stopping
+from services.chassis.pages import PageError
 from services.notifier.desk import lists
 from services.notifier.desk.lists import Filter
-from services.notifier.desk.site import PageError, SignInFirst, Visit
+from services.notifier.desk.site import SignInFirst, Visit
 
 LISTENERS = 500
 """At a time, of this process; those beyond reload their pages by hand."""

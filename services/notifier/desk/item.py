@@ -13,18 +13,18 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.pages import PageError
 from services.chassis.vault.keys import VaultError
 from services.notifier.desk import lists
-from services.notifier.desk.site import PageError, Visit
+from services.notifier.desk.site import Visit
 from services.notifier.desk.words import line, named
-from services.notifier.tasks import acting, findings, kinds, letters
+from services.notifier.tasks import acting, findings, kinds, letters, life
 from services.notifier.tasks.life import ACKNOWLEDGED, DECLINED, MEANS, NotPossible
 from services.reading.speaking import Language
 from services.reading.visible import Row
 
 WITH_LETTER = frozenset({"apology", "compensation"})
 REASON_LIMIT = 1_000
-_LARGEST = 1_000_000_000
 
 
 async def show(request: Request) -> Response:
@@ -90,14 +90,14 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         line=line(row, speaker, says, now),
         remedy=remedy,
         steps=[(speaker.when(step["at"]), step, _detail(visit, step)) for step in steps],
-        offers=_offers(visit, row),
+        offers=_offers(row, "approver" in visit.actor.roles or await _stands_in(visit, row["key"])),
         outcomes=kinds.of(row["task"]).outcomes if row["remedy_key"] is None else (),
         reasons=DECLINED,
         means=MEANS,
         words=ACKNOWLEDGED,
         letter=row["task"] in WITH_LETTER and row["readable"],
         limit=REASON_LIMIT,
-        largest=_LARGEST,
+        largest=life.MOST,
         refused=refused,
         done=done if done in STEPS else "",
     )
@@ -110,12 +110,20 @@ def _detail(visit: Visit, step: Any) -> str:
     return ", ".join(parts)
 
 
-def _offers(visit: Visit, row: Row) -> list[str]:
+async def _stands_in(visit: Visit, key: str) -> bool:
+    """Whether the reader acts as audit in the place of an approver."""
+    ledger = visit.site.ledger()
+    if "audit" not in visit.actor.roles or ledger is None:
+        return False
+    item, _ = await acting.look(ledger, await visit.site.clock.now(), visit.tenant.id, key)
+    return item.for_audit
+
+
+def _offers(row: Row, approver: bool) -> list[str]:
     """The steps that may follow on the state that the task is in, of those that this role takes."""
     state, wants = row["state"], row["wants"]
     if row["remedy_key"] is None:
         return ["done"] if state == "assigned" else []
-    approver = "approver" in visit.actor.roles
     found = []
     if approver and state == "assigned":
         found += ["find"] if "finding" in wants else []
@@ -137,11 +145,17 @@ async def _find(visit: Visit, key: str, form: FormData) -> None:
     await findings.find(visit.ledger, site.nc, now, visit.actor, key, finding, why)  # type: ignore[arg-type]
 
 
-async def _amount(visit: Visit, key: str, form: FormData) -> None:
-    typed = str(form.get("amount", "")).replace(",", "").strip()
-    if not (typed.isascii() and typed.isdigit() and 0 < int(typed[:12]) <= _LARGEST):
+def typed_amount(text: str) -> int:
+    """An amount as people type it, with or without commas. Raises NotPossible."""
+    typed = text.replace(",", "").strip()
+    if not (typed.isascii() and typed.isdigit() and 0 < int(typed[:12]) <= life.MOST):
         raise NotPossible("wrong_amount", "Type an amount in whole units of the currency.")
-    await acting.enter_amount(visit.ledger, await visit.site.clock.now(), visit.actor, key, int(typed))
+    return int(typed)
+
+
+async def _amount(visit: Visit, key: str, form: FormData) -> None:
+    amount = typed_amount(str(form.get("amount", "")))
+    await acting.enter_amount(visit.ledger, await visit.site.clock.now(), visit.actor, key, amount)
 
 
 async def _approve(visit: Visit, key: str, form: FormData) -> None:

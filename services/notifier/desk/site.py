@@ -12,13 +12,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nats.aio.client import Client
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from services.chassis import pages
 from services.chassis.clock import Clock
+from services.chassis.pages import PageError
 from services.chassis.vault import Vault
 from services.notifier.desk.sessions import Session, Sessions, is_of
 from services.notifier.desk.signing_in import SignOn
@@ -36,29 +37,8 @@ LIVE = "x-gihan-live"
 MAX_FIELDS = 300
 """Of a form: a page of tasks, each with its box."""
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-    " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-_environment = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    auto_reload=False,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
-
-class PageError(Exception):
-    """A page that cannot be shown; `problem` names its texts."""
-
-    def __init__(self, status: HTTPStatus, problem: str) -> None:
-        super().__init__(problem)
-        self.status = status
-        self.problem = problem
+_HEADERS = pages.headers("script-src", "connect-src")
+_templates = pages.templates(Path(__file__).parent / "templates")
 
 
 class SignInFirst(Exception):
@@ -176,7 +156,7 @@ def render(request: Request, name: str, speaker: Speaker, status: int, **values:
     elsewhere = path.replace(f"/desk/{speaker.language}", f"/desk/{other}", 1) + query
     if request.method != "GET" or elsewhere == path + query:
         elsewhere = f"/desk/{other}/"
-    content = _environment.get_template(f"{name}.html").render(
+    content = _templates.get_template(f"{name}.html").render(
         t=speaker.say, say=speaker, language=speaker.language, here=path, elsewhere=elsewhere, **values
     )
     return HTMLResponse(content, status, headers=_HEADERS)

@@ -3,12 +3,14 @@
 The one rule: a request that may have left us without an answer is never told as one that did not.
 """
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 
-from services.notifier.gateways import Answer, Found, Outcome, Told
+from services.notifier import texts
+from services.notifier.gateways import BAD_NUMBER, Answer, Found, Letter, Means, Outcome, Told, each, mobile
 
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -79,3 +81,42 @@ def read(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+class OneByOne(ABC):
+    """What gateways do alike that take one text in a request."""
+
+    means: Means = "sms"
+    together = 50
+
+    def __init__(self, name: str, url: str, rate: float) -> None:
+        self.name = name
+        self.rate = rate
+        self.line = Line(url)
+
+    async def send(self, letters: Sequence[Letter]) -> list[Answer]:
+        """Hands over texts."""
+        return await each(self._send, letters)
+
+    async def _send(self, letter: Letter) -> Answer:
+        number = mobile(letter)
+        if number is None:
+            return BAD_NUMBER
+        kind, text = texts.sms_text(letter.message)
+        response = await self.hand_over(letter, number, kind, text)
+        if isinstance(response, Answer):
+            return response
+        answer = of_status(response)
+        return answer if answer.outcome is not Outcome.ACCEPTED else self.taken(answer, response)
+
+    @abstractmethod
+    async def hand_over(self, letter: Letter, number: str, kind: str, text: str) -> httpx.Response | Answer:
+        """One request with a text; `kind` is SMS or LMS."""
+
+    def taken(self, answer: Answer, response: httpx.Response) -> Answer:
+        """What the gateway says beside having taken a text."""
+        return answer
+
+    async def close(self) -> None:
+        """Gives connections back."""
+        await self.line.close()

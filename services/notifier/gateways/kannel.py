@@ -7,11 +7,12 @@ that attempt alone.
 Everything goes in headers and body of a POST: an address with a number and a text in it would stand in logs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from services.notifier import texts
-from services.notifier.gateways import BAD_NUMBER, Answer, Found, Letter, Means, Told, each, mobile, sender
-from services.notifier.gateways.calling import Line, of_status
+import httpx
+
+from services.notifier.gateways import Answer, Found, Letter, Told, sender
+from services.notifier.gateways.calling import OneByOne
 from services.rules.instants import Instant
 
 REPORTED = 1 + 2 + 16
@@ -19,12 +20,10 @@ REPORTED = 1 + 2 + 16
 FATES = {"1": Found.DELIVERED, "2": Found.UNDELIVERED, "16": Found.UNDELIVERED}
 
 
-class KannelGateway:
+class KannelGateway(OneByOne):
     """Texts, one in a request. `report_to` makes the address at which Kannel reports on a letter, without the status;
     None where there is none."""
 
-    means: Means = "sms"
-    together = 50
     finds = False
     reports = False
 
@@ -38,21 +37,12 @@ class KannelGateway:
         rate: float = 0,
         report_to: Callable[[Letter], str] | None = None,
     ) -> None:
-        self.name = name
-        self.rate = rate
+        super().__init__(name, url, rate)
         self._login = {"X-Kannel-Username": user, "X-Kannel-Password": password}
         self._report_to = report_to
-        self._line = Line(url)
 
-    async def send(self, letters: Sequence[Letter]) -> list[Answer]:
-        """Hands over texts."""
-        return await each(self._send, letters)
-
-    async def _send(self, letter: Letter) -> Answer:
-        number = mobile(letter)
-        if number is None:
-            return BAD_NUMBER
-        _, text = texts.sms_text(letter.message)
+    async def hand_over(self, letter: Letter, number: str, kind: str, text: str) -> httpx.Response | Answer:
+        """A text of any length: Kannel parts it."""
         headers = {
             **self._login,
             "X-Kannel-From": sender(letter.tenant),
@@ -62,10 +52,7 @@ class KannelGateway:
         }
         if self._report_to is not None:
             headers |= {"X-Kannel-DLR-Mask": str(REPORTED), "X-Kannel-DLR-Url": f"{self._report_to(letter)}?status=%d"}
-        response = await self._line.post("/cgi-bin/sendsms", content=text.encode(), headers=headers)
-        if isinstance(response, Answer):
-            return response
-        return of_status(response)
+        return await self.line.post("/cgi-bin/sendsms", content=text.encode(), headers=headers)
 
     async def find(self, letter: Letter, since: Instant) -> Told:
         """It cannot be asked."""
@@ -74,7 +61,3 @@ class KannelGateway:
     async def report(self, ref: str) -> Told:
         """It cannot be asked."""
         return Told(Found.CANNOT_SAY)
-
-    async def close(self) -> None:
-        """Gives connections back."""
-        await self._line.close()

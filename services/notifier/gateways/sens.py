@@ -11,27 +11,16 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+import httpx
+
 from services.chassis.clock import RealClock
 from services.notifier import texts
-from services.notifier.gateways import (
-    BAD_NUMBER,
-    Answer,
-    Found,
-    Letter,
-    Means,
-    Outcome,
-    Told,
-    each,
-    mobile,
-    sender,
-    short_subject,
-)
-from services.notifier.gateways.calling import UNREACHED, Line, of_status, read
+from services.notifier.gateways import Answer, Found, Letter, Outcome, Told, mobile, sender, short_subject
+from services.notifier.gateways.calling import UNREACHED, OneByOne, read
 from services.rules import instants
 from services.rules.instants import Instant
 
@@ -43,31 +32,20 @@ _SEOUL = ZoneInfo("Asia/Seoul")
 """SENS tells and takes times of Seoul, without an offset."""
 
 
-class SensGateway:
+class SensGateway(OneByOne):
     """Texts, one in a request: the request's id is all that names a message."""
 
-    means: Means = "sms"
-    together = 50
     finds = True
     reports = True
 
     def __init__(self, name: str, service: str, key: str, secret: str, *, url: str, rate: float = 0) -> None:
-        self.name = name
-        self.rate = rate
+        super().__init__(name, url, rate)
         self._key = key
         self._secret = secret
         self._path = f"/sms/v2/services/{quote(service, safe=':')}/messages"
-        self._line = Line(url)
 
-    async def send(self, letters: Sequence[Letter]) -> list[Answer]:
-        """Hands over texts."""
-        return await each(self._send, letters)
-
-    async def _send(self, letter: Letter) -> Answer:
-        number = mobile(letter)
-        if number is None:
-            return BAD_NUMBER
-        kind, text = texts.sms_text(letter.message)
+    async def hand_over(self, letter: Letter, number: str, kind: str, text: str) -> httpx.Response | Answer:
+        """A text, as SMS or LMS."""
         body: dict[str, Any] = {
             "type": kind,
             "contentType": "COMM",
@@ -78,14 +56,11 @@ class SensGateway:
         }
         if kind == "LMS":
             body["subject"] = short_subject(letter)
-        response = await self._line.post(self._path, json=body, headers=await self._signed("POST", self._path))
-        if isinstance(response, Answer):
-            return response
-        answer = of_status(response)
-        if answer.outcome is not Outcome.ACCEPTED:
-            return answer
+        return await self.line.post(self._path, json=body, headers=await self._signed("POST", self._path))
+
+    def taken(self, answer: Answer, response: httpx.Response) -> Answer:
+        """With the id of the request. Without one it may have been taken, and is looked for."""
         ref = read(response).get("requestId")
-        # Without its id it may have been taken, and is looked for.
         return answer._replace(ref=str(ref)) if ref else Answer(Outcome.UNANSWERED, "no_request_id")
 
     async def find(self, letter: Letter, since: Instant) -> Told:
@@ -120,7 +95,7 @@ class SensGateway:
     async def _get(self, message: str = "", **query: str) -> Any:
         path = f"{self._path}/{quote(message, safe='')}" if message else self._path
         address = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
-        return await self._line.get(address, await self._signed("GET", address))
+        return await self.line.get(address, await self._signed("GET", address))
 
     async def _signed(self, method: str, address: str) -> dict[str, str]:
         milliseconds = str(await RealClock().now() // 1000)
@@ -129,10 +104,6 @@ class SensGateway:
             "x-ncp-iam-access-key": self._key,
             "x-ncp-apigw-signature-v2": signature(self._secret, method, address, milliseconds, self._key),
         }
-
-    async def close(self) -> None:
-        """Gives connections back."""
-        await self._line.close()
 
 
 def signature(secret: str, method: str, address: str, milliseconds: str, key: str) -> str:

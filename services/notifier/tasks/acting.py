@@ -11,7 +11,7 @@ Fenced where another notifier has taken over.
 from collections.abc import Callable, Sequence
 
 from services.notifier.ledger import Ledger, Work
-from services.notifier.tasks import charters, life, noted, store
+from services.notifier.tasks import charters, life, noted, rows, steps
 from services.notifier.tasks.life import Actor, Item, NotPossible, Step
 from services.rules.instants import Instant
 
@@ -81,14 +81,17 @@ async def _act(
     async with ledger.writing(now) as work:
         row, item = await _found(work, actor.tenant, key, "FOR UPDATE")
         step = judge(item, await _worth(work, item))
-        return item if step is None else await store.take(work, row, step)
+        return item if step is None else await steps.take(work, row, step)
 
 
-async def _found(work: Work, tenant: str, key: str, lock: str = "") -> tuple[store.Row, Item]:
-    found = await store.item(work.connection, tenant, key, lock)
+async def _found(work: Work, tenant: str, key: str, lock: str = "") -> tuple[rows.Row, Item]:
+    found = await rows.item(work.connection, tenant, key, lock)
     if found is None:
         raise NotPossible("not_found", "There is no such task here.")
-    return found
+    row, item = found
+    view = (await work.views([(item.tenant, item.case)]))[item.tenant, item.case]
+    for_audit = life.for_audit(item.case, view.kind, item.department, noted.named(view.noted))
+    return row, item._replace(for_audit=for_audit)
 
 
 async def _worth(work: Work, item: Item) -> Worth:

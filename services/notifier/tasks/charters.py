@@ -9,6 +9,7 @@ from contracts import files
 from services.rules import counting
 from services.rules.calendar import Calendar, OutOfCalendar
 from services.rules.charter import Charter, Match, Remedy
+from services.rules.consequences import TRY_AGAIN
 from services.rules.counting import Span
 from services.rules.instants import Instant
 from services.rules.rulebook import Library
@@ -53,6 +54,29 @@ def find_by(label: str | None, clause: str, start: Instant, working_days: int) -
         return counting.due(calendar_of_charter, start, within or Span(working_days, "working_days"))
     except OutOfCalendar:
         return None
+
+
+def of_duty(label: str | None, promise: str | None) -> frozenset[str]:
+    """The tasks of a duty of the municipality, which says itself when they are done; of any other promise none."""
+    charter = named(label)
+    of_charter = None if charter is None else charter.promises.get(promise or "")
+    if of_charter is None or of_charter.kind != "duty":
+        return frozenset()
+    return frozenset(of_charter.tasks).union(*(yearly.tasks for yearly in of_charter.yearly))
+
+
+@cache
+def tasks(tenant: str) -> frozenset[str]:
+    """Every task that a charter of the tenant may want."""
+    found = {TRY_AGAIN}
+    for _, charter in _library().charters_of(tenant):
+        for promise in charter.promises.values():
+            found |= {*promise.tasks, *(task for yearly in promise.yearly for task in yearly.tasks)}
+        for one in charter.remedies:
+            found |= {*one.tasks, *one.repeated_tasks}
+        for clause in charter.clauses.values():
+            found |= {*clause.tasks, *(task for _, _, task in clause.desks)}
+    return frozenset(found)
 
 
 @cache

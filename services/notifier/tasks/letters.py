@@ -28,7 +28,7 @@ Language = Literal["ko", "en"]
 
 PURPOSE = "apology"
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
-READERS = ("clerk", "approver", "head")
+READERS = ("clerk", "approver", "head", "audit")
 
 
 class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sender": "from"}):

@@ -1,8 +1,9 @@
 """The life of a task or a remedy: what may follow on what, and who may do it.
 
 The one rule: two pairs of eyes. Who found or entered something, and who had the case or is named as at fault, does not
-decide; who decided does not hand out. Pure: an item, who acts and what they want give the step that follows, None where
-it was taken already by the same person, or NotPossible.
+decide; who decided does not hand out. Where the department may not know, because somebody is complained of, or where no
+department has the case, audit acts in its place by the same rule. Pure: an item, who acts and what they want give the
+step that follows, None where it was taken already by the same person, or NotPossible.
 """
 
 import re
@@ -11,7 +12,9 @@ from typing import Literal, NamedTuple
 
 from services.chassis.logs import OperatorError
 from services.notifier.tasks import kinds
+from services.reading.visibility import SEALED_KINDS
 from services.rules.instants import Instant
+from services.rules.routing import OFFICER
 
 Role = Literal["clerk", "approver", "head", "audit"]
 
@@ -77,6 +80,8 @@ class Item(NamedTuple):
     due: Instant | None = None
     cause: str = ""
     steps: Sequence[Step] = ()
+    for_audit: bool = False
+    """Whether audit acts in the place of every other role."""
 
     @property
     def current(self) -> list[Step]:
@@ -94,10 +99,16 @@ class NotPossible(OperatorError):
         self.code = code
 
 
+def for_audit(case: str, kind: str | None, department: str | None, named: Collection[str]) -> bool:
+    """Whether what a case brings is audit's to act on as well: it complains of somebody, by its kind or by a report or
+    finding that names staff, or it lies with no department that could know of it."""
+    return department is None or case.startswith(OFFICER) or kind in SEALED_KINDS or bool(named)
+
+
 def may_find(item: Item, actor: Actor) -> None:
     """Raises NotPossible where the actor may not say whether there was a just reason."""
     _remedy(item)
-    _role(actor, "approver")
+    _role(item, actor, "approver")
     _not_at_fault(item, actor)
     if "finding" not in item.needs:
         raise NotPossible("no_finding", "Nothing is to be found here: the charter asks for no just reason.")
@@ -106,7 +117,7 @@ def may_find(item: Item, actor: Actor) -> None:
 
 def may_write(item: Item, actor: Actor) -> None:
     """Raises NotPossible where the actor may not print a letter of apology for this."""
-    _role(actor, "clerk", "approver", "head")
+    _role(item, actor, "clerk", "approver", "head")
     _department(item, actor)
     if item.task not in APOLOGIES:
         raise NotPossible("no_letter", "No apology belongs to this task.")
@@ -117,7 +128,7 @@ def may_write(item: Item, actor: Actor) -> None:
 def enter(item: Item, actor: Actor, now: Instant, amount: int, by_tariff: bool) -> Step | None:
     """An approver enters the amount that the charter leaves open."""
     _remedy(item)
-    _role(actor, "approver")
+    _role(item, actor, "approver")
     _not_at_fault(item, actor)
     if "amount" not in item.needs:
         raise NotPossible("amount_fixed", "The charter names the amount; it is not entered here.")
@@ -167,7 +178,7 @@ def decline(item: Item, actor: Actor, now: Instant, reason: str) -> Step | None:
 def issue(item: Item, actor: Actor, now: Instant, means: str, voucher: str | None) -> Step | None:
     """What was approved is given to the citizen."""
     _remedy(item)
-    _role(actor, "clerk", "approver")
+    _role(item, actor, "clerk", "approver")
     _department(item, actor)
     _one_of(means, MEANS)
     if (means == "voucher") is not (voucher is not None):
@@ -186,7 +197,7 @@ def issue(item: Item, actor: Actor, now: Instant, means: str, voucher: str | Non
 def acknowledge(item: Item, actor: Actor, now: Instant, code: str) -> Step | None:
     """The citizen has said that it arrived, or it came back."""
     _remedy(item)
-    _role(actor, "clerk", "approver")
+    _role(item, actor, "clerk", "approver")
     _department(item, actor)
     _one_of(code, ACKNOWLEDGED)
     if _taken(item, "acknowledged", actor):
@@ -201,9 +212,9 @@ def finish(item: Item, actor: Actor, now: Instant, outcome: str) -> Step | None:
         raise NotPossible("wrong_state", "A remedy is approved and issued, not merely done.")
     kind = kinds.of(item.task)
     if kind.lies_with in ("head", "audit"):
-        _role(actor, kind.lies_with)  # type: ignore[arg-type]
+        _role(item, actor, kind.lies_with)  # type: ignore[arg-type]
     else:
-        _role(actor, "clerk", "approver", "head")
+        _role(item, actor, "clerk", "approver", "head")
     if kind.lies_with in ("officer", "department", "head"):
         _department(item, actor)
     if kind.about_officer:
@@ -218,7 +229,7 @@ def finish(item: Item, actor: Actor, now: Instant, outcome: str) -> Step | None:
 def _decide(item: Item, actor: Actor) -> None:
     """Who may say yes or no about money."""
     _remedy(item)
-    _role(actor, "approver")
+    _role(item, actor, "approver")
     _not_at_fault(item, actor)
     prepared = {step.staff for step in item.current if step.step == "entered"} | {item.finding_by}
     if actor.staff in prepared:
@@ -230,8 +241,8 @@ def _remedy(item: Item) -> None:
         raise NotPossible("no_remedy", "This is a task without money; there is nothing to find, approve or issue.")
 
 
-def _role(actor: Actor, *roles: Role) -> None:
-    if not actor.roles & set(roles):
+def _role(item: Item, actor: Actor, *roles: Role) -> None:
+    if not actor.roles & {*roles, *(("audit",) if item.for_audit else ())}:
         raise NotPossible("wrong_role", f"This is for {' or '.join(roles)}.")
 
 

@@ -1,4 +1,5 @@
-"""What the facts of a case say of what may be owed in it: reports, findings, who is named, and when lateness ended.
+"""What the facts of a case say of its tasks and of what may be owed in it: reports, findings, who is named, when
+lateness ended, and which tasks are done.
 
 The one rule: worked out from the facts of the case alone, so that a fact that is taken back leaves nothing behind, and
 one whose taking back is taken back counts again.
@@ -18,9 +19,10 @@ FINDINGS = {"fault.confirmed": "confirmed", "fault.dismissed": "dismissed"}
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A report, a finding, an end of lateness (`ended`), or a taking back of one of these (`voids`).
+    """A report, a finding, an end of lateness (`ended`), what ends tasks, or a taking back of one of these (`voids`).
 
-    `about` is a promise, or the report that a finding is about.
+    `about` is a promise, or the report that a finding is about. `ends` has the outcome by task, of those that were
+    wanted before `at`.
     """
 
     about: str = ""
@@ -29,14 +31,24 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     by: str | None = None
     ended: Instant | None = None
     voids: str = ""
+    at: Instant | None = None
+    ends: dict[str, str] = {}
 
 
+_NOTHING: Mapping[str, str] = {}
 Noted = Mapping[str, Entry]
 """Entries by the source and id of their fact, in the order of the log."""
 
 
-def evolve(noted: Noted, fact: Fact, data: Mapping[str, Any], ends: Sequence[tuple[str, Match]]) -> Noted:
-    """What is noted after one more fact; `ends` are the events that end lateness, by promise."""
+def evolve(
+    noted: Noted,
+    fact: Fact,
+    data: Mapping[str, Any],
+    lateness: Sequence[tuple[str, Match]],
+    tasks: Mapping[str, str] = _NOTHING,
+) -> Noted:
+    """What is noted after one more fact; `lateness` are the events that end it, by promise, and `tasks` the outcomes
+    of the tasks that the fact ends."""
     entry = None
     if fact.type == "fault.reported":
         entry = Entry(data.get("promise") or "", data.get("officer"))
@@ -44,8 +56,10 @@ def evolve(noted: Noted, fact: Fact, data: Mapping[str, Any], ends: Sequence[tup
         entry = Entry(data.get("about") or "", data.get("officer"), FINDINGS[fact.type], data.get("by"))
     elif fact.type == "fact.voided" and f"{data['source']}/{data['id']}" in noted:
         entry = Entry(voids=f"{data['source']}/{data['id']}")
-    elif ends:
-        entry = next((Entry(promise, ended=fact.time) for promise, match in ends if _ends(fact, match)), None)
+    elif lateness:
+        entry = next((Entry(promise, ended=fact.time) for promise, match in lateness if _ends(fact, match)), None)
+    if tasks:
+        entry = msgspec.structs.replace(entry or Entry(), at=fact.time, ends=dict(tasks))
     return noted if entry is None else {**noted, fact.key: entry}
 
 
@@ -82,6 +96,19 @@ def late_until(noted: Noted, promise: str, broken_at: Instant) -> Instant | None
     """When lateness ended that began at an instant, or None while it goes on."""
     ends = (entry.ended for entry in _standing(noted).values() if entry.about == promise and entry.ended is not None)
     return min((at for at in ends if at > broken_at), default=None)
+
+
+def ending(noted: Noted, task: str, brought_by: str | None, since: Instant) -> tuple[str, str] | None:
+    """The first fact after an instant that ended a task wanted since then, with the outcome; `brought_by` is the fact
+    that brought it. What a report brought is ended by a finding about that report alone, and nothing else is by one."""
+    standing = _standing(noted)
+    brought = noted.get(brought_by or "")
+    is_report = brought is not None and not (brought.finding or brought.ended or brought.voids or brought.ends)
+    report = (brought_by or "").partition("/")[2] if is_report else ""
+    for key, entry in standing.items():
+        if task in entry.ends and (entry.at or 0) > since and report == (entry.about if entry.finding else ""):
+            return key, entry.ends[task]
+    return None
 
 
 def _standing(noted: Noted) -> dict[str, Entry]:

@@ -25,6 +25,7 @@ PLAIN: Mapping[str, Any] = {
     "superior": "토지민원과 박과장 02-000-0002",
     "visitor": "복지과 최방문 02-000-0003",
     "due": instant("2026-03-12T18:00:00+09:00"),
+    "at": instant("2026-03-10T08:42:00+09:00"),
     "respond_by": instant("2026-03-21T00:00:00+09:00"),
     "amount": [10_000, "KRW"],
     "length": "3 days",

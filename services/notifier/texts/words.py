@@ -130,7 +130,7 @@ Filler = Callable[[Any, "Catalogue", Tenant, Instant], str]
 FILLERS: dict[str, Filler] = {
     **dict.fromkeys(("city", "receipt", "case", "contact", "officer_email", "objection_days", "count"), _name),
     **dict.fromkeys(("approver", "superior", "visitor"), _name),
-    **dict.fromkeys(("due", "respond_by"), _date),
+    **dict.fromkeys(("due", "respond_by", "at"), _date),
     **dict.fromkeys(("law", "reason", "remedies"), _text),
     **dict.fromkeys(("link", "survey"), _address),
     **{name: _word(name) for name in ("outcome", "ground", "state", "promise", "news")},

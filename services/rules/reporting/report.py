@@ -157,7 +157,8 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What the petitioners of closed cases said: `closed` cases could answer, `answered` did."""
+    """What the petitioners of closed cases said: of the `closed` ones `answered` were answered for, by the month of
+    closing too."""
 
     closed: int
     answered: int

@@ -1,7 +1,7 @@
 """Surveys: what the petitioners of closed cases said, by question, month and department.
 
 The one rule: of a group smaller than ten no answer is told, and no group can be worked out from the others: who
-answered must be able to trust that nobody reads their answer out of a table.
+answered must be able to trust that nobody reads their answer out of a table. A petition has one voice: its last answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,29 +30,30 @@ class SurveyBook:
         self._known = known
         self._month_of = month_of
         self._closed = [0] * 12
+        self._answered = [0] * 12
         self._rows: list[_Row] = []
 
     def take(self, case: Case, facts: Sequence[Fact], desks: Desks) -> None:
-        """Counts a case, whose facts are in order of effect: its last closing, and what was answered."""
+        """Counts a case, whose facts are in order of effect: its last closing with whether it was answered for, and the
+        last answer."""
         closings = [fact for fact in facts if closes(fact)]
+        answers = [fact for fact in facts if fact.type == "survey.answered" and self._known.answers.get(fact.key)]
         month = self._month_of(closings[-1].moment) if closings and case.closed else None
         if month is not None:
             self._closed[month - 1] += 1
-        for fact in facts:
-            scores = self._known.answers.get(fact.key)
-            month = self._month_of(fact.time)
-            if fact.type == "survey.answered" and scores and month is not None:
-                self._rows.append((month, desks.at(fact.time), scores))
+            self._answered[month - 1] += bool(answers)
+        month = self._month_of(answers[-1].time) if answers else None
+        if month is not None:
+            self._rows.append((month, desks.at(answers[-1].time), self._known.answers[answers[-1].key]))
 
     def survey(self) -> Survey:
         """What was counted."""
         names = sorted({name for _, _, scores in self._rows for name in scores} | {SATISFACTION})
         names.sort(key=lambda name: name != SATISFACTION)
-        answered = [sum(row[0] == month for row in self._rows) for month in MONTHS]
         return Survey(
             sum(self._closed),
-            len(self._rows),
-            tuple(zip(self._closed, answered, strict=True)),
+            sum(self._answered),
+            tuple(zip(self._closed, self._answered, strict=True)),
             tuple(self._question(name) for name in names),
         )
 

@@ -1,9 +1,9 @@
-"""Rate and concurrency of the API's callers, on a clock of the test's own."""
+"""Rate and concurrency of callers, on a clock of the test's own."""
 
 import pytest
 
 from services.chassis.http import Problem
-from services.intake.api.limits import Concurrency, Rate
+from services.chassis.limits import Concurrency, Rate
 
 
 def test_a_bucket_fills_again_and_is_one_caller_s_own() -> None:
