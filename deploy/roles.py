@@ -16,7 +16,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "gihan_intake": {**_CHASSIS, "intake": _ROWS, "vault": _ROWS, "read": "select"},
     "gihan_sla_timer": {**_CHASSIS, "sla_timer": _ROWS, "read.fold_position": "select"},
     "gihan_notifier": {**_CHASSIS, "notifier": _ROWS, "vault": _ROWS, "read": "select"},
-    # Rebuilds the projection in a schema of its own, and takes a partition over from the live folder.
+    # Rebuilds the projection in tables of its own session, and takes a partition over from the live folder.
     "gihan_replay": {**_CHASSIS, "sla_timer": _ROWS, "read": "select"},
 }
 """What each role may do with the tables of a schema, or with one of them. What is not named here is forbidden."""
@@ -69,5 +69,8 @@ def _statements(role: str, schemas: list[str], database: str) -> list[str]:
     if "vault" in RIGHTS[role] and "vault" in schemas:
         found.append(f"revoke update, delete on {APPEND_ONLY} from {role}")
     if role == "gihan_replay":
-        found.append(f'grant create on database "{database}" to {role}')
+        found += [
+            f'grant temporary on database "{database}" to {role}',
+            f'revoke create on database "{database}" from {role}',
+        ]
     return found

@@ -6,59 +6,55 @@ decisions are, under the same numbers, those that were published; so the relay g
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
 from typing import NamedTuple
 
 import asyncpg
 from nats.aio.client import Client
-from prometheus_client import CollectorRegistry
 
 from contracts import files
 from contracts.streams import PARTITIONS, sla_mark
-from services.chassis import broker, postgres
-from services.chassis.health import Health
+from services.chassis import broker, logs, postgres
+from services.chassis.cursor import CursorStale, Entry, LogCursor, LogGap, check_log
 from services.chassis.lease import Lease
-from services.chassis.logs import OperatorError
-from services.chassis.outbox import link
+from services.chassis.logs import OperatorError, error_code
 from services.chassis.settings import Settings
-from services.chassis.tasks import end
-from services.rules.rulebook import Library
+from services.cli.parallel import cores
+from services.cli.workers import Ended, serve, shared
+from services.rules.facts import decode_event
+from services.rules.rulebook import Library, NotEnacted
 from services.sla_timer import store
-from services.sla_timer.folder import Folder, Meter
+from services.sla_timer.afresh import Afresh
 
-SCHEMA = "sla_timer_rebuild"
+LEASE = "sla_timer_rebuild"
 
 
 class Table(NamedTuple):
     """What a partition consists of beside its place: the column that says whose a row is, the key, what is compared."""
 
     column: str
-    key: str
-    compared: str = "*"
+    key: tuple[str, ...]
+    compared: tuple[str, ...]
 
 
 TABLES = {
-    "cases": Table(
-        "partition",
-        "tenant, case_id",
-        # A bookmark says nothing that the case does not: it may be laid or not.
-        "tenant, case_id, partition, state, closed, stuck, open_deadlines, next_at",
-    ),
-    "decisions": Table("lane", "lane, number"),
-    "enacted": Table("partition", "partition, sequence"),
+    # A bookmark says nothing that the case does not: it may be laid or not.
+    "cases": Table("partition", ("tenant", "case_id"), ("partition", *store.Columns._fields)),
+    "decisions": Table("lane", ("lane", "number"), store.Row._fields[2:]),
+    "enacted": Table("partition", ("partition", "sequence"), ("body",)),
 }
+SMALL_ENTRIES = 30_000
+"""A log below this is folded sooner than other processes have started."""
+READ_MESSAGES, READ_SECONDS = 2000, 1.0
 CATCH_UP_SECONDS = 30.0
 """How long the live fold of a partition may stand still for the last events before its turn is given back."""
-STALL_SECONDS = 10.0
-"""After so long without a step forward it is said what stops the fold."""
-LOOK_SECONDS = 0.05
-FOLDED_AHEAD, TURNS = 2, 2
-"""So many partitions are folded while another changes places; so many are at work at a time, as in the service."""
-FETCH_ROWS = 1000
 _NO_LIMIT_SECONDS = 3600.0
+_SESSION = (
+    "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; set temp_buffers = '64MB'; "
+    # Its own tables are read from end to end, and nobody has counted what is in them.
+    "set work_mem = '128MB'; set enable_nestloop = off; set enable_mergejoin = off"
+)
 
 
 class NotRebuilt(OperatorError):
@@ -76,88 +72,88 @@ class Rebuilt(NamedTuple):
 
 
 async def rebuild(settings: Settings, numbers: Sequence[int] = range(PARTITIONS)) -> AsyncIterator[Rebuilt]:
-    """Rebuilds partitions in turn, while the live system works on. Raises NotRebuilt."""
-    nc = await broker.connect(settings)
-    try:
-        async with _alone(settings), _room(settings) as connection:
-            pool = await postgres.connect_pool(settings, max_size=FOLDED_AHEAD + 1, schema=SCHEMA)
-            ahead: deque[_Rebuild] = deque()
-            try:
-                library, turns, waiting = Library(files.read()), asyncio.Semaphore(TURNS), iter(numbers)
-                while True:
-                    for number in islice(waiting, FOLDED_AHEAD + 1 - len(ahead)):
-                        ahead.append(_Rebuild(settings, nc, pool, connection, library, turns, number))
-                    if not ahead:
-                        break
-                    yield await ahead[0].finished()
-                    ahead.popleft()
-            finally:
-                await end([one.folding for one in ahead])
-                pool.terminate()
-    finally:
-        await nc.close()
+    """Rebuilds partitions, on all cores where it pays, while the live system works on; each is given when it is in
+    place. Raises NotRebuilt."""
+    async with _alone(settings):
+        workers = min(cores(), len(numbers)) if await _entries(settings) >= SMALL_ENTRIES else 1
+        if workers == 1:
+            async for rebuilt in _in_turn(settings, numbers):
+                yield rebuilt
+            return
+        try:
+            async for answer in shared(__name__, settings, [numbers[place::workers] for place in range(workers)]):
+                if isinstance(answer, str):
+                    raise NotRebuilt(answer)
+                yield Rebuilt(*answer)
+        except Ended:
+            raise NotRebuilt("A process of the rebuild was ended from outside. Start it again.") from None
 
 
 @asynccontextmanager
 async def _alone(settings: Settings) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(3) as limit, Lease(settings, SCHEMA):
+        async with asyncio.timeout(3) as limit, Lease(settings, LEASE):
             limit.reschedule(None)
             yield
     except TimeoutError:
         raise NotRebuilt("Another rebuild is under way: wait for its end.") from None
 
 
-@asynccontextmanager
-async def _room(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """A schema of the same layout, empty; gone in the end."""
-    connection = await postgres.connect(settings)
+async def _entries(settings: Settings) -> int:
+    nc = await broker.connect(settings)
     try:
-        await connection.execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
-        await connection.execute(f"drop schema if exists {SCHEMA} cascade; create schema {SCHEMA}")
-        for table in ("partitions", *TABLES):
-            # Nobody misses them after a crash.
-            less = " excluding indexes" if table == "decisions" else ""
-            await connection.execute(
-                f"create unlogged table {SCHEMA}.{table} (like sla_timer.{table} including all{less})"
-            )
-        # The fold never looks a decision up, and the live table has its other indexes already.
-        await connection.execute(f"alter table {SCHEMA}.decisions add primary key ({TABLES['decisions'].key})")
-        await connection.execute(
-            f"insert into sla_timer_rebuild.partitions select generate_series(0, {PARTITIONS - 1})"
-        )
-        yield connection
-        await connection.execute(f"drop schema {SCHEMA} cascade")
+        return (await nc.jetstream().stream_info("CASES")).state.messages
     finally:
-        connection.terminate()
+        await nc.close()
+
+
+async def _share(settings: Settings, numbers: Sequence[int]) -> AsyncIterator[Rebuilt | str]:
+    """What a process of ours rebuilds, and why it does not go on."""
+    try:
+        async for rebuilt in _in_turn(settings, numbers):
+            yield rebuilt
+    except OperatorError as error:
+        yield str(error)
+    except Exception as error:
+        yield f"The rebuild cannot go on: {error_code(error)}"
+
+
+async def _in_turn(settings: Settings, numbers: Sequence[int]) -> AsyncIterator[Rebuilt]:
+    """Partitions one after the other, in tables of one session, which are gone with it whatever happens."""
+    library = Library(files.read())
+    nc = await broker.connect(settings)
+    try:
+        connection = await postgres.connect(settings)
+        try:
+            await connection.execute(_SESSION)
+            for number in numbers:
+                yield await _Rebuild(settings, nc, connection, library, number).finished()
+        finally:
+            connection.terminate()
+    finally:
+        await nc.close()
 
 
 class _Rebuild:
-    """The rebuilding of one partition, which is being folded from now on."""
+    """The rebuilding of one partition."""
 
     def __init__(
-        self,
-        settings: Settings,
-        nc: Client,
-        pool: asyncpg.Pool,
-        connection: asyncpg.Connection,
-        library: Library,
-        turns: asyncio.Semaphore,
-        number: int,
+        self, settings: Settings, nc: Client, connection: asyncpg.Connection, library: Library, number: int
     ) -> None:
         self._settings = settings
         self._nc = nc
         self._connection = connection
         self._number = number
-        self._part = Health("replay").part(f"rebuild {number}", frozen_after_seconds=CATCH_UP_SECONDS)
-        meter = Meter(CollectorRegistry())
-        self._folder = Folder(number, settings, nc, pool, library, self._part, meter, lambda: None, turns, SCHEMA)
-        self.folding = asyncio.create_task(self._folder.run())
+        self._folded = Afresh(number, library, connection)
 
     async def finished(self) -> Rebuilt:
-        """Lets the fold come to the end of the log, keeps the live folder out, folds the rest, and swaps."""
+        """Folds to the end of the log, keeps the live folder out, folds the rest, and swaps."""
+        await self._folded.begin()
+        await self._catch_up()
+        # What came meanwhile is little; what is written now need not be while the live folder waits.
+        await self._folded.write()
+        await self._catch_up()
         try:
-            await self._caught_up()
             async with (
                 Lease(self._settings, f"{store.SCHEMA}/{self._number}", evict=True) as lease,
                 self._connection.transaction(),
@@ -167,45 +163,57 @@ class _Rebuild:
                     "select from sla_timer.partitions where partition = $1 for update", self._number
                 )
                 async with asyncio.timeout(CATCH_UP_SECONDS):
-                    await self._caught_up()
-                await end([self.folding])
+                    await self._catch_up()
+                await self._folded.write()
                 return await self._swap(lease.generation)
         except TimeoutError:
             raise NotRebuilt(f"Partition {self._number}: the log grew faster than it was folded. Try again.") from None
-        finally:
-            await end([self.folding])
 
-    async def _caught_up(self) -> None:
-        """Returns when the log is folded to where it ends now. Raises NotRebuilt for what stops the fold."""
-        found = await broker.last_message(self._nc, "CASES", f"cases.{self._number}.>")
+    async def _catch_up(self) -> None:
+        """Folds the log to where it ends now. Raises NotRebuilt for what stops the fold."""
+        subject = f"cases.{self._number}.>"
+        found = await broker.last_message(self._nc, "CASES", subject)
         last = found[0] if found else 0
-        loop = asyncio.get_running_loop()
-        stood, since = self._folder.position, loop.time()
-        while self._folder.position is None or self._folder.position.sequence < last:
-            if self._folder.position not in (None, stood):
-                stood, since = self._folder.position, loop.time()
-            if loop.time() > since + STALL_SECONDS:
-                raise NotRebuilt(
-                    f"Partition {self._number} cannot be folded anew: {self._part.trouble or 'no progress'}"
-                )
-            await asyncio.sleep(LOOK_SECONDS)
+        while self._folded.position.sequence < last:
+            try:
+                after = self._folded.position.sequence
+                async with LogCursor(
+                    self._nc, stream="CASES", after=after, subject=subject, batch_size=2 * READ_MESSAGES
+                ) as cursor:
+                    await self._check()
+                    while self._folded.position.sequence < last:
+                        await self._take(await cursor.read(READ_MESSAGES, READ_SECONDS))
+            except (CursorStale, LogGap):
+                continue
+
+    async def _check(self) -> None:
+        """Whether the log is the one that was folded so far."""
+        at = self._folded.position
+        same = None if at.event_id is None else lambda _, body: decode_event(body).id == at.event_id
+        stream_id = await check_log(self._nc, "CASES", at.sequence, at.stream_id, same)
+        self._folded.position = at._replace(stream_id=stream_id)
+
+    async def _take(self, entries: Sequence[Entry]) -> None:
+        try:
+            await self._folded.take(entries)
+        except Exception as error:
+            said = str(error) if isinstance(error, OperatorError | NotEnacted) else error_code(error)
+            raise NotRebuilt(f"Partition {self._number} cannot be folded anew: {said}") from error
 
     async def _swap(self, generation: int) -> Rebuilt:
         """Makes the live rows of the partition what the rebuilt ones are, in the caller's transaction."""
         await self._compare_with_sla()
         await self._compare_unpublished()
         changed = {table: await self._replace(table) for table in TABLES}
-        row = await self._connection.fetchrow(
-            "update sla_timer.partitions l set generation = $2, sequence = r.sequence, event_id = r.event_id, "
-            "stream_id = r.stream_id, clock = r.clock, tick_sequence = r.tick_sequence, ticks = r.ticks, "
-            "decisions = r.decisions from sla_timer_rebuild.partitions r where l.partition = $1 and r.partition = $1 "
-            "and l.generation < $2 returning l.sequence",
-            self._number,
-            generation,
+        at = self._folded.position
+        done = await self._connection.execute(
+            "update sla_timer.partitions set generation = $2, sequence = $3, event_id = $4, stream_id = $5, "
+            "clock = $6, tick_sequence = $7, ticks = $8, decisions = $9 where partition = $1 and generation < $2",
+            *at._replace(generation=generation),
         )
-        if row is None:
+        if done != "UPDATE 1":
             raise NotRebuilt(f"Partition {self._number} was taken over by another folder meanwhile. Try again.")
-        return Rebuilt(self._number, row["sequence"], **changed)
+        return Rebuilt(self._number, at.sequence, **changed)
 
     async def _compare_with_sla(self) -> None:
         """The rebuilt decisions must be those on SLA: its last marker has their number and their hash chain."""
@@ -213,18 +221,11 @@ class _Rebuild:
         if found is None:
             return
         marker = json.loads(found[1])
-        chain, last = b"", 0
-        async for row in self._connection.cursor(
-            "select number, body from sla_timer_rebuild.decisions where lane = $1 and number <= $2 order by number",
-            self._number,
-            marker["last"],
-            prefetch=FETCH_ROWS,
-        ):
-            chain, last = link(chain, row["body"]), row["number"]
-        if last < marker["last"] or chain.hex() != marker["chain"]:
+        last = marker["last"]
+        if last > self._folded.position.decisions or self._folded.chain(last).hex() != marker["chain"]:
             raise NotRebuilt(
                 f"Partition {self._number}: this program decides otherwise than what SLA holds up to decision "
-                f"{marker['last']}. The live projection stands as it was: run the release that wrote the log, or enact "
+                f"{last}. The live projection stands as it was: run the release that wrote the log, or enact "
                 "a new revision of the rules."
             )
         await self._connection.execute(
@@ -233,18 +234,18 @@ class _Rebuild:
             "marker_sequence = excluded.marker_sequence where sla_timer.relay.sent <= excluded.sent",
             self._number,
             last,
-            chain,
+            self._folded.chain(last),
             found[0],
         )
 
     async def _compare_unpublished(self) -> None:
         """A relay may be publishing what SLA does not hold yet: that, too, must be the same."""
         other = await self._connection.fetchval(
-            "select l.number from sla_timer.decisions l left join sla_timer.relay s using (lane) "
-            "left join sla_timer_rebuild.decisions r using (lane, number) "
-            "where lane = $1 and number > coalesce(s.sent, 0) "
-            "and r.body is distinct from l.body order by number limit 1",
+            "select l.number from sla_timer.decisions l left join pg_temp.decisions r using (lane, number) "
+            "where l.lane = $1 and l.number > coalesce((select sent from sla_timer.relay where lane = $1), 0) "
+            "and r.body is distinct from l.body order by l.number limit 1",
             self._number,
+            timeout=_NO_LIMIT_SECONDS,
         )
         if other is not None:
             raise NotRebuilt(
@@ -255,17 +256,30 @@ class _Rebuild:
     async def _replace(self, table: str) -> int:
         """Writes what differs; returns how many rows were missing, too many or other."""
         column, key, compared = TABLES[table]
-        live, rebuilt = f"{store.SCHEMA}.{table}", f"{SCHEMA}.{table}"
+        live, rebuilt = f"{store.SCHEMA}.{table}", f"pg_temp.{table}"
+        names, values = ", ".join(key), ", ".join(compared)
         extra = await self._connection.execute(
-            f"delete from {live} where ({key}) in (select {key} from "  # noqa: S608
-            f"(select {compared} from {live} where {column} = $1 "
-            f"except select {compared} from {rebuilt} where {column} = $1) as other)",
+            f"delete from {live} l where l.{column} = $1 and not exists (select from {rebuilt} r where "  # noqa: S608
+            f"({_of('r', key)}) = ({_of('l', key)}) and ({_of('r', compared)}) is not distinct from "
+            f"({_of('l', compared)}))",
             self._number,
             timeout=_NO_LIMIT_SECONDS,
         )
+        more = ", bookmark" if table == "cases" else ""
         missing = await self._connection.execute(
-            f"insert into {live} select * from {rebuilt} where {column} = $1 on conflict do nothing",  # noqa: S608
+            f"insert into {live} ({names}, {values}{more}) select {names}, {values}{more} from {rebuilt} r "  # noqa: S608
+            f"where not exists (select from {live} l where ({_of('l', key)}) = ({_of('r', key)}) and l.{column} = $1) "
+            "on conflict do nothing",
             self._number,
             timeout=_NO_LIMIT_SECONDS,
         )
         return max(int(extra.split()[-1]), int(missing.split()[-1]))
+
+
+def _of(row: str, columns: Sequence[str]) -> str:
+    return ", ".join(f"{row}.{column}" for column in columns)
+
+
+if __name__ == "__main__":
+    logs.configure("replay", "critical")
+    serve(_share)

@@ -4,17 +4,20 @@ The one rule: it is worked out from the cases as they stood at the position befo
 log, and numbers its decisions on from there.
 """
 
+import heapq
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from services.chassis import logs
 from services.chassis.cursor import Entry
 from services.rules.facts import Event, Fact, fact_of
-from services.rules.instants import Instant
+from services.rules.instants import Instant, of_datetime
 from services.rules.state import Case, Decision, Rules
 from services.rules.warm import Warm
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row
+
+TICK = "clock.advanced"
 
 Folded = tuple[Case, list[Decision], Rules]
 
@@ -33,6 +36,8 @@ class Batch:
         self._warm = warm
         self._next_at = next_at
         self._waited: list[tuple[CaseKey, Instant]] = []
+        self._waiting: list[tuple[Instant, CaseKey]] = []
+        """A heap: what each case that is here waits for, and what it has waited for before."""
         self._last: tuple[Entry, Event] | None = None
         self._last_tick: Entry | None = None
         self._ticks = 0
@@ -59,6 +64,7 @@ class Batch:
                 self.cases[key] = case
                 if case.next_at is not None:
                     self._waited.append((key, case.next_at))
+                self._wait(key, case)
 
     def fold(self, entry: Entry, event: Event) -> None:
         """Folds a fact, and moves behind it."""
@@ -93,22 +99,36 @@ class Batch:
 
     def due(self, clock: Instant, others: Sequence[Case]) -> list[Case]:
         """Which cases a tick reaches, in its order, when `others` are those that the database would say."""
-        here = [case for case in self.cases.values() if case.next_at is not None and case.next_at < clock]
+        here: dict[CaseKey, Case] = {}
+        while self._waiting and self._waiting[0][0] < clock:
+            at, key = heapq.heappop(self._waiting)
+            if self.cases[key].next_at == at:
+                here[key] = self.cases[key]
+        for key, case in here.items():
+            self._wait(key, case)
         there = [case for case in others if (case.tenant, case.id) not in self.cases]
-        return sorted(here + there, key=attrgetter("next_at", "tenant", "id"))
+        return sorted([*here.values(), *there], key=attrgetter("next_at", "tenant", "id"))
 
     def earliest(self) -> Instant | None:
         """An instant before which no case of the partition waits for anything: the earliest, or one before it."""
-        here = (case.next_at for case in self.cases.values())
-        return min((at for at in (self._next_at, *here) if at is not None), default=None)
+        while self._waiting and self.cases[self._waiting[0][1]].next_at != self._waiting[0][0]:
+            heapq.heappop(self._waiting)
+        here = self._waiting[0][0] if self._waiting else None
+        return min((at for at in (self._next_at, here) if at is not None), default=None)
 
     def has_moved_the_earliest(self) -> bool:
         """Whether a case that waited for the earliest instant waits for it no more, so that it is another case's."""
         return any(at == self._next_at and self.cases[key].next_at != at for key, at in self._waited)
 
+    def _wait(self, key: CaseKey, case: Case) -> None:
+        if case.next_at is not None:
+            heapq.heappush(self._waiting, (case.next_at, key))
+
     def _take(self, folded: Folded, cause: Fact | None, sequence: int) -> None:
         case, decisions, rules = folded
-        self.cases[case.tenant, case.id] = case
+        key = (case.tenant, case.id)
+        self.cases[key] = case
+        self._wait(key, case)
         lane, number = self.before.partition, self.before.decisions + len(self.rows)
         for one in decisions:
             number += 1
@@ -118,3 +138,31 @@ class Batch:
             self.rows.append(Row(lane, number, subject, body, *about, *named, one.due, one.at, sequence))
         if case.stuck:
             logs.get_logger(partition=self.before.partition, tenant=case.tenant).error("case_stuck", error=case.stuck)
+
+
+class Ahead:
+    """What the database says that the ticks of a run reach: the cases that wait for an instant before `looked`.
+
+    No fact of the run is about them, or they are in its batch, so that nothing but a tick can change them meanwhile.
+    """
+
+    def __init__(self, run: Sequence[tuple[Entry, Event]]) -> None:
+        self.last = max((_to(event) for _, event in run if event.type == TICK), default=0)
+        """Where the clock stands after the last tick."""
+        self.looked: Instant = -1
+        self.wide = False
+        self.cases: list[Case] = []
+
+    def before(self, clock: Instant) -> list[Case]:
+        """Those that wait for an instant before `clock`."""
+        return [case for case in self.cases if case.next_at is not None and case.next_at < clock]
+
+
+def clock_of(tick: Event, batch: Batch) -> Instant:
+    """Where the clock stands after a tick."""
+    return max(batch.clock, _to(tick))
+
+
+def _to(tick: Event) -> Instant:
+    assert tick.data.to is not None
+    return of_datetime(tick.data.to)

@@ -21,20 +21,19 @@ from services.chassis.lease import Lease
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.rules.facts import Event, decode_event, fact_of
-from services.rules.instants import Instant, of_datetime
+from services.rules.instants import Instant
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
 from services.rules.warm import Warm
 from services.rules.world import mends, reaches_home
 from services.sla_timer import store
-from services.sla_timer.batch import Batch
+from services.sla_timer.batch import TICK, Ahead, Batch, clock_of
 from services.sla_timer.store import CaseKey, Position
 
 BATCH_MESSAGES = 1000
 WARM_CASES = 1500
 """So many cases of a partition are kept in memory, to be read on where they stand: some 7 kB each."""
-TICK = "clock.advanced"
 BATCH_LINES = 10
 """Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
@@ -178,14 +177,17 @@ class Folder:
     async def _fold_together(self, run: "Sequence[tuple[Entry, Event]]") -> int:
         """Folds facts and ticks in one transaction, up to a tick that reaches too many cases; returns how many."""
         batch, done = self._batch(), 0
+        ahead = Ahead(run)
         async with self._pool.acquire() as connection:
             await self._bring(connection, batch, {(event.tenant, event.case_id) for _, event in run if event.tenant})
             for entry, event in run:
                 if event.type == TICK:
-                    clock = _clock_of(event, batch)
+                    clock = clock_of(event, batch)
                     earliest = batch.earliest()
                     if earliest is not None and earliest < clock:
-                        others = await self._due(connection, clock, batch)
+                        if clock > ahead.looked:
+                            await self._look_ahead(connection, ahead, clock, batch)
+                        others = ahead.before(clock)
                         if len(others) > self._slice:
                             break
                         batch.pass_to(clock, batch.due(clock, others), entry.sequence)
@@ -205,7 +207,7 @@ class Folder:
         finished = False
         while not finished:
             batch = self._batch()
-            clock = _clock_of(event, batch)
+            clock = clock_of(event, batch)
             async with self._pool.acquire() as connection:
                 due = await self._due(connection, clock, batch)
                 finished = len(due) <= self._slice
@@ -267,6 +269,16 @@ class Folder:
         if cold:
             batch.bring(await store.load(connection, sorted(cold), store.AtHand(recall=self._warm.recall)))
 
+    async def _look_ahead(self, connection: store.Connection, ahead: Ahead, clock: Instant, batch: Batch) -> None:
+        """Looks once for all ticks of a run; where they reach too many cases together, for each by itself."""
+        if not ahead.wide:
+            ahead.looked = max(ahead.last, clock)
+            ahead.cases = await self._due(connection, ahead.looked, batch)
+            ahead.wide = len(ahead.cases) > self._slice
+        if ahead.wide:
+            ahead.looked = clock
+            ahead.cases = await self._due(connection, clock, batch)
+
     async def _due(self, connection: store.Connection, clock: Instant, batch: Batch) -> list[Case]:
         """The cases that a tick reaches, as far as the database knows: one more than a slice has, where it is more."""
         at_hand = store.AtHand(batch.known, self._warm.recall)
@@ -314,12 +326,6 @@ class Folder:
                 id=event.id,
                 decisions=decided[entry.sequence],
             )
-
-
-def _clock_of(tick: Event, batch: Batch) -> Instant:
-    """Where the clock stands after a tick."""
-    assert tick.data.to is not None
-    return max(batch.clock, of_datetime(tick.data.to))
 
 
 async def _lost(lease: Lease) -> None:

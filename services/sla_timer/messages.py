@@ -3,6 +3,7 @@
 The one rule: bytes follow from the decision and its number alone, so that a replay writes the same.
 """
 
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,6 +17,8 @@ from services.rules.state import Case, Decision, Rules
 SOURCE = "gihan/sla_timer"
 _UTC = ZoneInfo("UTC")
 _encode = msgspec.json.Encoder().encode
+_text = lru_cache(maxsize=1 << 13)(instants.text)
+"""What one fact brings is told at one instant, and a due instant is named again when it is met: three of four texts."""
 
 
 class _Reference(msgspec.Struct, gc=False):
@@ -70,8 +73,8 @@ def decision_message(
     """(subject, CloudEvent bytes) of one decision. Times carry the offset of the tenant's calendar."""
     office = rules.calendar("office")
     zone, due, first_due = office.zone, decision.due, decision.first_due
-    due_text = None if due is None else instants.text(due, zone)
-    first_text = due_text if first_due == due else None if first_due is None else instants.text(first_due, zone)
+    due_text = None if due is None else _text(due, zone)
+    first_text = due_text if first_due == due else None if first_due is None else _text(first_due, zone)
     data = _Data(
         decision.promise,
         decision.occurrence,
@@ -99,7 +102,7 @@ def decision_message(
         SOURCE,
         decision.kind,
         case.id,
-        instants.text(decision.at, zone),
+        _text(decision.at, zone),
         case.tenant,
         case.id,
         cause_sequence,

@@ -101,7 +101,7 @@ def main() -> int:
     only = chosen.only.split(",")
     if unknown := set(only) - set(names):
         parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    logs.configure("bench", "critical")  # the rebuild runs in this process, and would tell of every batch
+    logs.configure("bench", "critical")  # what of ours runs in this process would tell of every step
     if chosen.check:
         return check(only)
     results, failed = uvloop.run(_results(chosen.quick, only))

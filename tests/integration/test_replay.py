@@ -17,6 +17,7 @@ from deploy import provision
 from services.chassis import clock, postgres
 from services.chassis.cursor import read_up_to
 from services.chassis.settings import Settings
+from services.cli import rebuild as rebuilding
 from services.cli import replay
 from services.cli.rebuild import NotRebuilt, rebuild
 from services.cli.replay import Verdict
@@ -75,6 +76,10 @@ async def test_the_fold_from_the_log_is_the_live_projection(
     assert "the place: /ticks: live" in printed
 
 
+COUNTS = (
+    "select (select count(*) from sla_timer.cases), (select count(*) from sla_timer.decisions), "
+    "(select count(*) from sla_timer.enacted)"
+)
 DAMAGE = {
     "update sla_timer.cases set next_at = next_at + 1 where (tenant, case_id) = ('mapo', 'p0')": "case mapo/p0: /4",
     "update sla_timer.cases set state = replace(convert_from(state, 'UTF8'), 'suggestion', 'inquiry')::bytea "
@@ -131,10 +136,20 @@ async def test_a_step_in_several_transactions_is_waited_for(
         await verdicts(settings("replay"))
 
 
+@pytest.mark.parametrize("alone", [True, False])
 async def test_a_rebuild_under_traffic_loses_and_repeats_nothing(
-    played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, nc: Client, eventually: Eventually
+    played: list[Log],
+    settings: Callable[..., Settings],
+    pool: asyncpg.Pool,
+    nc: Client,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+    alone: bool,
 ) -> None:
-    """While facts and ticks come, every partition changes places; afterwards everything is as the log says, once."""
+    """While facts and ticks come, every partition changes places, in this process or in several; afterwards everything
+    is as the log says, once."""
+    monkeypatch.setattr(rebuilding, "SMALL_ENTRIES", 10**9 if alone else 0)
+    monkeypatch.setattr(rebuilding, "cores", lambda: 2)
     await pool.execute("update sla_timer.cases set open_deadlines = open_deadlines + 1")
     stop = asyncio.Event()
 
@@ -158,7 +173,32 @@ async def test_a_rebuild_under_traffic_loses_and_repeats_nothing(
     assert not any(verdict.difference for verdict in await verdicts(settings("replay")))
     ids = [json.loads(entry.data)["id"] async for entry in read_up_to(nc, "SLA", 10**9, subject="sla.>")]
     assert len(ids) == len(set(ids)) == await pool.fetchval("select count(*) from sla_timer.decisions")
-    assert await pool.fetchval("select count(*) from pg_namespace where nspname = 'sla_timer_rebuild'") == 0
+    there = "select count(*) = 1 from pg_class where relname = 'decisions' and relkind = 'r'"
+    await eventually(lambda: pool.fetchval(there), 30)
+
+
+async def test_a_lost_projection_comes_back(
+    played: list[Log], settings: Callable[..., Settings], pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off in the middle of a swap it leaves all as it was; begun again, it brings everything back."""
+    wanted = await pool.fetchrow(COUNTS)
+    await pool.execute("delete from sla_timer.decisions; delete from sla_timer.cases; delete from sla_timer.enacted")
+    replace = rebuilding._Rebuild._replace
+
+    async def broken_off(self: Any, table: str) -> int:
+        if table == "enacted":
+            self._connection.terminate()  # as if the process had been killed: the server undoes what it did
+        return await replace(self, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuilding._Rebuild, "_replace", broken_off)
+        with pytest.raises(asyncpg.InterfaceError):
+            _ = [row async for row in rebuild(settings("replay"))]
+    assert tuple(await pool.fetchrow(COUNTS) or ()) == (0, 0, 0)
+    mended = [row async for row in rebuild(settings("replay"))]
+    assert await pool.fetchrow(COUNTS) == wanted
+    assert [sum(counts) for counts in zip(*(row[2:] for row in mended), strict=True)] == list(wanted or ())
+    assert not any(verdict.difference for verdict in await verdicts(settings("replay")))
 
 
 async def test_what_sla_holds_is_never_contradicted(

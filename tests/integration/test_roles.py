@@ -109,13 +109,15 @@ async def test_nobody_rewrites_the_record_of_access(servers, granted) -> None:
             await connection.close()
 
 
-async def test_only_a_rebuild_makes_a_schema_and_ends_a_folder(servers, granted) -> None:
+async def test_only_a_rebuild_makes_tables_of_its_session_and_ends_a_folder(servers, granted) -> None:
     replay = await login(servers, granted, "gihan_replay")
     folder = await login(servers, granted, "gihan_sla_timer")
     intake = await login(servers, granted, "gihan_intake")
     try:
-        await replay.execute("create schema beside; create table beside.t (like sla_timer.cases including all)")
-        await replay.execute("drop schema beside cascade")
+        await replay.execute("create temporary table cases (like sla_timer.cases including all)")
+        for statement in ("create schema beside", "create table sla_timer.more (n int)"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await replay.execute(statement)
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await replay.execute("select pg_terminate_backend($1)", intake.get_server_pid())
         assert await replay.fetchval("select pg_terminate_backend($1)", folder.get_server_pid())
