@@ -16,6 +16,7 @@ from contracts.streams import partition
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
 from services.cli.auditing.audit import judge
+from services.cli.auditing.deadlines import decided_in_order
 from services.cli.auditing.evidence import Book, Ends, Evidence, Measure, Outage, Row, Told, search
 from services.cli.refold import Refold
 from services.notifier.notices import key_of
@@ -56,6 +57,29 @@ def fact(id: str, type: str, seconds: float, case: str = "c1", source: str = "we
         "case": case,
         "data": data,
     }
+
+
+def test_what_met_a_run_before_it_was_opened_anew_meets_it_no_more() -> None:
+    """The breach that began the run came to be another: at 6.6 s instead of 5, after what had met the run."""
+    stem, explain = f"cases.{P}.rapids", {"promise": "rapids-explain"}
+    ticks = [{"id": f"{P}-{n}", "type": "clock.advanced", "time": at(n), "data": {"to": at(n)}} for n in (5.5, 9)]
+    cases = [
+        told(1, f"{stem}.complaint.received", fact("e1", "complaint.received", 0), 0),
+        told(2, f"cases.{P}.clock", ticks[0], 5.5),
+        told(3, f"{stem}.delay.explained", fact("e3", "delay.explained", 6.1, reason_ref="t"), 6.2),
+        told(4, f"{stem}.complaint.suspended", fact("e4", "complaint.suspended", 1.5), 7.1),
+        told(5, f"cases.{P}.clock", ticks[1], 9),
+    ]
+    rows = [
+        decided(1, "deadline.started", at(5), 2, **explain, due=at(7)),
+        decided(2, "deadline.met", at(6.1), 3, **explain, due=at(7)),
+        decided(3, "deadline.moved", at(1.5), 4, **explain, due=at(8.6), reason="reopened"),
+        decided(4, "deadline.breached", at(8.6), 5, **explain, due=at(8.6)),
+    ]
+    sla = marked("sla", [(row, 9.0) for row in rows])
+    partitions = {P: {"sequence": 5, "event_id": "", "clock": instant(at(9)), "decisions": 4}}
+    evidence = replace(sound(), cases=cases, sla=sla, partitions=partitions, standing={})
+    assert list(decided_in_order(evidence, Book())) == []
 
 
 def history() -> list[Told]:

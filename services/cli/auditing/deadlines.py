@@ -38,6 +38,8 @@ class _Runs:
         self._facts = facts
         self._due: dict[tuple[str, ...], Instant | None] = {}
         self._began: dict[tuple[str, ...], Instant] = {}
+        self._reopened: dict[tuple[str, ...], int] = {}
+        """Up to which fact of CASES nothing meets a run any more that was met."""
         self._state: dict[tuple[str, ...], str] = {}
         self._broken: set[tuple[str, ...]] = set()
         self._met = _meeting(evidence)
@@ -56,7 +58,9 @@ class _Runs:
                     yield Violation("I4", "a run started twice", name)
                 self._state[key], self._due[key], self._began[key] = "open", due, instant(event["time"])
             case "deadline.moved" | "deadline.resumed":
-                self._due[key] = due
+                self._move(key, due)
+                if data.get("reason") == "reopened":
+                    self._reopened[key] = event["cause_sequence"]
                 if state != "over" or data.get("reason") == "reopened":
                     self._state[key] = "open"
             case "deadline.suspended":
@@ -70,6 +74,13 @@ class _Runs:
             case "deadline.breached":
                 yield from self._breach(event, key, name, state, due)
                 self._broken.add(key)
+
+    def _move(self, key: tuple[str, ...], due: Instant | None) -> None:
+        """A run that a breach began moves with it. Its new beginning is not told: it lies no later than it was put off."""
+        old = self._due.get(key)
+        if old is not None and due is not None:
+            self._began[key] += max(0, due - old)
+        self._due[key] = due
 
     def _breach(
         self, event: Row, key: tuple[str, ...], name: str, state: str, due: Instant | None
@@ -89,7 +100,7 @@ class _Runs:
         elif tick is None and cause not in self._facts:
             yield Violation("I4", "a breach names a cause that is not in the log", name)
         elif tick is not None and any(
-            met.sequence < cause and self._began[key] <= instant(met.event["time"]) <= due
+            self._reopened.get(key, 0) < met.sequence < cause and self._began[key] <= _happened(met.event) <= due
             for met in self._met.get(key[:3], ())
         ):
             yield Violation("I4", "a breach was told though the log held before it what meets the promise", name)
@@ -108,6 +119,11 @@ class _Runs:
                 continue
             if due is not None and due < clock:
                 yield Violation("I4", "a deadline has passed and nobody said so", f"{key[0]}/{key[1]} {key[2]}")
+
+
+def _happened(event: Row) -> Instant:
+    """When a fact happened: no later than it was recorded, by however much its publisher's clock is ahead."""
+    return min(instant(event["time"]), instant(event.get("recordedtime") or event["time"]))
 
 
 def _meeting(evidence: Evidence) -> dict[tuple[str, ...], list[Told]]:
