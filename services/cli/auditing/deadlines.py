@@ -76,7 +76,7 @@ class _Runs:
                 self._broken.add(key)
 
     def _move(self, key: tuple[str, ...], due: Instant | None) -> None:
-        """A run that a breach began moves with it. Its new beginning is not told: it lies no later than it was put off."""
+        """A run that a breach began moves with it. How far its beginning moved is not told, but not further."""
         old = self._due.get(key)
         if old is not None and due is not None:
             self._began[key] += max(0, due - old)
