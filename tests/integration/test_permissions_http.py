@@ -4,7 +4,7 @@ The one rule: a route that lets somebody in whom it did not let in before, or a 
 reviewed. Where the page differs, the table as it is now is written beside it, in a file that the failure names.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
@@ -64,7 +64,16 @@ async def world(
         yield await start(stack, settings, tenants, nc, pool, tmp_path)
 
 
-async def test_each_route_lets_in_whom_the_page_says(world: World, tmp_path: Path) -> None:
+async def test_each_route_lets_in_whom_the_page_says(
+    world: World, tmp_path: Path, eventually: Callable[..., Awaitable[object]]
+) -> None:
+    transport = httpx.ASGITransport(world.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://intake") as http:
+
+        async def ready() -> bool:
+            return (await http.get("/health/ready")).status_code == 200
+
+        await eventually(ready)
     callers: dict[str, str | None] = {"nobody": None, "a wrong key": "wrong", "publisher": world.keys["web"]}
     for role in ROLES:
         callers[role] = world.token(roles=[role], department="도로과", staff=f"k-{role}")
