@@ -156,16 +156,11 @@ class Connection:
 
     def _without_old(self, sql: str, args: Sequence[Any]) -> str:
         """SQLite knows no `old` in RETURNING: looked up before, by the key, which is the first value."""
-        named = re.search(r"\bold\.(\w+)", sql)
-        if named is None:
+        old = _old(sql)
+        if old is None:
             return sql
-        table = re.search(r"(?:insert into|update) ([\w.]+)", sql, re.IGNORECASE)
-        assert table is not None
-        found = self._database.engine.execute(
-            f"select {named[1]} from {_words(table[1])} where key = ?",
-            (args[0],),
-        ).fetchone()
-        return sql.replace(named[0], "null" if found is None else repr(found[0]))
+        found = self._database.engine.execute(old.looked_up, (args[0],)).fetchone()
+        return sql.replace(old.named, "null" if found is None else repr(found[0]))
 
     # -- sessions and transactions
 
@@ -357,6 +352,23 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool):
         return int(value)
     return ARRAY + json.dumps(value) if isinstance(value, (list, tuple)) else value
+
+
+class _Old(NamedTuple):
+    """What a statement calls `old`, and the statement that says what it is."""
+
+    named: str
+    looked_up: str
+
+
+@cache
+def _old(sql: str) -> _Old | None:
+    named = re.search(r"\bold\.(\w+)", sql)
+    if named is None:
+        return None
+    table = re.search(r"(?:insert into|update) ([\w.]+)", sql, re.IGNORECASE)
+    assert table is not None
+    return _Old(named[0], f"select {named[1]} from {_words(table[1])} where key = ?")
 
 
 @cache
