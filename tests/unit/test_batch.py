@@ -89,7 +89,7 @@ class Partition:
         assert batch.has_moved_the_earliest() or batch.earliest() == self.next_at()
 
 
-@settings(max_examples=150, deadline=None, print_blob=True)
+@settings(max_examples=150)
 @given(LOGS, st.sets(st.integers(1, 24)), st.sampled_from([1, 2, 100]))
 def test_the_same_follows_however_the_log_is_cut(
     steps: list[tuple[str, str, int]], cuts: set[int], warm_cases: int

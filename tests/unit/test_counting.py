@@ -348,7 +348,7 @@ EXAMPLES = int(os.environ.get("GIHAN_EXAMPLES", "10000"))
 
 
 @pytest.mark.timeout(0 if EXAMPLES > 10_000 else 240)
-@settings(max_examples=EXAMPLES, deadline=None, print_blob=True)
+@settings(max_examples=EXAMPLES)
 @given(STARTS, SPANS, EXTENSIONS, GAPS)
 def test_equals_the_slow_count(
     start: int, span: tuple[int, str], extensions: list[int], shifts: list[tuple[int, int, bool]]
@@ -359,7 +359,7 @@ def test_equals_the_slow_count(
     assert fast == SLOWLY.due(start, amount, unit, extensions, gaps)
 
 
-@settings(max_examples=400, deadline=None, print_blob=True)
+@settings(max_examples=400)
 @given(STARTS, SPANS, GAPS, st.integers(0, 2 * DAY // MINUTE))
 def test_a_later_start_or_a_longer_gap_never_comes_due_earlier(
     start: int, span: tuple[int, str], shifts: list[tuple[int, int, bool]], later: int

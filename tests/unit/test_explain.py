@@ -316,7 +316,7 @@ def test_sums_that_are_wrong_are_seen(change: dict[str, Any]) -> None:
     assert not adds_up(msgspec.structs.replace(one, steps=gap, budget=10))
 
 
-@settings(max_examples=EXAMPLES // 4, deadline=None, print_blob=True)
+@settings(max_examples=EXAMPLES // 4)
 @given(TENANTS, histories(), st.integers(0, 60 * 24))
 def test_every_run_of_a_random_case_adds_up_at_every_moment(tenant: str, facts: list[Fact], hour: int) -> None:
     """And is due when the standing says; whatever the state, both languages and JSON can say it."""

@@ -22,7 +22,7 @@ from services.rules.state import Case, Decision, Rules
 
 START = at("11-02 00:00")
 END = at("12-31 00:00")
-SHORT = settings(max_examples=250, deadline=None, print_blob=True)
+SHORT = settings(max_examples=250)
 
 
 @dataclass

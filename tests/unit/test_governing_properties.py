@@ -46,7 +46,7 @@ VERSIONS = {
     "3": _version("3", date(2026, 11, 16), 3, "anseong-inquiry"),
 }
 LIBRARY = Library({**SHELF, **{f"charters/anseong-{name}.yaml": content for name, content in VERSIONS.items()}})
-FEW = settings(max_examples=100, deadline=None, print_blob=True)
+FEW = settings(max_examples=100)
 FIRST = hashlib.sha256(SHELF["charters/anseong-1.yaml"]).hexdigest()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.events import FACTS
@@ -194,7 +194,6 @@ _ODD = st.sampled_from(
 _NAMES = [*COMPLAINT, "datacontenttype", "dataschema", "홍길동", "recordedtime"]
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(_NAMES), _ODD, max_size=3), st.sets(st.sampled_from([*COMPLAINT]), max_size=1))
 def test_an_envelope_read_quickly_is_one_read_carefully(odd: dict[str, Any], absent: set[str]) -> None:
     """The quick way may give up on an envelope, and never lets one in, or reads one, that the careful way would not."""

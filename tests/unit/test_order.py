@@ -33,7 +33,7 @@ from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Rules, Stage
 from services.rules.world import Decided, Partition, World
 
-SHORT = settings(max_examples=100, deadline=None, print_blob=True)
+SHORT = settings(max_examples=100)
 LATER = charter("3", "2026-11-16", promise("answer", 12), promise("word", 2, until="complaint.progress_notified"))
 LONGER = calendar("2", "2027-12-31", '2026-11-20: {ko: 휴일, en: "A day"}')
 FILES = {"charter_2": MIXED_2, "charter_3": LATER, "charter_4": QUICKER, "calendar_2": LONGER}

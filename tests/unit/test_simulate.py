@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from stories import SEOUL, at, event, received
 
 from services.cli.simulate import Unreadable, Zones, line_of, read_events, simulate, text_of
@@ -298,7 +298,6 @@ WORDS = st.text(max_size=8) | st.sampled_from(("", 'a"b\\c', "민원\n\0\u2028",
 INSTANTS = st.integers(instant("1969-01-01T00:00:00Z"), instant("2100-01-01T00:00:00Z"))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     *(WORDS, WORDS),
     st.builds(

@@ -27,7 +27,7 @@ from services.rules.warm import Warm
 from services.rules.world import Decided, Partition, reaches
 from services.sla_timer import store
 
-OFTEN = settings(max_examples=400, deadline=None, print_blob=True)
+OFTEN = settings(max_examples=400)
 
 
 @st.composite
