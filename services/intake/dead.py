@@ -141,16 +141,18 @@ class Desk:
 async def letters(
     nc: Client, pool: asyncpg.Pool, tenant: str | None = None, source: str | None = None, code: str | None = None
 ) -> list[Letter]:
-    """The letters in DEAD, oldest first: all, or those of a tenant, a source, a reason."""
-    found: list[Mapping[str, Any]] = []
+    """The letters in DEAD, oldest first: all, or those of a tenant, a source, a reason. One that was put there twice is
+    one letter, the newer copy."""
+    found: dict[str, Mapping[str, Any]] = {}
     async with LogCursor(nc, stream="DEAD", after=0, subject=dead_subject(tenant or "*", source or "*")) as cursor:
         pending = cursor.pending > 0
         while pending:
-            found += [orjson.loads(entry.data) for entry in await cursor.read(_READ_MESSAGES, _READ_SECONDS)]
+            bodies = [orjson.loads(entry.data) for entry in await cursor.read(_READ_MESSAGES, _READ_SECONDS)]
+            found |= {body["letter"]: body for body in bodies}
             pending = cursor.pending > 0
     rows = await pool.fetch("select letter from vault.letters")
     keys = {row["letter"] for row in rows}
-    return [_letter(body, keys) for body in found if code in (None, body["code"])]
+    return [_letter(body, keys) for body in found.values() if code in (None, body["code"])]
 
 
 async def letter_named(nc: Client, pool: asyncpg.Pool, name: str) -> Letter:

@@ -6,8 +6,8 @@ delays none of them.
 
 import asyncio
 import base64
+import hashlib
 import json
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -176,7 +176,9 @@ class Inbox:
             while not self._graves.empty() and len(graves) < _BURIED_TOGETHER:
                 graves.append(self._graves.get_nowait())
             try:
-                names = [f"l{secrets.token_hex(12)}" for _ in graves]
+                # In one order, since two intakes may have the same ones.
+                graves.sort(key=lambda grave: _name(grave.letter))
+                names = [_name(grave.letter) for grave in graves]
                 sealed = await self._seal(names, graves)
                 await asyncio.gather(*map(self._bury, graves, names, sealed))
             except Exception as error:
@@ -220,7 +222,8 @@ class Inbox:
         return sealed
 
     async def _bury(self, grave: _Grave, name: str, sealed: bytes) -> None:
-        """Puts a refused letter on DEAD, sealed, with the reason in clear, and tells its source."""
+        """Puts a refused letter on DEAD, sealed, with the reason in clear, and tells its source. After a crash it may
+        come there again, long after the log has forgotten its id: its name says that it is the same."""
         letter, publisher = grave.letter, grave.publisher
         answer = refused_answer(grave.refusal, publisher.source)
         body = {
@@ -273,6 +276,13 @@ def _may_pass(refusal: Refusal, letter: Msg) -> bool:
     if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return int(letter.metadata.num_delivered) < _TRIES
     return refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _name(letter: Msg) -> str:
+    """What a letter is called in DEAD, however often it comes: made of its place in INBOX and of when it came in."""
+    metadata = letter.metadata
+    place = f"{metadata.sequence.stream} {metadata.timestamp.isoformat()}"
+    return f"l{hashlib.sha256(place.encode()).hexdigest()[:24]}"
 
 
 def _sequence(letter: Msg) -> int:

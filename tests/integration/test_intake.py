@@ -26,6 +26,7 @@ from services.chassis.settings import Settings
 from services.chassis.vault import open_vault
 from services.intake import append, refill
 from services.intake.app import DURABLE, build_app
+from services.intake.dead import letters
 from services.intake.doors import Inbox
 from services.intake.judge import Publisher, judge
 from services.intake.reserve import Batch, reserve
@@ -544,6 +545,53 @@ async def test_a_refused_letter_stays_in_inbox_until_it_is_buried(
     assert await fates(pool) == {"q1": "waiting"}
     info = await nc.jetstream().consumer_info("INBOX", DURABLE)
     assert (info.num_ack_pending, await _messages(nc, "INBOX")) == (1, 1)
+
+
+async def test_a_letter_that_is_buried_again_after_the_log_forgot_its_id_is_one_letter(
+    start: Callable[..., Awaitable[FastAPI]],
+    nats: Embedded,
+    nc: Client,
+    pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
+    settings: Callable[..., Settings],
+) -> None:
+    """Dead between DEAD and the receipt, twice, and longer than the window in which the log knows an id again."""
+    closed, broken = Inbox._close, iter((True, True))
+
+    async def close(inbox: Inbox, *given: Any) -> None:
+        if next(broken, False):
+            raise ConnectionError
+        await closed(inbox, *given)
+
+    monkeypatch.setattr(Inbox, "_close", close)
+    await start(nats_url=nats.nats_url("test"))
+    js = nc.jetstream()
+    config = (await js.stream_info("DEAD")).config
+    window, config.duplicate_window = config.duplicate_window, 0.1
+    await js.update_stream(config)
+    try:
+        before = {letter.letter for letter in await letters(nc, pool)}
+        lying = await _messages(nc, "DEAD")
+        await js.publish(inbox_subject("seoul", "web", "complaint.withdrawn"), b"no event")
+        await eventually(lambda: _is(_messages(nc, "INBOX"), 0))
+        assert await _messages(nc, "DEAD") == lying + 3
+    finally:
+        config.duplicate_window = window
+        await js.update_stream(config)
+    (letter,) = [letter for letter in await letters(nc, pool) if letter.letter not in before]
+    async with pool.acquire() as conn:
+        sealed = [orjson.loads(one)["sealed"] for one in await _bodies(nc, "DEAD", 3)]
+        vault = open_vault(settings("test"))
+        for one in sealed:
+            read = vault.read_letter(conn, "seoul", letter.letter, base64.b64decode(one), "dead_letter", "operator/t")
+            assert await read == [b"no event"]
+
+
+async def _bodies(nc: Client, stream: str, last: int) -> list[bytes]:
+    """The last messages of a stream."""
+    end = (await nc.jetstream().stream_info(stream)).state.last_seq
+    return [(await nc.jetstream().get_msg(stream, end - place)).data or b"" for place in range(last)]
 
 
 async def _taken(nc: Client, most: int) -> bool:

@@ -513,7 +513,10 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
         lambda e: replace(e, after=e.after._replace(sla=7)),
     ),
     # I9
-    ("I9 a refused letter lies in DEAD 2 times: rapids/desk/bad", lambda e: replace(e, dead=[*e.dead, *e.dead])),
+    (
+        "I9 a refused letter lies in DEAD 2 times: rapids/desk/bad",
+        lambda e: replace(e, dead=[*e.dead, *changed(e.dead, 1, letter="l2")]),
+    ),
     (
         "I9 the source of a refused letter was never told: rapids/desk/bad",
         lambda e: replace(e, receipts=[]),

@@ -19,16 +19,17 @@ class Letters(Reading):
 
     async def seal_letter(self, conn: Connection, tenant: str, letter: str, content: bytes, expires: int) -> bytes:
         """Seals a refused message under a key of its own, named `letter`, which lives until the instant `expires`;
-        answers the sealed bytes.
+        answers the sealed bytes. One that is sealed again under its name keeps its key.
         """
-        key = secrets.token_bytes(KEY_BYTES)
         await conn.execute(
-            "insert into vault.letters (tenant, letter, data_key, expires) values ($1, $2, $3, $4)",
+            "insert into vault.letters (tenant, letter, data_key, expires) values ($1, $2, $3, $4)"
+            " on conflict (tenant, letter) do nothing",
             tenant,
             letter,
-            self._wrap(key, tenant, f"letter|{letter}"),
+            self._wrap(secrets.token_bytes(KEY_BYTES), tenant, f"letter|{letter}"),
             expires,
         )
+        key = self._letter_key(await self._wrapped(conn, tenant, letter), tenant, letter)
         return seal_bytes(AESGCM(key), f"{tenant}|{letter}|letter", content)
 
     async def read_letter(

@@ -78,8 +78,9 @@ def reading_changed_nothing(evidence: Evidence, book: Book) -> Iterator[Violatio
 
 def letters_buried(evidence: Evidence, book: Book) -> Iterator[Violation]:
     """I9. Each letter of INBOX that cannot be taken in lies in DEAD, with its reason, no more often than it was sent,
-    and was told to its source; and none lies there that could have been taken in."""
-    buried = Counter((one.event["tenant"], one.event["source"], one.event.get("id")) for one in evidence.dead)
+    and was told to its source; and none lies there that could have been taken in. A letter is known by its name."""
+    letters = {one.event.get("letter"): one.event for one in evidence.dead}
+    buried = Counter((one["tenant"], one["source"], one.get("id")) for one in letters.values())
     for told in evidence.dead:
         if not told.event.get("code") or not told.event.get("letter"):
             yield Violation("I9", "a dead letter has no reason or no name", f"DEAD {told.sequence}")
