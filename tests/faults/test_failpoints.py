@@ -167,7 +167,7 @@ class Sweep:
         self._book.outages.append(Outage("sweep", begins, await RealClock().now()))
         # Gateways would go on saying what became of thousands of messages while the auditor reads.
         await self.world.tell_gateways({"reports": "none"})
-        await self.world.settle()
+        await self.world.fall_silent()
         return await self.world.audit(self._book)
 
     async def _strike(self, action: str, times: int, places: Mapping[str, Sequence[str]]) -> None:

@@ -151,6 +151,16 @@ class World:
         """Waits until nothing is left to happen. Raises NotSettled, which says what is."""
         await self.driver.settled(limit_seconds)
 
+    async def fall_silent(self, seconds: float = 4.0) -> None:
+        """Waits until nothing was left to happen, and no log grew, for so long: mails that came back, and what gateways
+        told, are looked for by the second and stand in no log before."""
+        while True:
+            await self.settle()
+            before = (await self.driver.look()).ends
+            await asyncio.sleep(seconds)
+            if (await self.driver.look()).ends == before:
+                return
+
     async def audit(self, book: Book, settled: bool = True) -> Report:
         """What the auditor says, as a user who can only read."""
         return await audit(self.settings("replay"), book, self.gateway, self.servers.data, settled)
