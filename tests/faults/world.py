@@ -151,9 +151,9 @@ class World:
         """Waits until nothing is left to happen. Raises NotSettled, which says what is."""
         await self.driver.settled(limit_seconds)
 
-    async def fall_silent(self, seconds: float = 4.0) -> None:
-        """Waits until nothing was left to happen, and no log grew, for so long: mails that came back, and what gateways
-        told, are looked for by the second and stand in no log before."""
+    async def fall_silent(self, seconds: float = 7.0) -> None:
+        """Waits until nothing was left to happen, and no log grew, for so long: mails that came back are looked for
+        every five seconds, and stand in no log before."""
         while True:
             await self.settle()
             before = (await self.driver.look()).ends
