@@ -86,9 +86,9 @@ class City:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def city(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[City]:
-    """The five cities, at START."""
+    """The five cities, at START: for each file anew, since none can turn its clock back for the next."""
     home = tmp_path_factory.mktemp("city")
     tenants = running.read_tenants()
     async with AsyncExitStack() as stack:
