@@ -43,6 +43,7 @@ from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
 from services.cli import simulate as simulation
+from services.cli import subject_access as accessing
 from services.cli import vault as vaults
 from services.cli.auditing import audit as auditing
 from services.cli.auditing import evidence
@@ -59,6 +60,7 @@ app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
 app.add_typer(vaults.app, name="vault")
 app.command()(vaults.erase)
+app.command()(accessing.subject_access)
 app.command()(bouncing.bounce)
 app.add_typer(publisher.app, name="publisher")
 app.add_typer(notice.app, name="notice")

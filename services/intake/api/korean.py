@@ -36,6 +36,9 @@ _SENTENCES = {
     "The tenant's own id names no case. Give the id of one.": (
         "기관 자신의 이름은 민원이 아닙니다. 민원의 id를 적어 주십시오."
     ),
+    "give the person's telephone number, or the receipt number of a case of theirs: one of the two": (
+        "전화번호와 그분이 낸 민원의 접수번호 가운데 하나만 적어 주십시오."
+    ),
     "There is a field here that is not known.": "알 수 없는 항목이 있습니다. 계약에 있는 항목만 보내 주십시오.",
 }
 
@@ -109,6 +112,10 @@ _CODES = {
     "unknown_case": "그런 민원이 없거나, 볼 수 있는 민원이 아닙니다.",
     "unknown_event": "그 이름으로 보내신 이벤트가 없습니다.",
     "unknown_deadline": "그 이름의 기한이 있는 민원이 없습니다.",
+    "unknown_person": (
+        "그 이름과 그 번호가 함께 있는 사람이 없습니다. 신분증과 둘을 다시 확인해 주십시오. "
+        "지워진 사람은 접수번호로만 찾습니다."
+    ),
     "unknown_appointment": "그런 약속이 없습니다.",
     "out_of_calendar": "기간이 달력에 없는 날에 끝납니다.",
     # How much, and when
