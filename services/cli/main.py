@@ -369,6 +369,12 @@ def _bring(data: Path | None, lines: Iterable[golive.Line], as_json: bool) -> No
         raise typer.Exit(1)
 
 
+def _settings_of_reader(data: Path | None) -> Settings:
+    """Those of whoever only reads: of the environment, else of what runs in a data folder."""
+    joined = {} if "NATS_URL" in os.environ else environment_of(data or data_folder(), "replay")
+    return Settings.from_env("replay", os.environ | joined)
+
+
 @app.command()
 def explain(
     case: Annotated[str, typer.Argument(help="TENANT/CASE")],
@@ -381,6 +387,7 @@ def explain(
         bool, typer.Option("--hindsight", help="With --at: as it was at that time by all that is known now.")
     ] = False,
     lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Why the date is the date: the clause, every stretch that counts, every one that does not."""
@@ -389,7 +396,7 @@ def explain(
         language = explaining.language(lang)
         moment = None if at is None else instants.instant(at)
         if file is None:
-            found = asyncio.run(explaining.from_system(asked, moment, hindsight))
+            found = asyncio.run(explaining.from_system(_settings_of_reader(data), asked, moment, hindsight))
         else:
             with file.open("rb") as lines:
                 found = explaining.from_events(simulation.read_events(lines), asked, moment, hindsight)
@@ -413,10 +420,7 @@ def replay(
             raise ValueError("give one of --verify, --rebuild, --until and --case (the last two may go together)")
         moment = None if until is None else instants.instant(until)
         logs.configure("replay", "critical")
-        there = data or data_folder()
-        settings = Settings.from_env(
-            "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
-        )
+        settings = _settings_of_reader(data)
         numbers = range(PARTITIONS) if partition is None else [partition]
         if verify:
             raise typer.Exit(asyncio.run(replays.show_verdicts(settings, numbers, as_json)))
@@ -442,11 +446,18 @@ def remedies_command(
     """What is owed and paid to citizens. --check ends with 1 where the book is another than the logs say."""
     with _plain_errors():
         logs.configure("remedies", "critical")
-        there = data or data_folder()
-        settings = Settings.from_env(
-            "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
-        )
+        settings = _settings_of_reader(data)
         raise typer.Exit(asyncio.run(remedies.show(settings, by or [], tenant, check, as_json)))
+
+
+def _settings_of_auditor(data: Path | None) -> Settings:
+    """Of what runs in a data folder: its NATS as whoever only reads, its database as the owner, who sees all of it."""
+    if "NATS_URL" in os.environ:
+        return Settings.from_env("replay")
+    there = data or data_folder()
+    owner = environment_of(there, "operator")
+    database = {name: value for name, value in owner.items() if name.startswith("DATABASE_")}
+    return Settings.from_env("replay", os.environ | environment_of(there, "replay") | database)
 
 
 @app.command()
@@ -455,16 +466,16 @@ def audit(
         Path | None, typer.Option(help="JSON lines: what publishers were promised, what others saw.")
     ] = None,
     gateway: Annotated[Path | None, typer.Option(help="Folder of the development gateways' record.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder, to be searched for the book's canaries.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; named, it is searched for canaries.")] = None,
     settled: Annotated[bool, typer.Option(help="Everything is at rest: what is under way is wrong too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judges the running system, whose addresses are in the environment, from outside; ends with 1 where a guarantee
-    is broken. NATS_URL is best that of the user `replay`, who can only read."""
+    """Judges the running system from outside; ends with 1 where a guarantee is broken. Where NATS_URL names servers, it
+    is best that of the user `replay`, who can only read."""
     with _plain_errors():
         lines = iter(()) if book is None else book.open(encoding="utf-8")
         found = asyncio.run(
-            auditing.audit(Settings.from_env("replay"), evidence.Book.read(lines), gateway, data, settled)
+            auditing.audit(_settings_of_auditor(data), evidence.Book.read(lines), gateway, data, settled)
         )
     if as_json:
         rows = [violation._asdict() for violation in found.violations]

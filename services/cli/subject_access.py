@@ -61,7 +61,7 @@ def subject_access(
         words = Words("ko" if language == "ko" else "en", city)
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            held = asyncio.run(_held(data, city, asker, words, ref, receipt))
+            held = asyncio.run(_held(data, city, asker, words, ref or None, receipt))
             content = page(held, words) if out.suffix == ".html" else held.model_dump_json(exclude_none=True)
         except BaseException:
             os.close(descriptor)

@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import uvicorn
-from api_world import COMPLAINT, World, start
+from api_world import APPLICANT, COMPLAINT, World, start
 from fastapi import FastAPI
 from nats.aio.client import Client
 
@@ -71,7 +71,8 @@ async def test_no_answer_is_undocumented(
         monkeypatch.setattr(callers, burst, 1_000_000.0)
     async with AsyncExitStack() as stack:
         world: World = await start(stack, settings, tenants, nc, pool, tmp_path)
-        case = {**COMPLAINT, "case": "0"}  # the shortest id there is, which a generator comes upon
+        # The shortest id there is, which a generator comes upon, and the number of the document's examples.
+        case = {**COMPLAINT, "case": "0", "applicant": {**APPLICANT, "mobile": "010-0000-0000"}}
         assert (await world.ask("web", "POST", "/v1/complaints", json=case)).status_code == 201
         key = world.token(**AUDIT) if who == "staff" else world.keys[who]
         address = await stack.enter_async_context(listening(world.app))

@@ -126,7 +126,8 @@ _CODES = {
     "internal": "저희 쪽에서 문제가 생겼습니다. 반쯤 된 것은 없으니 같은 것을 같은 id로 다시 보내 주십시오.",
     "not_found": "그런 주소가 없습니다.",
     "method_not_allowed": "이 주소에서 쓸 수 없는 방법입니다.",
-    "request_entity_too_large": "본문이 너무 큽니다.",
+    "request_entity_too_large": "본문이 너무 큽니다. 4 MiB까지 받습니다. 줄이거나 나누어 보내 주십시오.",
+    "unreadable_form": "양식을 읽을 수 없습니다. 항목이 너무 많거나 길고, 또는 받지 않는 파일이 들어 있습니다.",
 }
 
 _OTHERS = "값이 맞지 않습니다. 문서에 적힌 형식을 확인해 주십시오."
