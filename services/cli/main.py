@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -263,6 +264,15 @@ def _calendar(name: str) -> Calendar:
     return library.compiled(file, file.hours["office"])
 
 
+def _instant(text: str) -> instants.Instant:
+    """A time as typed. Raises ValueError that says how to write one."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text} is no time: write one such as 2026-03-12T18:00:00+09:00") from None
+    return instants.instant(text)
+
+
 @app.command()
 def simulate(
     file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
@@ -276,7 +286,7 @@ def simulate(
             shutil.copyfileobj(sys.stdin.buffer, copy)
             copy.flush()
             file = Path(copy.name)
-        limit = None if until is None else instants.instant(until)
+        limit = None if until is None else _instant(until)
         columns = ("{task.completed:,} events", TimeElapsedColumn())
         # Without a thread of its own: processes begin as copies of this one.
         bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False)
@@ -303,7 +313,7 @@ def check(
         if (tenant is None) != (source is None):
             raise ValueError("give --tenant and --source together, or neither")
         sender = None if tenant is None or source is None else Publisher(tenant, source)
-        now = asyncio.run(RealClock().now()) if at is None else instants.instant(at)
+        now = asyncio.run(RealClock().now()) if at is None else _instant(at)
         lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
         total = wrong = 0
         with lines:
@@ -342,7 +352,7 @@ def staff(
         if city is None:
             raise ValueError(f"the tenants' file knows no {tenant}")
         moment = at or instants.text(asyncio.run(RealClock().now()), city.zone)
-        instants.instant(moment)
+        _instant(moment)
         form = "json" if file.suffix == ".json" else "csv"
         _bring(data, golive.staff_events(file.read_text(encoding="utf-8-sig"), form, city, moment), as_json)
 
@@ -394,7 +404,7 @@ def explain(
     with _plain_errors():
         asked = explaining.asked(case, promise)
         language = explaining.language(lang)
-        moment = None if at is None else instants.instant(at)
+        moment = None if at is None else _instant(at)
         if file is None:
             found = asyncio.run(explaining.from_system(_settings_of_reader(data), asked, moment, hindsight))
         else:
@@ -418,7 +428,7 @@ def replay(
     with _plain_errors():
         if [verify, anew, bool(until or case)].count(True) != 1:
             raise ValueError("give one of --verify, --rebuild, --until and --case (the last two may go together)")
-        moment = None if until is None else instants.instant(until)
+        moment = None if until is None else _instant(until)
         logs.configure("replay", "critical")
         settings = _settings_of_reader(data)
         numbers = range(PARTITIONS) if partition is None else [partition]
@@ -499,7 +509,7 @@ def report(
 ) -> None:
     """How a city kept its charter in a year, per promise, month and department. The same as-of gives the same bytes."""
     with _plain_errors():
-        moment = None if as_of is None else instants.instant(as_of)
+        moment = None if as_of is None else _instant(as_of)
         found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
         body = reports.shown(found, form, explaining.language(lang))
         if out is None:
@@ -520,7 +530,7 @@ def duties(
 ) -> None:
     """What the charter wants of the city itself in a year, such as a survey, by when, and how it stands."""
     with _plain_errors():
-        moment = None if as_of is None else instants.instant(as_of)
+        moment = None if as_of is None else _instant(as_of)
         found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
         for line in reports.duties_in_words(found, explaining.language(lang), as_json):
             typer.echo(line)

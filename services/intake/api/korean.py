@@ -16,6 +16,14 @@ _SENTENCES = {
     "there is no such date or time of day; check month, day, hour and offset": (
         "그런 날짜나 시각은 없습니다. 월, 일, 시와 시차를 확인해 주십시오."
     ),
+    "a time must lie in the years 1970 to 2999": "시각은 1970년부터 2999년 사이여야 합니다.",
+    "a date must lie in the years 1970 to 2999": "날짜는 1970년부터 2999년 사이여야 합니다.",
+    "use letters a to z, digits, '-' and '_', at most 64, beginning with a letter or digit": (
+        "영문자, 숫자, '-', '_'로 64자까지 적어 주십시오. 첫 글자는 영문자나 숫자여야 합니다."
+    ),
+    "write a type as <noun>.<verb> in lower case, such as complaint.received": (
+        "종류는 complaint.received와 같이 소문자로 <명사>.<동사> 꼴로 적어 주십시오."
+    ),
     "write a date as YYYY-MM-DD, such as 2026-03-12": "날짜는 2026-03-12와 같이 YYYY-MM-DD로 적어 주십시오.",
     "there is no such date; check month and day": "그런 날짜는 없습니다. 월과 일을 확인해 주십시오.",
     "control characters and line breaks have no place here; leave them out": (
