@@ -104,7 +104,7 @@ def ends(last: Instant, period: Period, zone: ZoneInfo) -> date:
 @cache
 def rules() -> Rules:
     """The periods in force. Raises ValueError that says what is wrong with the file."""
-    found = msgspec.convert(yaml.safe_load(FILE.read_bytes()), Rules)
+    found = msgspec.convert(yaml.load(FILE.read_bytes(), Loader=yaml.CSafeLoader), Rules)
     if "other" not in found.petitions:
         raise ValueError(f"{FILE.name}: petitions must say how long `other` kinds are kept")
     for kind, period in (*found.petitions.items(), (VISITS, found.visits)):
