@@ -66,7 +66,9 @@ async def code(world: World, who: dict[str, Any] = PRIVACY, **body: Any) -> tupl
     return answer.status_code, answer.json()["code"]
 
 
-async def test_a_person_is_told_everything_that_is_kept_of_them(world: World) -> None:
+async def test_a_person_is_told_everything_that_is_kept_of_them(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     receipt = await filed(world, "a-1", text="공원 입구의 가로등이 꺼져 있습니다.")
     await told(world, "a-1", "complaint.assigned", department="도로과", officer="k-7")
     await told(world, "a-1", "applicant.updated", applicant={"email": "gildong@citizen.example"})
@@ -130,6 +132,10 @@ async def test_a_person_is_told_everything_that_is_kept_of_them(world: World) ->
     rows = await world.pool.fetch("select kind, purpose from vault.access where reader = $1 order by number", READER)
     assert {row["purpose"] for row in rows} == {PURPOSE}
     assert rows[0]["kind"] == "lookup"
+    written = capsys.readouterr()
+    assert "event_taken" in written.out + written.err
+    for personal in ("홍길동", APPLICANT["mobile"], "가로등"):
+        assert personal not in written.out + written.err
 
 
 async def test_the_page_to_print_says_the_same_and_runs_nothing(world: World) -> None:

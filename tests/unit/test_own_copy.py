@@ -1,7 +1,7 @@
 """A person's copy without a server: both languages say the same, and how long a case is kept."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -10,6 +10,7 @@ from services.chassis.vault import PERSON_FIELDS
 from services.chassis.vault.blind_index import same_name
 from services.chassis.vault.purposes import purposes
 from services.intake import retention
+from services.intake.api.answers import Remedy
 from services.intake.subject_access.dossier import FINDINGS, MINE
 from services.intake.subject_access.words import TEXTS, Words
 from services.reading.speaking import LANGUAGES, catalogue
@@ -33,11 +34,12 @@ def test_both_languages_say_the_same_things() -> None:
     assert korean == english
 
 
-def test_every_role_that_may_read_and_every_detail_has_a_name() -> None:
+def test_every_role_that_may_read_every_detail_and_every_state_has_a_name() -> None:
     for language in LANGUAGES:
         known = catalogue(TEXTS, language)
         assert {role for one in purposes().values() for role in one.roles} - known["roles"].keys() == set()
         assert set(PERSON_FIELDS) == known["fields"].keys()
+        assert {*get_args(Remedy.model_fields["state"].annotation), "sent"} - known["states"].keys() == set()
 
 
 def test_what_has_no_name_stands_for_itself() -> None:
