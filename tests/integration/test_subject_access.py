@@ -12,7 +12,7 @@ from api_world import APPLICANT, COMPLAINT, MONDAY, World, start
 from nats.aio.client import Client
 
 from services.chassis.settings import Settings
-from services.intake.api import callers
+from services.intake.api import callers, examples
 from services.intake.erasure import erase, find
 from services.intake.subject_access import dossier
 from services.rules.instants import instant
@@ -136,6 +136,16 @@ async def test_a_person_is_told_everything_that_is_kept_of_them(
     assert "event_taken" in written.out + written.err
     for personal in ("홍길동", APPLICANT["mobile"], "가로등"):
         assert personal not in written.out + written.err
+
+
+async def test_the_examples_of_the_reference_are_right(world: World) -> None:
+    receipt = await filed(world, "x-1", applicant={**APPLICANT, "mobile": "010-0000-0000"})
+    await world.folded()
+    assert examples.BY_RECEIPT["receipt"] == receipt  # the first one of a city
+    for body in (examples.BY_NUMBER, examples.BY_RECEIPT):
+        assert [case["case"] for case in (await asked(world, **body))["cases"]] == ["x-1"]
+    page = (await world.http.get("/docs")).text
+    assert all(words in page for words in ("/v1/subject-access", "By a telephone number", "A telephone number"))
 
 
 async def test_the_page_to_print_says_the_same_and_runs_nothing(world: World) -> None:

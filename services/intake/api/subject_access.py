@@ -16,7 +16,7 @@ from services.chassis.http import Problem, reads_korean
 from services.chassis.signon import PRIVACY
 from services.chassis.vault import Connection, MasterKeyMissing, NotAllowed, Vault
 from services.chassis.vault.purposes import reader_of
-from services.intake.api import cursors
+from services.intake.api import cursors, examples
 from services.intake.api.callers import Asking, Gate
 from services.intake.api.filing import body_of
 from services.intake.api.serving import Given, problems
@@ -36,10 +36,7 @@ class Wanted(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         strict=True,
-        json_schema_extra={
-            "oneOf": [{"required": ["number"]}, {"required": ["receipt"]}],
-            "example": {"name": "홍길동", "number": "010-0000-0000", "checked": "identity_card"},
-        },
+        json_schema_extra={"oneOf": [{"required": ["number"]}, {"required": ["receipt"]}]},
     )
 
     name: str = Field(min_length=1, max_length=200, description="As it stands on the paper.")
@@ -73,7 +70,18 @@ _DOCUMENTED: dict[int | str, dict[str, Any]] = {
         of_404="Nobody has both; or what there is complains of you or your department.",
     ),
 }
-_BODY = {"required": True, "content": {"application/json": {"schema": Wanted.model_json_schema()}}}
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": Wanted.model_json_schema(),
+            "examples": {
+                "number": {"summary": "By a telephone number", "value": examples.BY_NUMBER},
+                "receipt": {"summary": "By a receipt number, for somebody else", "value": examples.BY_RECEIPT},
+            },
+        }
+    },
+}
 
 
 @router.post(
