@@ -7,7 +7,7 @@ of others are left out as if they were not there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from contracts.events import PII_FIELDS
 from services.chassis.vault import Connection, Erased, Vault, VaultError, Wanted
@@ -26,7 +26,7 @@ from services.intake.subject_access.held import (
     Reading,
     Text,
 )
-from services.intake.subject_access.whom import Asker, Person
+from services.intake.subject_access.whom import Asker, Part, Person, parts_of
 from services.intake.subject_access.words import Words
 from services.reading import visibility, visible
 from services.reading.visible import Row
@@ -42,15 +42,6 @@ FINDINGS = frozenset({"fault.confirmed", "fault.dismissed"})
 """Their texts are about an officer."""
 
 
-class _Part(NamedTuple):
-    """A case as the person has part in it. `row` is that of read.case_list, None before the case is opened."""
-
-    name: str
-    refs: tuple[str, ...]
-    petitioner: bool
-    row: Row | None
-
-
 async def gather(
     conn: Connection,
     vault: Vault,
@@ -64,7 +55,7 @@ async def gather(
 ) -> tuple[Held, bool] | None:
     """What is kept of a person, of `most` cases from the one at `begin` on (default all), and whether more follow; None
     where whoever asks may know of nothing. Raises NotAllowed, MasterKeyMissing."""
-    parts = await _parts(conn, asker, person)
+    parts = await parts_of(conn, asker, person)
     if not parts:
         return None
     end = len(parts) if most is None else begin + most
@@ -84,26 +75,6 @@ async def gather(
         notes=words.notes,
     )
     return held, len(parts) > end
-
-
-async def _parts(conn: Connection, asker: Asker, person: Person) -> list[_Part]:
-    """The cases in which a person has part, newest first, without those that complain of whoever asks. Of somebody
-    erased the one that was asked about: nobody can tell any more whether the others are theirs to ask about."""
-    rows = await conn.fetch(_CASES, asker.tenant, person.ref, person.erased)
-    names = [row["case_id"] for row in rows]
-    listed = {
-        record["case"]: visible.plain(record)
-        for record in await conn.fetch(
-            'select * from read.case_list where tenant = $1 and "case" = any($2::text[])', asker.tenant, names
-        )
-    }
-    standing = await visible.standing(conn, asker.caller, list(listed.values()))
-    away = {name for name, case in zip(listed, standing, strict=True) if visibility.complains_about(asker.caller, case)}
-    return [
-        _Part(row["case_id"], tuple(row["refs"]), row["petitioner"], listed.get(row["case_id"]))
-        for row in rows
-        if row["case_id"] not in away
-    ]
 
 
 class _Telling:
@@ -128,7 +99,7 @@ class _Telling:
         self._erased = erased
         self._refs: list[str] = []
 
-    async def case(self, part: _Part) -> HeldCase:
+    async def case(self, part: Part) -> HeldCase:
         """What is kept of a person in one case."""
         hidden = self._hidden.get(part.name, frozenset())
         facts = [visible.plain(row) for row in await self._conn.fetch(_FACTS, self._tenant.id, part.name)]
@@ -171,7 +142,7 @@ class _Telling:
             for row in rows
         ]
 
-    async def _details(self, part: _Part, facts: Sequence[Row]) -> list[Details]:
+    async def _details(self, part: Part, facts: Sequence[Row]) -> list[Details]:
         told = {fact["data"].get("subject_ref"): (fact["occurred"], fact["arrival"]) for fact in facts}
         asker = self._asker
         wanted = [Wanted(asker.tenant, ref, asker.purpose) for ref in part.refs]
@@ -183,7 +154,7 @@ class _Telling:
         in_order = sorted(known, key=lambda ref: told.get(ref, (0, 0)))
         return [Details(at=self._at(told.get(ref, (None, 0))[0]), **known[ref]) for ref in in_order]
 
-    async def _texts(self, part: _Part, facts: Sequence[Row]) -> list[Text]:
+    async def _texts(self, part: Part, facts: Sequence[Row]) -> list[Text]:
         sealed = await self._conn.fetch(_TEXTS, self._tenant.id, part.name, list(part.refs), part.petitioner)
         there = {row["text_ref"] for row in sealed}
         texts = []
@@ -296,15 +267,6 @@ def _purposes(words: Words) -> list[Purpose]:
     ]
 
 
-_CASES = """
-select s.case_id, array_agg(s.subject_ref order by s.subject_ref) as refs, max(c.receipt) as receipt,
-    not $3 and bool_or(coalesce(s.subject_ref = c.subject_ref, false)) as petitioner
-from vault.subjects s
-join vault.subjects asked on asked.tenant = s.tenant and asked.person = s.person and asked.subject_ref = $2
-left join intake.cases c on c.tenant = s.tenant and c.case_id = s.case_id
-where s.tenant = $1 and s.case_id is not null and (not $3 or s.subject_ref = $2)
-group by s.case_id order by max(c.receipt) desc nulls first, s.case_id
-"""
 _FACTS = """
 select r.source, r.id, r.type, r.occurred, r.recorded, r.arrival, f.sequence, coalesce(f.voided, false) as voided,
     convert_from(r.bodies[1], 'UTF8')::jsonb -> 'data' as data

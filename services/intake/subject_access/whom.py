@@ -1,4 +1,5 @@
-"""Whom a request for somebody's own data is about, once an officer has seen who stands there.
+"""Whom a request for somebody's own data is about, once an officer has seen who stands there; and in which cases that
+person has part.
 
 The one rule it protects: a name alone or a number alone opens nothing. Who is meant has both, or has the receipt number
 of a case of theirs and its petitioner's name; every other answer is the same: nobody.
@@ -10,6 +11,7 @@ from services.chassis.vault import Connection, Erased, Vault
 from services.chassis.vault.blind_index import same_name
 from services.reading import visible
 from services.reading.visibility import Caller, complains_about
+from services.reading.visible import Row
 
 PURPOSE = "subject_access"
 Checked = Literal["identity_card", "electronic_signature", "power_of_attorney"]
@@ -35,6 +37,15 @@ class Person(NamedTuple):
 
     ref: str
     erased: bool = False
+
+
+class Part(NamedTuple):
+    """A case as the person has part in it. `row` is that of read.case_list, None before the case is opened."""
+
+    name: str
+    refs: tuple[str, ...]
+    petitioner: bool
+    row: Row | None
 
 
 async def by_number(conn: Connection, vault: Vault, asker: Asker, name: str, number: str) -> Person | None:
@@ -78,3 +89,34 @@ async def by_reference(conn: Connection, vault: Vault, asker: Asker, ref: str) -
     except Erased:
         return Person(ref, erased=True)
     return Person(ref)
+
+
+async def parts_of(conn: Connection, asker: Asker, person: Person) -> list[Part]:
+    """The cases in which a person has part, newest first, without those that complain of whoever asks. Of somebody
+    erased the one that was asked about: nobody can tell any more whether the others are theirs to ask about."""
+    rows = await conn.fetch(_CASES, asker.tenant, person.ref, person.erased)
+    names = [row["case_id"] for row in rows]
+    listed = {
+        record["case"]: visible.plain(record)
+        for record in await conn.fetch(
+            'select * from read.case_list where tenant = $1 and "case" = any($2::text[])', asker.tenant, names
+        )
+    }
+    standing = await visible.standing(conn, asker.caller, list(listed.values()))
+    away = {name for name, case in zip(listed, standing, strict=True) if complains_about(asker.caller, case)}
+    return [
+        Part(row["case_id"], tuple(row["refs"]), row["petitioner"], listed.get(row["case_id"]))
+        for row in rows
+        if row["case_id"] not in away
+    ]
+
+
+_CASES = """
+select s.case_id, array_agg(s.subject_ref order by s.subject_ref) as refs, max(c.receipt) as receipt,
+    not $3 and bool_or(coalesce(s.subject_ref = c.subject_ref, false)) as petitioner
+from vault.subjects s
+join vault.subjects asked on asked.tenant = s.tenant and asked.person = s.person and asked.subject_ref = $2
+left join intake.cases c on c.tenant = s.tenant and c.case_id = s.case_id
+where s.tenant = $1 and s.case_id is not null and (not $3 or s.subject_ref = $2)
+group by s.case_id order by max(c.receipt) desc nulls first, s.case_id
+"""
