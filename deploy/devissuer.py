@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from services.chassis.clock import Clock, RealClock
+from services.chassis.signon import PRIVACY
 
 HOST = "127.0.0.1"
 CLIENT, AUDIENCE = "desk", "gihan"
@@ -103,7 +104,7 @@ class Issuer:
             return PlainTextResponse("Choose a city and a role.", 400)
         person = {
             "tenant": form["tenant"],
-            "roles": [role],
+            "roles": [role, PRIVACY] if form.get("privacy") else [role],
             "department": form.get("department") or DEPARTMENTS[0],
             "staff": form.get("staff") or f"{role}-1",
         }
@@ -172,7 +173,8 @@ def _page(tenants: Mapping[str, str], carried: Mapping[str, str]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Development sign-on</title></head><body>'
         "<main><h1>Development sign-on</h1><p>Whoever you say you are, you are. This machine alone.</p>"
         f'<form method="post">{hidden}<p><label>City <select name="tenant">{cities}</select></label></p>'
-        f"<fieldset><legend>Role</legend>{roles}</fieldset>"
+        f"<fieldset><legend>Role</legend>{roles}"
+        f'<p><label><input type="checkbox" name="privacy" value="yes"> beside it {PRIVACY}</label></p></fieldset>'
         f'<p><label>Department <input name="department" list="departments" value="{DEPARTMENTS[0]}"></label>'
         f'<datalist id="departments">{departments}</datalist></p>'
         '<p><label>Staff id (empty: the role\'s first) <input name="staff"></label></p>'

@@ -27,7 +27,8 @@ import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.routing import iter_route_contexts
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -111,6 +112,8 @@ class Problem(Exception):
         if request_id:
             more["instance"] = f"urn:gihan:request:{request_id}"
         headers = {"Content-Language": "ko" if _words.get() else "en", **(headers or {})}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
         return JSONResponse(self.document(**more), self.status, headers, media_type=PROBLEM)
@@ -150,6 +153,7 @@ def create_app(
         lifespan=run,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.add_middleware(_Shell, korean=korean)
     app.add_exception_handler(Problem, _on_problem)
@@ -261,6 +265,8 @@ def _pointer(place: tuple[Any, ...]) -> str:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
+    if (there := without_slash(request, error.status_code)) is not None:
+        return there
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         # The framework names the methods of the first route that fits the path, not of all that do.
@@ -269,8 +275,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    fitting = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in fitting for method in getattr(route, "methods", None) or ()}
+    routes = iter_route_contexts(request.app.routes)
+    fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in fitting for method in route.methods or ()}
+
+
+def without_slash(request: Request, status: int) -> Response | None:
+    """Where a page is not found for a slash too many at its end: the address without it, as a path alone, since the
+    host that a request names is whatever its sender says."""
+    path: str = request.scope["path"]
+    if status != HTTPStatus.NOT_FOUND or request.method not in ("GET", "HEAD") or not path.rstrip("/").strip("/"):
+        return None
+    return RedirectResponse(f"/{path.strip('/')}") if path.endswith("/") else None
 
 
 def _http_problem(code: int) -> Problem:
@@ -316,11 +332,15 @@ class _Shell:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given if _REQUEST_ID.match(given) else uuid4().hex.encode()
-        received = 0
+        length = headers.get(b"content-length", b"")
+        # Said to be too large it is refused when it is asked for, so that a page answers with a page.
+        received = int(length) if length.isdigit() and int(length) > MAX_BODY_BYTES else 0
         answering = False
 
         async def receive_limited() -> Message:
             nonlocal received
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413)
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
@@ -345,11 +365,7 @@ class _Shell:
         )
         with structlog.contextvars.bound_contextvars(id=request_id.decode()):
             try:
-                length = headers.get(b"content-length", b"")
-                if length.isdigit() and int(length) > MAX_BODY_BYTES:
-                    await _http_problem(413).response()(scope, receive, send_with_headers)
-                else:
-                    await self._app(scope, receive_limited, send_with_headers)
+                await self._app(scope, receive_limited, send_with_headers)
             except ClientDisconnect:
                 get_logger().info(
                     "client_gone"

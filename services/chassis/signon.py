@@ -3,8 +3,9 @@
 The one rule it protects: a token counts where its signature, issuer, audience and times do, and for nothing that it
 does not say. The keys come from the place that the settings name, never from one that a token names.
 
-Claims beside the usual ones: `tenant`, `roles` (clerk, approver, head, audit; the highest counts), `department`, and
-`staff` (the staff id that events carry; without it `sub`). Audit alone may stand outside every department.
+Claims beside the usual ones: `tenant`, `roles` (clerk, approver, head, audit; the highest counts; `privacy` stands
+beside one of them), `department`, and `staff` (the staff id that events carry; without it `sub`). Audit alone may stand
+outside every department.
 """
 
 import asyncio
@@ -30,6 +31,8 @@ StaffRole = Literal["clerk", "approver", "head", "audit"]
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures by a private key alone: with a shared secret whoever checks a token could make one."""
 _HIGHEST_FIRST: tuple[StaffRole, ...] = ("audit", "head", "approver", "clerk")
+PRIVACY = "privacy"
+"""Beside a role: may answer persons who ask what is kept of them."""
 _LEEWAY_SECONDS = 30
 _KEYS_SECONDS = 300.0
 _AGAIN_SECONDS = 10.0
@@ -55,12 +58,14 @@ class Member(NamedTuple):
     """The highest."""
     department: str
     roles: frozenset[StaffRole]
+    privacy: bool = False
+    """May answer persons who ask what is kept of them."""
 
     @classmethod
     def of(cls, tenant: str, staff: str, roles: Collection[str], department: str) -> "Member | None":
         """The member with those of the roles that are known here, None without any."""
         held: list[StaffRole] = [role for role in _HIGHEST_FIRST if role in roles]
-        return cls(tenant, staff, held[0], department, frozenset(held)) if held else None
+        return cls(tenant, staff, held[0], department, frozenset(held), PRIVACY in roles) if held else None
 
 
 class Tokens:

@@ -60,10 +60,12 @@ def from_events(
     return _found(why(case, place.clock, place.rulebook, recorded, asked.promise, at, hindsight))
 
 
-async def from_system(asked: Asked, at: Instant | None, hindsight: bool = False) -> tuple[Answer, ...]:
-    """The same about a case of the running system, whose address is in the environment, as folded by now. Raises
-    ValueError where there is nothing to explain, SettingsError and DatabaseError."""
-    pool = await postgres.connect_pool(Settings.from_env("cli"), max_size=1)
+async def from_system(
+    settings: Settings, asked: Asked, at: Instant | None, hindsight: bool = False
+) -> tuple[Answer, ...]:
+    """The same about a case of the running system, as folded by now. Raises ValueError where there is nothing to
+    explain, and DatabaseError."""
+    pool = await postgres.connect_pool(settings, max_size=1)
     try:
         return _found(await Explainer(pool).explain(*asked, at, hindsight))
     finally:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +44,7 @@ from services.cli import coverage as covering
 from services.cli import explain as explaining
 from services.cli import replay as replays
 from services.cli import simulate as simulation
+from services.cli import subject_access as accessing
 from services.cli import vault as vaults
 from services.cli.auditing import audit as auditing
 from services.cli.auditing import evidence
@@ -59,6 +61,7 @@ app.add_typer(charter_app, name="charter")
 app.add_typer(dead.app, name="dead")
 app.add_typer(vaults.app, name="vault")
 app.command()(vaults.erase)
+app.command()(accessing.subject_access)
 app.command()(bouncing.bounce)
 app.add_typer(publisher.app, name="publisher")
 app.add_typer(notice.app, name="notice")
@@ -261,6 +264,15 @@ def _calendar(name: str) -> Calendar:
     return library.compiled(file, file.hours["office"])
 
 
+def _instant(text: str) -> instants.Instant:
+    """A time as typed. Raises ValueError that says how to write one."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text} is no time: write one such as 2026-03-12T18:00:00+09:00") from None
+    return instants.instant(text)
+
+
 @app.command()
 def simulate(
     file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
@@ -274,7 +286,7 @@ def simulate(
             shutil.copyfileobj(sys.stdin.buffer, copy)
             copy.flush()
             file = Path(copy.name)
-        limit = None if until is None else instants.instant(until)
+        limit = None if until is None else _instant(until)
         columns = ("{task.completed:,} events", TimeElapsedColumn())
         # Without a thread of its own: processes begin as copies of this one.
         bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False)
@@ -301,7 +313,7 @@ def check(
         if (tenant is None) != (source is None):
             raise ValueError("give --tenant and --source together, or neither")
         sender = None if tenant is None or source is None else Publisher(tenant, source)
-        now = asyncio.run(RealClock().now()) if at is None else instants.instant(at)
+        now = asyncio.run(RealClock().now()) if at is None else _instant(at)
         lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
         total = wrong = 0
         with lines:
@@ -340,7 +352,7 @@ def staff(
         if city is None:
             raise ValueError(f"the tenants' file knows no {tenant}")
         moment = at or instants.text(asyncio.run(RealClock().now()), city.zone)
-        instants.instant(moment)
+        _instant(moment)
         form = "json" if file.suffix == ".json" else "csv"
         _bring(data, golive.staff_events(file.read_text(encoding="utf-8-sig"), form, city, moment), as_json)
 
@@ -367,6 +379,12 @@ def _bring(data: Path | None, lines: Iterable[golive.Line], as_json: bool) -> No
         raise typer.Exit(1)
 
 
+def _settings_of_reader(data: Path | None) -> Settings:
+    """Those of whoever only reads: of the environment, else of what runs in a data folder."""
+    joined = {} if "NATS_URL" in os.environ else environment_of(data or data_folder(), "replay")
+    return Settings.from_env("replay", os.environ | joined)
+
+
 @app.command()
 def explain(
     case: Annotated[str, typer.Argument(help="TENANT/CASE")],
@@ -379,15 +397,16 @@ def explain(
         bool, typer.Option("--hindsight", help="With --at: as it was at that time by all that is known now.")
     ] = False,
     lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Why the date is the date: the clause, every stretch that counts, every one that does not."""
     with _plain_errors():
         asked = explaining.asked(case, promise)
         language = explaining.language(lang)
-        moment = None if at is None else instants.instant(at)
+        moment = None if at is None else _instant(at)
         if file is None:
-            found = asyncio.run(explaining.from_system(asked, moment, hindsight))
+            found = asyncio.run(explaining.from_system(_settings_of_reader(data), asked, moment, hindsight))
         else:
             with file.open("rb") as lines:
                 found = explaining.from_events(simulation.read_events(lines), asked, moment, hindsight)
@@ -409,12 +428,9 @@ def replay(
     with _plain_errors():
         if [verify, anew, bool(until or case)].count(True) != 1:
             raise ValueError("give one of --verify, --rebuild, --until and --case (the last two may go together)")
-        moment = None if until is None else instants.instant(until)
+        moment = None if until is None else _instant(until)
         logs.configure("replay", "critical")
-        there = data or data_folder()
-        settings = Settings.from_env(
-            "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
-        )
+        settings = _settings_of_reader(data)
         numbers = range(PARTITIONS) if partition is None else [partition]
         if verify:
             raise typer.Exit(asyncio.run(replays.show_verdicts(settings, numbers, as_json)))
@@ -440,11 +456,18 @@ def remedies_command(
     """What is owed and paid to citizens. --check ends with 1 where the book is another than the logs say."""
     with _plain_errors():
         logs.configure("remedies", "critical")
-        there = data or data_folder()
-        settings = Settings.from_env(
-            "replay", os.environ if "NATS_URL" in os.environ else os.environ | environment_of(there, "replay")
-        )
+        settings = _settings_of_reader(data)
         raise typer.Exit(asyncio.run(remedies.show(settings, by or [], tenant, check, as_json)))
+
+
+def _settings_of_auditor(data: Path | None) -> Settings:
+    """Of what runs in a data folder: its NATS as whoever only reads, its database as the owner, who sees all of it."""
+    if "NATS_URL" in os.environ:
+        return Settings.from_env("replay")
+    there = data or data_folder()
+    owner = environment_of(there, "operator")
+    database = {name: value for name, value in owner.items() if name.startswith("DATABASE_")}
+    return Settings.from_env("replay", os.environ | environment_of(there, "replay") | database)
 
 
 @app.command()
@@ -453,16 +476,16 @@ def audit(
         Path | None, typer.Option(help="JSON lines: what publishers were promised, what others saw.")
     ] = None,
     gateway: Annotated[Path | None, typer.Option(help="Folder of the development gateways' record.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder, to be searched for the book's canaries.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; named, it is searched for canaries.")] = None,
     settled: Annotated[bool, typer.Option(help="Everything is at rest: what is under way is wrong too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Judges the running system, whose addresses are in the environment, from outside; ends with 1 where a guarantee
-    is broken. NATS_URL is best that of the user `replay`, who can only read."""
+    """Judges the running system from outside; ends with 1 where a guarantee is broken. Where NATS_URL names servers, it
+    is best that of the user `replay`, who can only read."""
     with _plain_errors():
         lines = iter(()) if book is None else book.open(encoding="utf-8")
         found = asyncio.run(
-            auditing.audit(Settings.from_env("replay"), evidence.Book.read(lines), gateway, data, settled)
+            auditing.audit(_settings_of_auditor(data), evidence.Book.read(lines), gateway, data, settled)
         )
     if as_json:
         rows = [violation._asdict() for violation in found.violations]
@@ -486,7 +509,7 @@ def report(
 ) -> None:
     """How a city kept its charter in a year, per promise, month and department. The same as-of gives the same bytes."""
     with _plain_errors():
-        moment = None if as_of is None else instants.instant(as_of)
+        moment = None if as_of is None else _instant(as_of)
         found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
         body = reports.shown(found, form, explaining.language(lang))
         if out is None:
@@ -507,7 +530,7 @@ def duties(
 ) -> None:
     """What the charter wants of the city itself in a year, such as a survey, by when, and how it stands."""
     with _plain_errors():
-        moment = None if as_of is None else instants.instant(as_of)
+        moment = None if as_of is None else _instant(as_of)
         found = asyncio.run(reports.found(reports.Source(data, file), tenant, year, moment))
         for line in reports.duties_in_words(found, explaining.language(lang), as_json):
             typer.echo(line)

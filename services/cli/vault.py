@@ -50,7 +50,8 @@ class Place(NamedTuple):
 
 
 @asynccontextmanager
-async def _place(data: Path | None) -> AsyncIterator[Place]:
+async def opened(data: Path | None) -> AsyncIterator[Place]:
+    """The vault of a data folder, or of the environment's servers, while a command lasts."""
     logs.configure("vault", "critical")
     environment: dict[str, str] = dict(os.environ)
     if "DATABASE_URL" not in environment:
@@ -76,7 +77,7 @@ def keys(data: Data = None, as_json: AsJson = False) -> None:
     """The master keys: which are here, how many keys of the vault each opens, which are missing."""
 
     async def run() -> list[dict[str, Any]]:
-        async with _place(data) as place, place.pool.acquire() as conn:
+        async with opened(data) as place, place.pool.acquire() as conn:
             used = await place.vault.usage(conn)
             here = place.vault.master.epochs
         return [
@@ -101,7 +102,7 @@ def rotate(data: Data = None, as_json: AsJson = False) -> None:
     """Today's master key, every key wrapped anew by it, and old master keys destroyed. Intake does so every day."""
 
     async def run() -> Rotation:
-        async with _place(data) as place:
+        async with opened(data) as place:
             return await place.vault.rotate(place.pool, local(place.now, _UTC).date(), place.keep_days)
 
     with plain_errors():
@@ -123,7 +124,7 @@ def give_up(yes: Yes = False, data: Data = None) -> None:
     """Lets go of what no master key opens any more, so that it counts as erased and the rest can work."""
 
     async def run() -> dict[str, int]:
-        async with _place(data) as place, place.pool.acquire() as conn:
+        async with opened(data) as place, place.pool.acquire() as conn:
             lost = await place.vault.unreadable(conn)
             if lost and (yes or typer.confirm(f"{sum(lost.values())} keys of {', '.join(lost)}: gone for good?")):
                 return await place.vault.give_up(conn)
@@ -185,7 +186,7 @@ def retain(data: Data = None, as_json: AsJson = False) -> None:
     """Erases what is past its time (contracts/retention.yaml). Intake does so every day."""
 
     async def run() -> int:
-        async with _place(data) as place:
+        async with opened(data) as place:
             return await retention.retain(place.pool, place.vault, read_tenants(), place.now)
 
     with plain_errors():
@@ -219,7 +220,7 @@ def erase(
 async def _erase(
     data: Path | None, tenant: str, ref: str | None, receipt: str | None, yes: bool, reader: str
 ) -> dict[str, Any]:
-    async with _place(data) as place, place.pool.acquire() as conn:
+    async with opened(data) as place, place.pool.acquire() as conn:
         found, known = await erasure.find(conn, tenant, ref, receipt)
         counts = {"references": known.references, "cases": known.cases, "texts": known.texts}
         told = ", ".join(f"{number} {name}" for name, number in counts.items())
@@ -236,7 +237,7 @@ async def _reports(
     tenants = read_tenants()
     if tenant is not None and tenant not in tenants:
         raise ValueError(f"there is no tenant {tenant}: {', '.join(tenants)}")
-    async with _place(data) as place, place.pool.acquire() as conn:
+    async with opened(data) as place, place.pool.acquire() as conn:
         rows = await conn.fetch("select tenant from vault.access_head order by tenant")
         return [
             await access_report(

@@ -32,7 +32,7 @@ from services.chassis.tasks import end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch
 from services.intake import admission, open311
-from services.intake.api import cases, check, events, korean, petitioner, reference, repeats, resources
+from services.intake.api import cases, check, events, korean, petitioner, reference, repeats, resources, subject_access
 from services.intake.api.callers import Gate
 from services.intake.api.document import described
 from services.intake.api.serving import Parts
@@ -123,6 +123,7 @@ def build_app(settings: Settings) -> FastAPI:
         cases.router,
         repeats.router,
         petitioner.router,
+        subject_access.router,
         reference.router,
         open311.router,
     ):

@@ -6,6 +6,7 @@ nothing of an open petition ever is.
 
 import asyncio
 from collections.abc import Mapping
+from datetime import date
 from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -70,13 +71,22 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     visits: Period
     cities: dict[str, City] = {}
 
-    def years(self, tenant: str) -> dict[str, int]:
-        """The years of a tenant by kind of petition; VISITS for what no petition opened."""
+    def periods(self, tenant: str) -> dict[str, Period]:
+        """How long a tenant keeps, by kind of petition; VISITS for what no petition opened."""
         city = self.cities.get(tenant, City())
         periods = {**self.petitions, VISITS: self.visits, **city.petitions}
         if city.visits is not None:
             periods[VISITS] = city.visits
-        return {kind: period.years for kind, period in periods.items()}
+        return periods
+
+    def years(self, tenant: str) -> dict[str, int]:
+        """The years of the periods of a tenant."""
+        return {kind: period.years for kind, period in self.periods(tenant).items()}
+
+    def of_case(self, tenant: str, kind: str | None, petition: bool) -> Period:
+        """How long a case is kept whose newest kind is `kind`."""
+        periods = self.periods(tenant)
+        return periods.get(kind or "", periods["other"]) if petition else periods[VISITS]
 
 
 class Over(NamedTuple):
@@ -84,6 +94,11 @@ class Over(NamedTuple):
 
     tenant: str
     case: str
+
+
+def ends(last: Instant, period: Period, zone: ZoneInfo) -> date:
+    """The first date on which nothing is kept any more of a closed case whose last fact was recorded at `last`."""
+    return date(local(last, zone).year + 1 + period.years, 1, 1)
 
 
 @cache

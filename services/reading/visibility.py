@@ -20,7 +20,8 @@ FINDINGS = frozenset({"fault.confirmed", "fault.dismissed"})
 
 
 class Caller(NamedTuple):
-    """Who asks: a publishing system by its key, or a member of staff by a token. `name` tells callers apart."""
+    """Who asks: a publishing system by its key, or a member of staff by a token. `name` tells callers apart; `privacy`
+    answers persons who ask what is kept of them."""
 
     tenant: str
     source: str
@@ -28,6 +29,7 @@ class Caller(NamedTuple):
     role: Role = "publisher"
     department: str = ""
     staff: str = ""
+    privacy: bool = False
 
 
 class Named(NamedTuple):
@@ -71,7 +73,7 @@ def may_read(caller: Caller, case: Case) -> bool:
     """Whether a caller may know that the case exists."""
     if caller.role == "publisher":
         return case.source == caller.source
-    if case.sealed and (caller.department in case.named.departments or caller.staff in case.named.officers):
+    if complains_about(caller, case):
         return False
     if caller.role == "audit":
         return True
@@ -79,6 +81,11 @@ def may_read(caller: Caller, case: Case) -> bool:
         # It lies with nobody yet, or with somebody whose department nobody described.
         return caller.staff == case.officer or (not case.sealed and caller.department in case.proposed)
     return bool(caller.department) and caller.department == case.department
+
+
+def complains_about(caller: Caller, case: Case) -> bool:
+    """Whether a case complains of the caller or of the caller's department."""
+    return case.sealed and (caller.department in case.named.departments or caller.staff in case.named.officers)
 
 
 def may_publish(caller: Caller, type: str) -> bool:

@@ -166,6 +166,40 @@ async def test_size_has_limits(world: World) -> None:
     refused_well(await world.ask("web", "POST", "/v1/events", content=endless()), 413)
     many = await world.ask("web", "GET", "/v1/cases", params={"cursor": "A" * 5_000})
     refused_well(many, 422)
+    facade = "/open311/v2/requests.json"
+    form = {"headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+    for content, status, code in (
+        (b"description=" + b"x" * (5 << 20), 413, "request_entity_too_large"),
+        ("&".join(f"k{number}=v" for number in range(2_000)).encode(), 400, "unreadable_form"),
+    ):
+        answer = await world.ask("web", "POST", facade, content=content, **form)
+        assert (answer.status_code, answer.json()[0]["description"].partition(":")[0]) == (status, code)
+
+
+async def test_a_wrong_method_and_a_missing_key_are_told_what_would_do(world: World) -> None:
+    for path, allowed in (
+        ("/v1/complaints", "POST"),
+        ("/v1/cases", "GET"),
+        ("/v1/appointments/a-1", "DELETE"),
+        ("/v1/subject-access", "POST"),
+        ("/health/live", "GET"),
+    ):
+        answer = await world.ask("web", "PUT", path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    answer = await world.http.get("/v1/cases")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+async def test_a_slash_too_many_leads_to_no_other_host(world: World) -> None:
+    """And what is sent there goes nowhere: its sender is told."""
+    evil = {"Host": "evil.example"}
+    answer = await world.ask("web", "GET", "/v1/cases/", headers=evil)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/v1/cases")
+    for path in ("//evil.example/", "/%5Cevil.example/", "/v1/cases/%0d%0aLocation:x/"):
+        answer = await world.ask("web", "GET", path, headers=evil)
+        assert not answer.headers.get("location", "/").startswith(("//", "/\\", "http"))
+    answer = await world.ask("web", "POST", "/v1/complaints/", json=COMPLAINT)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_nobody_speaks_for_another(world: World) -> None:

@@ -136,12 +136,11 @@ async def test_publisher_is_told_why_of_its_own_cases(
         assert (await ask(params={"at": THURSDAY})).json()["explanations"][0]["state"] == "suspended"
         assert (await ask(params={"at": "2026-11-05T10:00:00"})).status_code in (400, 422)
 
-        monkeypatch.setenv("NATS_URL", settings("test").nats_url)
-        monkeypatch.setenv("DATABASE_URL", settings("test").database_url)
+        reader = settings("replay")
         question = Asked("seoul", "s-1", "statutory-period")
-        (found,) = await from_system(question, None)
+        (found,) = await from_system(reader, question, None)
         assert in_words(found, "ko") == (await ask(headers={"Accept": "text/plain"})).text
         with pytest.raises(ValueError, match="nothing is known"):
-            await from_system(question, instant(MONDAY))
-        (before,) = await from_system(question, instant(MONDAY), hindsight=True)
+            await from_system(reader, question, instant(MONDAY))
+        (before,) = await from_system(reader, question, instant(MONDAY), hindsight=True)
         assert as_json(before) == then

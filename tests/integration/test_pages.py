@@ -517,6 +517,28 @@ async def test_where_addresses_lead(citizen: Citizen) -> None:
     assert (await citizen.http.get("/atlantis")).headers["content-type"] == "application/problem+json"
     assert (await citizen.http.get("/health/live")).json()["status"] == "live"
     assert (await citizen.http.post("/ko/seoul")).status_code == 405
+    for path, target in (("/ko", "/ko/"), ("/en", "/en/"), ("/ko/seoul/", "/ko/seoul"), ("/seoul/", "/seoul")):
+        answer = await citizen.http.get(path, headers={"Host": "evil.example"})
+        assert (answer.status_code // 100, answer.headers["location"]) == (3, target)  # a path, and no host
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"content": b"text=" + b"x" * (5 << 20)},
+        {"content": "&".join(f"k{number}=v" for number in range(2_000)).encode()},
+        {"data": {"text": "x"}, "files": {"photo": ("a.png", b"x")}},
+    ],
+    ids=["too large", "too many fields", "a file"],
+)
+async def test_a_form_that_cannot_be_read_is_answered_with_a_page_that_says_so(
+    citizen: Citizen, sent: dict[str, Any]
+) -> None:
+    headers = {} if "files" in sent else {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await citizen.http.post("/ko/seoul/new/inquiry", headers=headers, **sent)
+    assert answer.status_code in (400, 413)
+    assert "보내신 내용을 읽지 못했습니다" in answer.text
+    assert "접수된 것은 없습니다" in answer.text
 
 
 async def test_a_failure_of_ours_is_a_page_that_tells_nothing(

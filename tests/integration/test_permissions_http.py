@@ -77,6 +77,7 @@ async def test_each_route_lets_in_whom_the_page_says(
     callers: dict[str, str | None] = {"nobody": None, "a wrong key": "wrong", "publisher": world.keys["web"]}
     for role in ROLES:
         callers[role] = world.token(roles=[role], department="도로과", staff=f"k-{role}")
+    callers["clerk with privacy"] = world.token(roles=["clerk", "privacy"], department="도로과", staff="k-p")
     callers["staff of no role"] = world.token(roles=["gardener"], department="도로과", staff="k-x")
     lines = [f"| route | {' | '.join(callers)} |", "|---" * (len(callers) + 1) + "|"]
     for path, operations in world.app.openapi()["paths"].items():

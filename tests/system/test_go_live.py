@@ -174,3 +174,43 @@ async def test_a_directory_describes_the_staff(city: tuple[Embedded, asyncpg.Poo
     assert (code, said) == (2, said)
     assert "a directory has the columns staff, name, department" in said
     assert "password" not in said
+
+
+@pytest.mark.timeout(120)
+async def test_who_joins_what_runs_in_a_folder_needs_no_address(
+    city: tuple[Embedded, asyncpg.Pool], tmp_path: Path
+) -> None:
+    """Why a date is the date, the audit, and a person's own copy, which no screen shows and nobody else may read."""
+    servers, pool = city
+    receipt = await pool.fetchval("select receipt from intake.cases where case_id = 'old-1'")
+    ref = await pool.fetchval("select subject_ref from intake.cases where case_id = 'old-1'")
+    code, said = await gihan(servers, "explain", "anseong/old-1", "statutory-period", "--lang", "en")
+    assert (code, NAME in said) == (0, False), said
+    assert "2026" in said
+    code, said = await gihan(servers, "audit", "--json")
+    assert (code, json.loads(said)["violations"]) == (0, []), said
+
+    copy = tmp_path / "copy.json"
+    command = ("subject-access", "anseong", "--receipt", receipt, "--checked", "identity_card", "--by", "lee")
+    code, said = await gihan(servers, *command, "--out", str(copy), "--json")
+    assert (code, json.loads(said)) == (0, {"file": str(copy), "cases": 2, "erased": False})
+    assert copy.stat().st_mode & 0o777 == 0o600
+    held = json.loads(copy.read_text())
+    assert {case["case"] for case in held["cases"]} == {"old-1", "old-2"}
+    assert held["cases"][0]["details"][0]["name"] == NAME
+    page = tmp_path / "copy.html"
+    code, said = await gihan(servers, *(command[0], f"anseong/{ref}", *command[4:]), "--out", str(page))
+    assert (code, NAME in said) == (0, False), said
+    assert NAME in page.read_text()
+    for wrong, words in (
+        ((*command, "--out", str(copy)), "exists"),
+        ((*command[:3], "000000000-0", *command[4:], "--out", str(tmp_path / "none.json")), "Nobody is known"),
+        ((*command[:5], "a wink", "--out", str(tmp_path / "none.json")), "identity_card"),
+        ((*command, "--out", str(tmp_path / "none.pdf")), ".html or .json"),
+    ):
+        code, said = await gihan(servers, *wrong)
+        assert (code, words in said) == (2, True), said
+    assert not (tmp_path / "none.json").exists()
+    readers = await pool.fetch("select distinct reader, purpose from vault.access where reader like 'operator/%'")
+    ((reader, purpose),) = [tuple(row) for row in readers]
+    assert (reader.partition("@")[0], purpose) == ("operator/lee", "subject_access:identity_card")

@@ -199,6 +199,7 @@ def test_charters_are_listed() -> None:
         (["--verify", "--until", "2026-11-02T10:00:00+09:00"], "give one of --verify"),
         (["--verify", "--rebuild"], "give one of --verify"),
         (["--until", "2026-11-02T10:00:00"], "a time without an offset names no instant"),
+        (["--until", "yesterday"], "yesterday is no time: write one such as 2026-03-12T18:00:00+09:00"),
         (["--verify", "--data", "nowhere"], "Nothing runs in nowhere. Start it with `gihan up`"),
     ],
 )

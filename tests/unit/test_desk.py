@@ -269,6 +269,10 @@ async def test_the_development_sign_on_gives_a_code_once_to_whoever_asked(monkey
             **{"department": "도로과", "staff": "a-1"},
         }
         assert jwt.decode(told["access_token"], keys, algorithms=["ES256"]).claims["aud"] == "gihan"
+        person["privacy"] = "yes"
+        told = (await redeem(await code())).json()
+        claims = jwt.decode(told["access_token"], keys, algorithms=["ES256"]).claims
+        assert claims["roles"] == ["approver", "privacy"]
 
 
 def test_the_development_sign_on_proposes_departments_of_the_demo() -> None:

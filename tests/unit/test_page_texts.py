@@ -13,6 +13,7 @@ from services.intake import admission
 from services.intake.pages.filing import KINDS, asked_by
 from services.intake.pages.words import LANGUAGES, TEXTS, Language, Speaker
 from services.intake.reserve import receipt_number
+from services.notifier import texts as messages
 from services.reading.speaking import catalogue, preferred
 from services.rules import tenants as tenants_file
 from services.rules.instants import instant
@@ -50,6 +51,14 @@ def test_every_text_that_a_template_names_is_there() -> None:
     for template in (ROOT / "services/intake/pages/templates").glob("*.html"):
         for name in re.findall(r"""\bt\(["']([a-z_.]+)["'][,)]""", template.read_text()):
             assert f".{name}" in known, f"{template.name}: {name}"
+
+
+def test_every_message_to_a_citizen_has_a_name_on_the_page_that_tells_of_it() -> None:
+    officers = ("escalation", "warning", "officer_digest")
+    sent = {name for name in messages.catalogue("ko").templates if not name.startswith(officers)}
+    assert {"receipt", "corrections"} <= sent
+    for language in LANGUAGES:
+        assert sent - catalogue(TEXTS, language)["messages"].keys() == set()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,11 @@ def number_digest(tenant: str, key: bytes, number: str) -> bytes:
     return hmac.digest(key, f"{tenant}|telephone|{_normal_number(number)}".encode(), "sha256")
 
 
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are one, however they are written; a name without a letter is nobody's."""
+    return bool(_normal_text(one)) and _normal_text(one) == _normal_text(other)
+
+
 def numbers_of(fields: Mapping[str, str]) -> list[str]:
     """The telephone numbers among the details of a person, in one form."""
     return [n for n in (_normal_number(fields.get(f, "")) for f in ("mobile", "phone")) if n]

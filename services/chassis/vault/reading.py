@@ -11,7 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from services.chassis.failpoints import failpoint
-from services.chassis.vault.blind_index import number_digest
+from services.chassis.vault.blind_index import marks_of, number_digest
 from services.chassis.vault.keys import Connection, Erased, Keys, VaultError, columns
 from services.chassis.vault.purposes import Purpose, may
 from services.chassis.vault.sealing import STAFF_FIELDS, opened_details, unseal
@@ -152,6 +152,27 @@ class Reading(Keys):
                 await self._allow(conn, tenant, reader, purpose, "lookup", "nobody", None)
         _required(allowed)
         return [row["subject_ref"] for row in found]
+
+    async def find_person(
+        self, conn: Connection, tenant: str, name: str, number: str, purpose: str, reader: str
+    ) -> str | None:
+        """A reference of the person who has both this name and this telephone number, however they are written, or
+        None; on record either way. Raises NotAllowed.
+        """
+        async with conn.transaction():
+            keys = await self.tenant_keys(conn, [tenant])
+            marks = marks_of(tenant, keys[tenant].index, {"name": name, "mobile": number})
+            row = await conn.fetchrow(
+                "select s.subject_ref, s.confidential from vault.blind_index b join vault.subjects s"
+                " using (tenant, person) where b.tenant = $1 and b.digest = any($2::bytea[])"
+                " order by s.confidential, s.subject_ref limit 1",
+                tenant,
+                [digest for _, digest in marks],
+            )
+            ref: str | None = row["subject_ref"] if row else None
+            allowed = await self._allow(conn, tenant, reader, purpose, "lookup", ref or "nobody", row)
+        _required(allowed)
+        return ref
 
     async def record(self, conn: Connection, tenant: str, reader: str, purpose: str, kind: str, ref: str) -> None:
         """Writes into the access record what somebody does."""

@@ -25,6 +25,7 @@ _KEY_SECONDS = 10.0
 """How long a key is taken to be what the database said."""
 _WRONG_PER_SECOND, _WRONG_BURST = 1.0, 20.0
 """How often one address may come with credentials that nobody has."""
+_WHOLE_PER_SECOND, _WHOLE_BURST = 1 / 30, 20.0
 _BURST_SECONDS = 2.0
 
 _bearer = HTTPBearer(
@@ -45,6 +46,8 @@ class Gate:
         self._rate = Rate(settings.http_rate, settings.http_rate * _BURST_SECONDS)
         self._wrong = Rate(_WRONG_PER_SECOND, _WRONG_BURST)
         self._at_once = Concurrency(settings.http_concurrency)
+        self.whole_persons = Rate(_WHOLE_PER_SECOND, _WHOLE_BURST)
+        """How often one member of staff may ask for all that is kept of somebody."""
 
     @asynccontextmanager
     async def enter(self, credentials: str, address: str) -> AsyncIterator[Caller]:
@@ -69,7 +72,9 @@ class Gate:
     async def _member(self, token: str) -> Caller:
         member = await self._tokens.member(token, await self._clock.now() // 1_000_000)
         name = f"{member.tenant}/staff/{member.staff}"
-        return Caller(member.tenant, self._staff_source, name, member.role, member.department, member.staff)
+        return Caller(
+            member.tenant, self._staff_source, name, member.role, member.department, member.staff, member.privacy
+        )
 
     async def _publisher(self, key: str) -> Caller:
         hashed = digest(key)

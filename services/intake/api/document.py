@@ -31,6 +31,7 @@ _TAGS = {
     "callbacks": "Notes for an officer who could not be reached.",
     "faults": "Broken promises and faults, as citizens report them.",
     "cases": "How a case stands, by when what is promised, and why.",
+    "privacy": "What is kept of a person, for that person.",
     "open311": "The same for software that speaks GeoReport v2. Problems have its own form.",
     "health": "For whoever runs Gihan.",
 }

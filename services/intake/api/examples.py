@@ -37,6 +37,13 @@ COMPLETED_EVENT: dict[str, Any] = {
     "data": {"outcome": "answered", "by": "k-1024"},
 }
 
+BY_NUMBER: dict[str, Any] = {
+    "name": _APPLICANT["name"],
+    "number": _APPLICANT["mobile"],
+    "checked": "identity_card",
+}
+BY_RECEIPT: dict[str, Any] = {"name": _APPLICANT["name"], "receipt": "000000001-3", "checked": "power_of_attorney"}
+
 RESOURCES: dict[str, dict[str, Any]] = {
     "complaints": COMPLAINT_EVENT["data"],
     "commendations": {

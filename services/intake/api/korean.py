@@ -16,6 +16,14 @@ _SENTENCES = {
     "there is no such date or time of day; check month, day, hour and offset": (
         "그런 날짜나 시각은 없습니다. 월, 일, 시와 시차를 확인해 주십시오."
     ),
+    "a time must lie in the years 1970 to 2999": "시각은 1970년부터 2999년 사이여야 합니다.",
+    "a date must lie in the years 1970 to 2999": "날짜는 1970년부터 2999년 사이여야 합니다.",
+    "use letters a to z, digits, '-' and '_', at most 64, beginning with a letter or digit": (
+        "영문자, 숫자, '-', '_'로 64자까지 적어 주십시오. 첫 글자는 영문자나 숫자여야 합니다."
+    ),
+    "write a type as <noun>.<verb> in lower case, such as complaint.received": (
+        "종류는 complaint.received와 같이 소문자로 <명사>.<동사> 꼴로 적어 주십시오."
+    ),
     "write a date as YYYY-MM-DD, such as 2026-03-12": "날짜는 2026-03-12와 같이 YYYY-MM-DD로 적어 주십시오.",
     "there is no such date; check month and day": "그런 날짜는 없습니다. 월과 일을 확인해 주십시오.",
     "control characters and line breaks have no place here; leave them out": (
@@ -35,6 +43,9 @@ _SENTENCES = {
     ),
     "The tenant's own id names no case. Give the id of one.": (
         "기관 자신의 이름은 민원이 아닙니다. 민원의 id를 적어 주십시오."
+    ),
+    "give the person's telephone number, or the receipt number of a case of theirs: one of the two": (
+        "전화번호와 그분이 낸 민원의 접수번호 가운데 하나만 적어 주십시오."
     ),
     "There is a field here that is not known.": "알 수 없는 항목이 있습니다. 계약에 있는 항목만 보내 주십시오.",
 }
@@ -109,6 +120,10 @@ _CODES = {
     "unknown_case": "그런 민원이 없거나, 볼 수 있는 민원이 아닙니다.",
     "unknown_event": "그 이름으로 보내신 이벤트가 없습니다.",
     "unknown_deadline": "그 이름의 기한이 있는 민원이 없습니다.",
+    "unknown_person": (
+        "그 이름과 그 번호가 함께 있는 사람이 없습니다. 신분증과 둘을 다시 확인해 주십시오. "
+        "지워진 사람은 접수번호로만 찾습니다."
+    ),
     "unknown_appointment": "그런 약속이 없습니다.",
     "out_of_calendar": "기간이 달력에 없는 날에 끝납니다.",
     # How much, and when
@@ -119,7 +134,8 @@ _CODES = {
     "internal": "저희 쪽에서 문제가 생겼습니다. 반쯤 된 것은 없으니 같은 것을 같은 id로 다시 보내 주십시오.",
     "not_found": "그런 주소가 없습니다.",
     "method_not_allowed": "이 주소에서 쓸 수 없는 방법입니다.",
-    "request_entity_too_large": "본문이 너무 큽니다.",
+    "request_entity_too_large": "본문이 너무 큽니다. 4 MiB까지 받습니다. 줄이거나 나누어 보내 주십시오.",
+    "unreadable_form": "양식을 읽을 수 없습니다. 항목이 너무 많거나 길고, 또는 받지 않는 파일이 들어 있습니다.",
 }
 
 _OTHERS = "값이 맞지 않습니다. 문서에 적힌 형식을 확인해 주십시오."

@@ -48,7 +48,7 @@ _LOOK_UP_BODY = {
                     }
                 },
             },
-            "example": {"number": "010-0000-0000"},
+            "examples": {"number": {"summary": "A telephone number", "value": {"number": "010-0000-0000"}}},
         }
     },
 }

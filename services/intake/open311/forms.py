@@ -88,6 +88,14 @@ def _xml(root: ElementTree.Element, status: int) -> Response:
     return Response(body, status, media_type="application/xml; charset=utf-8")
 
 
+def _unread(status: int) -> Problem:
+    """Of a form that was not read to its end."""
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Problem(status, "request_entity_too_large", "The request is larger than 4 MiB. Shorten its texts.")
+    detail = "The form cannot be read: it has too many parameters, one that is too long, or files, which have no place."
+    return Problem(400, "unreadable_form", detail)
+
+
 class FacadeRoute(APIRoute):
     """A route whose problems have the facade's form."""
 
@@ -100,7 +108,9 @@ class FacadeRoute(APIRoute):
                 return await handle(request)
             except Problem as problem:
                 found, after = problem, problem.retry_after
-            except (RequestValidationError, HTTPException):
+            except HTTPException as error:
+                found, after = _unread(error.status_code), None
+            except RequestValidationError:
                 found, after = Problem(400, "invalid", "A parameter is missing or wrong."), None
             status = 400 if found.status == HTTPStatus.UNPROCESSABLE_ENTITY else found.status
             description = f"{found.code}: {said(found.code, found.detail)}"

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from services.chassis import postgres
+from services.chassis.http import without_slash
 from services.chassis.links import Signer
 from services.chassis.pages import PageError
 from services.intake.api.serving import Parts
@@ -44,6 +45,7 @@ class Pages:
                 Exception: _on_error,
             },
         )
+        self._app.router.redirect_slashes = False
 
     def mount(self, app: FastAPI) -> None:
         """Adds the pages to an application, after everything else that it answers: /{tenant} would catch it."""
@@ -119,6 +121,8 @@ async def _to_language(request: Request) -> Response:
     """An address without a language leads to that of the browser; Korean where it wants neither."""
     site: Site | None = getattr(request.app.state, "site", None)
     tenant = request.path_params.get("tenant", "")
+    if tenant in LANGUAGES:
+        return RedirectResponse(f"/{tenant}/", HTTPStatus.SEE_OTHER)
     if site is None or (tenant and tenant not in site.tenants):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     language = preferred(request.headers.get("accept-language", ""))
@@ -146,6 +150,10 @@ async def _on_page_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if (there := without_slash(request, error.status_code)) is not None:
+        return there
+    if error.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+        return _problem(request, error.status_code, "unread")
     if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return _problem(request, error.status_code, "not_found")
     return _problem(request, error.status_code, "away")
