@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stories import REPLY, event, lines, play, received, voided
+from stories import REPLY, at, event, lines, play, received, voided
 from test_fold_properties import SHORT, START, told
 
 from services.rules.facts import Data, Event, Fact, Memo, Period
@@ -136,6 +136,97 @@ def test_two_reports_of_the_same_promise_are_one_incident_and_two_of_conduct_are
     assert both("anseong-visit-greet") == [
         "11-02 13:00 remedy.proposed anseong-remedy-standard 10000",
         "11-02 14:00 remedy.proposed anseong-remedy-standard 10000",
+    ]
+
+
+def test_a_report_that_is_taken_back_leaves_the_finding_its_incident() -> None:
+    """Of conduct, of a promise whose breach is retracted, and of one that stays broken: one proposal each."""
+    conduct = reported("11-02 12:00", "anseong-visit-greet")
+    found = play(conduct, confirmed("11-02 13:00"), voided("11-02 15:00", conduct))
+    assert lines(found, *MONEY) == ["11-02 13:00 remedy.proposed anseong-remedy-standard 10000"]
+    timed = reported("11-02 12:00", "anseong-visit-callback")
+    late = called("11-02 10:30", recorded="11-02 14:00")
+    found = play(callback("11-02 10:00"), timed, confirmed("11-02 13:00"), late, voided("11-02 15:00", timed))
+    assert lines(found, *MONEY) == [
+        "11-02 11:00 remedy.proposed anseong-visit-callback anseong-remedy-standard due 11-02 11:00 10000",
+    ]
+    report = reported("11-11 10:00", "seoul-statutory-period", "late", tenant="seoul")
+    finding = confirmed("11-11 11:00", ground="late", tenant="seoul")
+    found = play(received(tenant="seoul"), report, finding, voided("11-12 10:00", report), until="11-13 10:00")
+    assert lines(found, *MONEY) == [
+        "11-11 00:00 remedy.proposed seoul-statutory-period seoul-remedy-money due 11-11 00:00 5000 finding",
+    ]
+
+
+def test_who_takes_the_finding_back_as_well_is_owed_for_the_next_report() -> None:
+    report, finding = reported("11-02 12:00", "anseong-visit-greet"), confirmed("11-02 13:00")
+    anew = [reported("11-02 17:00", "anseong-visit-greet", id="r2"), confirmed("11-03 10:00", "r2")]
+    found = play(report, finding, voided("11-02 15:00", report), voided("11-02 16:00", finding), *anew)
+    assert [(row.decision.kind, row.decision.incident) for row in found if row.decision.kind in MONEY] == [
+        ("remedy.proposed", "fault:desk/r1"),
+        ("remedy.withdrawn", "fault:desk/r1"),
+        ("remedy.proposed", "fault:desk/r2"),
+    ]
+
+
+def test_a_finding_about_a_report_that_has_not_come_is_refused_aloud_until_it_comes() -> None:
+    """What it reports may be what was paid for already: here the late call, known as such since 11:00."""
+    found = play(
+        callback("11-02 10:00"),
+        confirmed("11-02 13:00"),
+        reported("11-02 12:30", "anseong-visit-callback", recorded="11-02 15:00"),
+    )
+    assert lines(found, *MONEY, "event.refused", "event.accepted") == [
+        "11-02 11:00 remedy.proposed anseong-visit-callback anseong-remedy-standard due 11-02 11:00 10000",
+        "11-02 13:00 event.refused unknown_report",
+        "11-02 12:30 event.accepted unknown_report",
+    ]
+    found = play(confirmed("11-02 13:00"), reported("11-02 12:30", "anseong-visit-greet", recorded="11-02 15:00"))
+    assert lines(found, *MONEY) == ["11-02 12:30 remedy.proposed anseong-remedy-standard 10000"]
+
+
+def test_a_finding_that_names_no_report_waits_for_none() -> None:
+    for about in ("anseong-visit-greet", "anseong-visit-callback", ""):
+        finding = (
+            confirmed("11-02 13:00", about) if about else event("fault.confirmed", "11-02 13:00", ground="standard")
+        )
+        assert lines(play(finding), *MONEY) == ["11-02 13:00 remedy.proposed anseong-remedy-standard 10000"]
+
+
+@pytest.mark.parametrize("named", ["statutory-period", "seoul-statutory-period"])
+def test_what_the_charter_says_again_of_the_law_is_one_incident_by_either_name(named: str) -> None:
+    found = play(
+        received(tenant="seoul"),
+        reported("11-11 10:00", named, "late", tenant="seoul"),
+        confirmed("11-11 11:00", ground="late", tenant="seoul"),
+        until="11-13 10:00",
+    )
+    assert lines(found, *MONEY) == [
+        "11-11 00:00 remedy.proposed seoul-statutory-period seoul-remedy-money due 11-11 00:00 5000 finding",
+    ]
+
+
+FIRST, SECOND = (callback(f"11-02 1{hour}:00", "phone", tenant="yeonje", id=f"at1{hour}") for hour in (0, 1))
+ERROR = [
+    reported("11-02 11:30", "yeonje-phone-callback", "error", tenant="yeonje"),
+    confirmed("11-02 13:00", ground="error", tenant="yeonje"),
+]
+
+
+@pytest.mark.parametrize(
+    ("requests", "becomes"),
+    [((SECOND,), "fault:desk/r1"), ((FIRST, SECOND), "yeonje-phone-callback:desk/at10")],
+    ids=["no run is left", "another run is left"],
+)
+def test_a_run_that_falls_away_gives_the_finding_another_name_by_one_and_the_same_fact(
+    requests: tuple[Event, ...], becomes: str
+) -> None:
+    """What the ledger closes: the withdrawal and the proposal are of one step, in which nothing else is owed."""
+    found = play(*requests, *ERROR, voided("11-02 13:30", SECOND))
+    assert [(row.decision.kind, row.decision.incident, row.decision.at) for row in found if row.decision.remedy] == [
+        ("remedy.proposed", "yeonje-phone-callback:desk/at11", at("11-02 13:00")),
+        ("remedy.proposed", becomes, at("11-02 13:30")),
+        ("remedy.withdrawn", "yeonje-phone-callback:desk/at11", at("11-02 13:30")),
     ]
 
 

@@ -152,24 +152,24 @@ DISMISSED = fact("f2", "fault.dismissed", about="mapo-visit", ground="late", by=
 
 
 def test_a_finding_is_about_a_promise_or_a_report_that_names_it() -> None:
-    assert noted.finding(after(CONFIRMED), "mapo-visit") is None
-    found = noted.finding(after(REPORT, CONFIRMED), "mapo-visit")
+    assert noted.finding(after(CONFIRMED), {"mapo-visit"}) is None
+    found = noted.finding(after(REPORT, CONFIRMED), {"mapo-visit"})
     assert found is not None
     assert (found[0], found[1].finding, found[1].by) == ("desk/f1", "confirmed", "ann")
-    last = noted.finding(after(REPORT, CONFIRMED, DISMISSED), "mapo-visit")
+    last = noted.finding(after(REPORT, CONFIRMED, DISMISSED), {"mapo-visit"})
     assert last is not None
     assert last[1].finding == "dismissed"
-    assert noted.finding(after(REPORT, CONFIRMED), "mapo-other") is None
-    assert noted.finding(after(REPORT, CONFIRMED), None) is None
+    assert noted.finding(after(REPORT, CONFIRMED), {"mapo-other"}) is None
+    assert noted.finding(after(REPORT, CONFIRMED), set()) is None
 
 
 def test_what_is_taken_back_is_gone_and_comes_back() -> None:
     void = fact("v1", "fact.voided", source="desk", id="f2")
     unvoid = fact("v2", "fact.voided", source="desk", id="v1")
-    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void), "mapo-visit")
+    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void), {"mapo-visit"})
     assert found is not None
     assert found[1].finding == "confirmed"
-    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void, unvoid), "mapo-visit")
+    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void, unvoid), {"mapo-visit"})
     assert found is not None
     assert found[1].finding == "dismissed"
     assert after(fact("v3", "fact.voided", source="web", id="nothing")) == {}

@@ -36,7 +36,7 @@ async def note(work: "Work", case: "CaseKey", view: CaseView) -> None:
 
 async def _find(work: "Work", row: Row, view: CaseView) -> None:
     """What is found, by whom, and the fact that says it."""
-    found = noted.finding(view.noted, row["promise"])
+    found = noted.finding(view.noted, charters.names_of(row["charter"], row["promise"]))
     said = (None, None, None) if found is None else (found[1].finding, found[1].by, found[0])
     if said != (row["finding"], row["finding_by"], row["finding_event"]):
         await work.connection.execute(
