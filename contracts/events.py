@@ -590,7 +590,7 @@ class FaultConfirmed(Contract):
 
     about: Id | None = Field(
         default=None,
-        description="The id of the fault.reported, or the promise. A confirmation is refused until that report has come.",
+        description="The id of the fault.reported, or the promise. Confirmed, it is refused until the report has come.",
     )
     ground: FaultGround
     via: FaultVia | None = None

@@ -81,6 +81,7 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
     steps = await visit.site.pool.fetch(
         "select * from read.task_steps where tenant = $1 and key = $2 order by number", visit.tenant.id, row["key"]
     )
+    payment = next((step for step in await _paid_by(visit, row)), None)
     done = visit.request.query_params.get("done", "")
     remedy = says.get(row["remedy"] or "", {}).get(visit.language, "")
     return visit.page(
@@ -89,6 +90,7 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         row=row,
         line=line(row, speaker, says, now),
         remedy=remedy,
+        payment=None if payment is None else (speaker.when(payment["at"]), _detail(visit, payment)),
         steps=[(speaker.when(step["at"]), step, _detail(visit, step)) for step in steps],
         offers=_offers(row, "approver" in visit.actor.roles or await _stands_in(visit, row["key"])),
         outcomes=kinds.of(row["task"]).outcomes if row["remedy_key"] is None else (),
@@ -100,6 +102,16 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         largest=life.MOST,
         refused=refused,
         done=done if done in STEPS else "",
+    )
+
+
+async def _paid_by(visit: Visit, row: Row) -> list[Any]:
+    """The step by which that was paid that covers a remedy."""
+    if row["covered_by"] is None:
+        return []
+    return await visit.site.pool.fetch(
+        "select * from read.task_steps where tenant = $1 and key = $2 and step = 'issued'",
+        *(visit.tenant.id, row["covered_by"]),
     )
 
 
@@ -130,6 +142,7 @@ def _offers(row: Row, approver: bool) -> list[str]:
         found += ["amount"] if "amount" in row["needs"] else []
         found += ["approve"] if not wants else []
         found += ["decline"]
+    found += ["separate"] if approver and state == "covered" else []
     found += ["issue"] if state == "approved" else []
     found += ["acknowledge"] if state in ("issued", "kept") else []
     return found
@@ -167,6 +180,10 @@ async def _decline(visit: Visit, key: str, form: FormData) -> None:
     await acting.decline(visit.ledger, now, visit.actor, key, str(form.get("reason", "")))
 
 
+async def _separate(visit: Visit, key: str, form: FormData) -> None:
+    await acting.separate(visit.ledger, await visit.site.clock.now(), visit.actor, key)
+
+
 async def _issue(visit: Visit, key: str, form: FormData) -> None:
     now, voucher = await visit.site.clock.now(), str(form.get("voucher", "")).strip() or None
     await acting.issue(visit.ledger, now, visit.actor, key, str(form.get("means", "")), voucher)
@@ -187,6 +204,7 @@ STEPS: dict[str, Callable[[Visit, str, FormData], Awaitable[None]]] = {
     "amount": _amount,
     "approve": _approve,
     "decline": _decline,
+    "separate": _separate,
     "issue": _issue,
     "acknowledge": _acknowledge,
     "done": _finish,

@@ -72,6 +72,13 @@ def names_of(label: str | None, promise: str | None) -> frozenset[str]:
     return frozenset() if promise is None else frozenset([promise, *(law for law, own in again if own == promise)])
 
 
+def unasked(label: str | None) -> tuple[str, ...]:
+    """The clauses of a charter that say how every remedy comes to the citizen."""
+    charter = named(label)
+    rows = () if charter is None else charter.remedies
+    return tuple(one.id for one in rows if any(trigger.unasked for trigger in one.triggers))
+
+
 @cache
 def tasks(tenant: str) -> frozenset[str]:
     """Every task that a charter of the tenant may want."""

@@ -111,6 +111,15 @@ def ending(noted: Noted, task: str, brought_by: str | None, since: Instant) -> t
     return None
 
 
+def turns(noted: Noted, fact: str) -> int:
+    """How often a fact was taken back or restored: what takes it back, what takes that back, and so on."""
+    about = {fact}
+    for key, entry in noted.items():  # a taking back stands behind what it names
+        if entry.voids in about:
+            about.add(key)
+    return len(about) - 1
+
+
 def _standing(noted: Noted) -> dict[str, Entry]:
     gone: set[str] = set()
     for key, entry in reversed(list(noted.items())):  # a taking back stands behind what it names
