@@ -4,13 +4,16 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+from hypothesis import event as note
 from hypothesis import given
 from hypothesis import strategies as st
 from stories import REPLY, at, event, lines, play, received, voided
 from test_fold_properties import SHORT, START, told
 
+from services.cli.accounts import Said, Step, settled
 from services.rules.facts import Data, Event, Fact, Memo, Period
 from services.rules.instants import HOUR
+from services.rules.state import Decision
 
 MONEY = ("remedy.proposed", "remedy.withdrawn")
 
@@ -286,3 +289,91 @@ def test_no_order_of_arrival_ever_proposes_money_twice_for_one_incident(
         if one.kind == "remedy.proposed" and one.incident != "anseong-direction":
             keys[one.remedy].add(one.key)
     assert all(len(found) == 1 for found in keys.values()), keys
+
+
+RENAMED = {
+    "anseong": [("anseong-visit-callback", "standard"), ("anseong-visit-callback", "repeat_visit")],
+    "seoul": [
+        ("seoul-statutory-period", "late"),
+        ("statutory-period", "late"),
+        ("seoul-phone-callback", "misguidance"),
+    ],
+    "mapo": [("mapo-handover", "error")],
+    "yeonje": [("yeonje-phone-callback", "error")],
+}
+"""By city what a report may name and the ground that pays for it."""
+
+
+@st.composite
+def renamings(draw: st.DrawFn) -> tuple[str, list[Fact]]:
+    """One report and one finding about it in a case with several calls asked for and made; the report, the calls and
+    these takings back may be taken back, and the finding may come before its report."""
+    tenant = draw(st.sampled_from(sorted(RENAMED)))
+    promise, ground = draw(st.sampled_from(RENAMED[tenant]))
+    via = "visit" if tenant == "anseong" else "phone"
+    # Where the report is about a call, nothing else is to be late that is paid for.
+    petition = Data(channel="web", kind="grievance", period=Period(7, "days"))
+    if promise == "seoul-phone-callback":
+        petition = Data(channel="web", kind="commendation")
+    asked = Data(via=via, memo=Memo(reply_wanted=True))
+    about = draw(st.sampled_from(["f2", promise]))
+    told = [
+        (0, "complaint.received", petition),
+        (draw(st.integers(1, 24 * 12)), "callback.requested", asked),
+        (draw(st.integers(2, 24 * 12)), "fault.reported", Data(ground=ground, promise=promise)),
+        (draw(st.integers(2, 24 * 14)), "fault.confirmed", Data(ground=ground, about=about)),
+    ]
+    more = st.sampled_from(
+        [
+            ("callback.requested", asked),
+            ("callback.made", Data(reached=True)),
+            ("complaint.assigned", Data(department="a", officer="kim")),
+            ("complaint.completed", Data(outcome="answered")),
+        ]
+    )
+    rest = draw(st.lists(st.tuples(st.integers(1, 24 * 14), more), max_size=5))
+    told += [(hour, *what) for hour, what in rest]
+    facts = [Fact(0, "desk", f"f{n}", type, START + hour * HOUR, data) for n, (hour, type, data) in enumerate(told)]
+    taken_back = draw(st.lists(st.sampled_from([1, 2, *range(4, len(facts))]), max_size=3, unique=True))
+    for number in taken_back:
+        void = Data(source="desk", id=f"f{number}", code="other")
+        facts.append(Fact(0, "desk", f"v{number}", "fact.voided", START + 500 * HOUR, void))
+    for number in draw(st.lists(st.sampled_from(taken_back), max_size=1)) if taken_back else ():
+        void = Data(source="desk", id=f"v{number}", code="other")
+        facts.append(Fact(0, "desk", f"w{number}", "fact.voided", START + 501 * HOUR, void))
+    return tenant, facts
+
+
+@SHORT
+@given(renamings(), st.data())
+def test_who_pays_all_that_is_payable_at_once_pays_one_incident_once(
+    drawn: tuple[str, list[Fact]], data: st.DataObject
+) -> None:
+    """By the rule of the ledger, in whatever order the facts become known."""
+    tenant, facts = drawn
+    arrivals = [facts[0], *data.draw(st.permutations(facts[1:]))]
+    clocks = data.draw(st.lists(st.integers(0, 40 * 24).map(lambda hours: START + hours * HOUR), max_size=8))
+    said: list[Said] = []
+    steps: dict[str, list[Step]] = defaultdict(list)
+    paid: dict[str, list[str]] = defaultdict(list)
+    told(tenant, arrivals, clocks, step=lambda cause, decisions: _pay(cause, decisions, said, steps, paid))
+    note(f"{max((len(keys) for keys in paid.values()), default=0)} paid of one clause")
+    for remedy, keys in paid.items():
+        assert len(keys) <= 1, (remedy, keys, said)
+
+
+def _pay(
+    cause: int, decisions: list[Decision], said: list[Said], steps: dict[str, list[Step]], paid: dict[str, list[str]]
+) -> None:
+    """Whatever is payable after a step is paid at once."""
+    for number, one in enumerate(decisions):
+        if one.kind in MONEY and one.incident != "anseong-direction":
+            scope = ("c", "c1", one.remedy)
+            said.append(Said(f"{cause}-{number}", cause, one.kind, one.key, scope, one.promise, one.amount or 1))
+    for accounts in settled(said, steps):
+        for key, account in accounts.of.items():
+            if account.sums.open:
+                last = next(one for one in reversed(said) if one.key == key)
+                steps[key] += [Step(last.id, "approved", last.amount), Step(last.id, "issued", last.amount)]
+                paid[last.scope[2]].append(key)
+        assert not accounts.twice

@@ -248,7 +248,8 @@ def proposed(key: str, amount: int | None, month: int = 3) -> Case:
 
 def test_what_was_owed_and_paid_adds_up() -> None:
     """Five thousand each: one untouched, one declined, one paid; one whose amount was entered, one that has none yet;
-    and one that was paid and then withdrawn, of which the citizen keeps what there was."""
+    one that was paid and then withdrawn, of which the citizen keeps what there was; and one that a payment under
+    another name covers, which is no second one."""
 
     def key(case: str) -> str:
         return f"seoul/{case}/seoul-statutory-period:{case}/seoul-remedy-money"
@@ -262,6 +263,7 @@ def test_what_was_owed_and_paid_adds_up() -> None:
             key("c"): Settled(clause, then, approved=5_000, paid=5_000),
             key("d"): Settled(clause, then, approved=7_000),
             key("f"): Settled(clause, then, approved=5_000, paid=5_000),
+            key("g"): Settled(clause, then, covered=True),
         },
         taken_back=(TakenBack("remedy.withdrawn", "seoul-statutory-period", at("03-15 14:00")),),
     )
@@ -272,6 +274,7 @@ def test_what_was_owed_and_paid_adds_up() -> None:
         proposed("c", 5_000),
         proposed("d", None),
         proposed("e", None, 5),
+        proposed("g", 5_000),
     )
     for case in cases:
         book.take(case, Desks((), {}))

@@ -106,8 +106,9 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
 
 
 async def _paid_by(visit: Visit, row: Row) -> list[Any]:
-    """The step by which that was paid that covers a remedy."""
-    if row["covered_by"] is None:
+    """The step by which that was paid that covers a remedy, where the reader may know of it."""
+    site, key = visit.site, row["covered_by"]
+    if key is None or await lists.one(site.pool, visit.caller, visit.tenant, key) is None:
         return []
     return await visit.site.pool.fetch(
         "select * from read.task_steps where tenant = $1 and key = $2 and step = 'issued'",
