@@ -230,6 +230,10 @@ async def test_what_is_paid_already_says_by_what_and_an_approver_tells_it_apart(
     await late_case(desk, "m2")
     await desk.step("2026-11-02T16:00:00+09:00")
     paid, covered = await desk.task("m1"), await desk.task("m2")
+    # As if both had been of one case.
+    await desk.pool.execute(
+        "update notifier.tasks set case_id = 'm1', incident = 'fault:web/r1' where key = $1", covered
+    )
     finder, approver, clerk = [
         await desk.signed_in(role=role, staff=staff)
         for role, staff in (("approver", "a-1"), ("approver", "a-2"), ("clerk", "k-20"))
@@ -253,6 +257,9 @@ async def test_what_is_paid_already_says_by_what_and_an_approver_tells_it_apart(
     refused = await approver.hand_in(f"{other}/approve", other)
     assert (refused.status_code, "cannot approve it" in refused.text) == (409, True)
     assert "said that it is another incident" in (await clerk.get("/desk/en/trail")).text
+    assert "Paid in this case" not in (await clerk.get(other)).text
+    await desk.pool.execute("update notifier.tasks set state = 'kept' where key = $1", paid)
+    assert "Paid in this case" in (await clerk.get(other)).text
     third = await desk.signed_in(role="approver", staff="a-3")
     assert (await third.hand_in(f"{other}/approve", other)).status_code == 303
 

@@ -81,7 +81,6 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
     steps = await visit.site.pool.fetch(
         "select * from read.task_steps where tenant = $1 and key = $2 order by number", visit.tenant.id, row["key"]
     )
-    payment = next((step for step in await _paid_by(visit, row)), None)
     done = visit.request.query_params.get("done", "")
     remedy = says.get(row["remedy"] or "", {}).get(visit.language, "")
     return visit.page(
@@ -90,7 +89,7 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         row=row,
         line=line(row, speaker, says, now),
         remedy=remedy,
-        payment=None if payment is None else (speaker.when(payment["at"]), _detail(visit, payment)),
+        payments=await _payments(visit, row),
         steps=[(speaker.when(step["at"]), step, _detail(visit, step)) for step in steps],
         offers=_offers(row, "approver" in visit.actor.roles or await _stands_in(visit, row["key"])),
         outcomes=kinds.of(row["task"]).outcomes if row["remedy_key"] is None else (),
@@ -105,15 +104,23 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
     )
 
 
-async def _paid_by(visit: Visit, row: Row) -> list[Any]:
-    """The step by which that was paid that covers a remedy, where the reader may know of it."""
-    site, key = visit.site, row["covered_by"]
-    if key is None or await lists.one(site.pool, visit.caller, visit.tenant, key) is None:
+async def _payments(visit: Visit, row: Row) -> list[tuple[Any, str, str]]:
+    """What was paid in the case by the same clause and taken back since, or covers this, as far as the reader may know
+    of it: when, by what, and the key of its task."""
+    if row["remedy_key"] is None:
         return []
-    return await visit.site.pool.fetch(
-        "select * from read.task_steps where tenant = $1 and key = $2 and step = 'issued'",
-        *(visit.tenant.id, row["covered_by"]),
+    steps = await visit.site.pool.fetch(
+        'select s.* from read.tasks t join read.task_steps s using (key) where t.tenant = $1 and t."case" = $2'
+        " and t.remedy = $3 and t.key <> $4 and s.step = 'issued' and ($5::text is null and t.state = 'kept'"
+        " or t.key = $5) order by s.at, t.key",
+        *(visit.tenant.id, row["case"], row["remedy"], row["key"], row["covered_by"]),
     )
+    known = [await lists.one(visit.site.pool, visit.caller, visit.tenant, step["key"]) for step in steps]
+    return [
+        (visit.speaker.when(step["at"]), _detail(visit, step), step["key"])
+        for step, seen in zip(steps, known, strict=True)
+        if seen is not None
+    ]
 
 
 def _detail(visit: Visit, step: Any) -> str:
