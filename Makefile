@@ -82,7 +82,7 @@ test-faults: $(DEV_STAMP) ## simulated histories, seeded faults and failpoints o
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target faults-random faults-failpoints faults-simulated
 
 # Two worlds at a time are what two cores keep up with.
-OTHER_FAULTS := tests/faults/test_failpoints.py tests/faults/test_erasing.py tests/faults/test_cluster.py tests/faults/test_disk.py
+OTHER_FAULTS := tests/faults/test_failpoints.py tests/faults/test_cluster.py tests/faults/test_disk.py
 
 faults-random: $(DEV_STAMP)
 	$(BIN)/pytest tests/faults $(OTHER_FAULTS:%=--ignore %)

@@ -199,6 +199,7 @@ class Contract(BaseModel):
     """What every model here has in common: nothing unknown is let in, and an error never repeats a value."""
 
     model_config = ConfigDict(
+        defer_build=True,  # built at the first use: two of the three services validate none
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,

@@ -398,6 +398,7 @@ class _Server(uvicorn.Server):
         _end_in_time()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        gc.enable()  # off since the service began
         await super().startup(sockets)
         # What stands by now stays: models, routes, charters. The collector need not look through it again and again.
         gc.collect()

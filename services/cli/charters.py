@@ -49,7 +49,7 @@ def lint(document: bytes, shelf: Mapping[str, bytes], clauses: Mapping[str, str]
     `clauses` are those of the city's document with their kinds (else the file's own list)."""
     laws = {_stem(name): content for name, content in shelf.items() if name.startswith("law/")}
     try:
-        content = yaml.safe_load(document)
+        content = yaml.load(document, Loader=yaml.CSafeLoader)
         charter = parse_charter(document, laws)
     except (ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         return [Finding("error", "unreadable", "file", f"The file cannot be read: {error}.")]
@@ -71,7 +71,7 @@ def lint(document: bytes, shelf: Mapping[str, bytes], clauses: Mapping[str, str]
 
 def read_clauses(path: Path) -> dict[str, dict[str, str]]:
     """Clauses by tenant, with their kinds, from a YAML list of ids (tenant empty) or of rows by city."""
-    content = yaml.safe_load(path.read_bytes())
+    content = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     if isinstance(content, list):
         return {"": {str(row): "" for row in content}}
     return {tenant: {row["id"]: row["kind"] for row in city["clauses"]} for tenant, city in content.items()}
@@ -128,7 +128,7 @@ def _versions(document: bytes, charter: Charter, shelf: Mapping[str, bytes]) -> 
     for name, other in sorted(shelf.items()):
         if not name.startswith("charters/") or other == document:
             continue
-        head = yaml.safe_load(other)
+        head = yaml.load(other, Loader=yaml.CSafeLoader)
         if head["tenant"] != charter.tenant:
             continue
         if str(head["version"]) == charter.version:

@@ -59,7 +59,7 @@ def read(folder: Path = FOLDER) -> list[Scenario]:
             story["expect"],
         )
         for path in sorted(folder.glob("*/*.yaml"))
-        for story in yaml.safe_load(path.read_bytes())
+        for story in yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     ]
 
 

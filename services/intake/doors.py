@@ -268,7 +268,8 @@ async def _hold(letter: Msg) -> None:
     """Says that a letter is being dealt with, so that it comes again soon only where whoever had it died."""
     while True:
         await asyncio.sleep(HOLD_SECONDS)
-        await letter.in_progress()
+        with suppress(NatsError, OSError):  # nobody hears it just now: said again in the next round
+            await letter.in_progress()
 
 
 def _may_pass(refusal: Refusal, letter: Msg) -> bool:

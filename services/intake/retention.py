@@ -89,7 +89,7 @@ class Over(NamedTuple):
 @cache
 def rules() -> Rules:
     """The periods in force. Raises ValueError that says what is wrong with the file."""
-    found = msgspec.convert(yaml.safe_load(FILE.read_bytes()), Rules)
+    found = msgspec.convert(yaml.load(FILE.read_bytes(), Loader=yaml.CSafeLoader), Rules)
     if "other" not in found.petitions:
         raise ValueError(f"{FILE.name}: petitions must say how long `other` kinds are kept")
     for kind, period in (*found.petitions.items(), (VISITS, found.visits)):

@@ -39,7 +39,7 @@ class Moment(NamedTuple):
 def catalogue(folder: Path, language: Language) -> Mapping[str, Mapping[str, Any]]:
     """The texts of a language in a folder, by page and name."""
     path = folder / f"{language}.yaml"
-    found: dict[str, dict[Any, Any]] = yaml.safe_load(path.read_bytes())
+    found: dict[str, dict[Any, Any]] = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     return {page: {str(name): text for name, text in texts.items()} for page, texts in found.items()}
 
 

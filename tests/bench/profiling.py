@@ -30,6 +30,8 @@ RATE = 199
 """Samples a second; not a divisor of what timers do."""
 MOST_SECONDS = 600
 SHOWN = 25
+WAITING = "Condition.wait (threading.py"
+"""Where a worker thread without work stands, which py-spy takes for busy."""
 PARTS = {"relay": ("outbox.py",), "fold": ("folder.py",)}
 """Parts of sla_timer by the file that drives each; what is neither is the rest: ticker, leases, connections."""
 
@@ -71,7 +73,9 @@ def _read(path: Path) -> list[Stack]:
     stacks = []
     for line in path.read_text(encoding="utf-8").splitlines():
         frames, _, samples = line.rpartition(" ")
-        stacks.append(Stack(tuple(frames.split(";")), int(samples)))
+        stack = Stack(tuple(frames.split(";")), int(samples))
+        if not stack.frames[-1].startswith(WAITING):
+            stacks.append(stack)
     return stacks
 
 

@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ FULL = os.environ.get("GIHAN_FAULTS") == "full"
 PATIENCE_SECONDS = 90.0
 """Without any strike for so long a sweep has failed."""
 AGAIN_SECONDS = 15.0
-"""Without any strike for so long a batch is left to be adopted once more."""
+"""Without any strike for so long the rarest occasions are made once more."""
 ASLEEP_SECONDS = 7.0
 LOAD_SECONDS, LOADS = 20.0, 3
 RATE = 1.5
@@ -198,10 +198,9 @@ class Sweep:
                     del left[service, name]
             waited = loop.time() - last
             assert waited < PATIENCE_SECONDS, f"nobody comes by {sorted(left)}"
-            if waited > AGAIN_SECONDS * (1 + tries) and not SWEEPING.isdisjoint(name for _, name in left):
-                # With two of intake asleep at a time nobody swept what one of them had left.
+            if waited > AGAIN_SECONDS * (1 + tries):
                 tries += 1
-                self._orders.give("intake", "intake.after_reserve", action)
+                await self._occasion({name for _, name in left}, action)
             await asyncio.sleep(0.05)
 
     async def _order(self, service: str, name: str, action: str) -> None:
@@ -221,8 +220,20 @@ class Sweep:
             self._told += 1
             await enact_again(self.world, f"again-{self._told}")
         if name == "fold.after_tick_slice":
-            self._told += 1
-            await open_together(self.world, f"together-{self._told}")
+            await self._open_together()
+
+    async def _occasion(self, names: Collection[str], action: str) -> None:
+        """Once more what chance would not do, where the first time may have come to nothing."""
+        if not SWEEPING.isdisjoint(names):
+            # With two of intake asleep at a time nobody swept what one of them had left.
+            self._orders.give("intake", "intake.after_reserve", action)
+        if "fold.after_tick_slice" in names:
+            # Taken in only after they were due, by an intake that dies again and again, they are late without a tick.
+            await self._open_together()
+
+    async def _open_together(self) -> None:
+        self._told += 1
+        await open_together(self.world, f"together-{self._told}")
 
     def _bounce(self) -> None:
         """A mail server reports on a mail, with a true mark; nobody knows the message."""

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, closing
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 from simulated_process import CURRENT, Process
@@ -38,23 +38,33 @@ STUBS = (
 )
 
 
+T = TypeVar("T")
+
+
 class Record(tuple[Any, ...]):
     """A row, by name and by place."""
 
-    names: tuple[str, ...]
-
-    def __new__(cls, names: tuple[str, ...], values: Sequence[Any]) -> "Record":
-        made = super().__new__(cls, values)
-        made.names = names
-        return made
+    places: dict[str, int]
 
     def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(self.names.index(key) if isinstance(key, str) else key)
-        return json.loads(found[1:]) if isinstance(found, str) and found.startswith(ARRAY) else found
+        found = tuple.__getitem__(self, self.places[key] if key.__class__ is str else key)
+        return json.loads(found[1:]) if found.__class__ is str and found.startswith(ARRAY) else found
 
     def keys(self) -> tuple[str, ...]:
         """The names of the columns."""
-        return self.names
+        return tuple(self.places)
+
+
+def _records(cursor: sqlite3.Cursor) -> list[Record]:
+    """What a statement brought."""
+    rows = cursor.fetchall()
+    if not rows:
+        return []
+    places = {column[0]: place for place, column in enumerate(cursor.description)}
+    records = list(map(Record, rows))
+    for record in records:
+        record.places = places
+    return records
 
 
 class Database:
@@ -98,16 +108,22 @@ class Connection:
         """Runs a statement; returns its tag, as far as it is looked at."""
         if sql.startswith("SET "):
             return "SET"
-        async with self._statement(sql):
+
+        def run() -> str:
             cursor = self._run(sql, args)
             cursor.fetchall()
             return f"{sql.split()[0].upper()} {cursor.rowcount}"
 
+        return await self._in_turn(sql, run)
+
     async def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Runs a statement once for each row."""
-        async with self._statement(sql):
+
+        def run() -> None:
             for row in rows:
                 self._run(sql, row)
+
+        await self._in_turn(sql, run)
 
     async def copy_records_to_table(
         self, table: str, *, columns: Sequence[str], records: Sequence[Sequence[Any]]
@@ -118,11 +134,7 @@ class Connection:
 
     async def fetch(self, sql: str, *args: Any, timeout: float | None = None) -> list[Record]:
         """All rows."""
-        async with self._statement(sql):
-            cursor = self._run(sql, args)
-            rows = cursor.fetchall()
-            names = tuple(column[0] for column in cursor.description or ())
-            return [Record(names, row) for row in rows]
+        return await self._in_turn(sql, lambda: _records(self._run(sql, args)))
 
     async def fetchrow(self, sql: str, *args: Any, timeout: float | None = None) -> Record | None:
         """The first row."""
@@ -171,12 +183,11 @@ class Connection:
         if self.ended:
             raise asyncpg.InterfaceError("connection is closed")
 
-    @asynccontextmanager
-    async def _statement(self, sql: str) -> AsyncIterator[None]:
+    async def _in_turn(self, sql: str, run: Callable[[], T]) -> T:
+        """Runs a statement when nobody else is writing; from its first write on a transaction is alone."""
         await self._reach()
         if self._writing:
-            yield
-            return
+            return run()
         turn = self._database.turn
         await turn.acquire()
         try:
@@ -185,7 +196,7 @@ class Connection:
             if self.in_transaction and _WRITES.search(sql):
                 self._database.engine.execute("begin")
                 self._writing = True
-            yield
+            return run()
         finally:
             if not self._writing:
                 turn.release()

@@ -30,7 +30,8 @@ class Process:
         """A word to the outside or an answer from there: takes its time, waits while frozen, ends with the process."""
         slow = self._random.random() < 0.01
         await asyncio.sleep(self._random.uniform(0.05, 2.0) if slow else self._random.uniform(0.0001, 0.004))
-        await self._thawed.wait()
+        if not self._thawed.is_set():
+            await self._thawed.wait()
         if self.dead:
             raise asyncio.CancelledError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.chassis.settings import ROOT
-from services.notifier.tasks.letters import Language, letter, words
+from services.notifier.tasks.letter_page import letter, words
+from services.notifier.tasks.letters import Language
 from services.rules.instants import instant
 from services.rules.tenants import Tenant, parse
 

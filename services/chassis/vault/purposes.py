@@ -39,7 +39,7 @@ class Purpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def purposes() -> dict[str, Purpose]:
     """Every purpose by name. Raises ValueError that names the purpose and what is wrong with it."""
-    found = msgspec.convert(yaml.safe_load(FILE.read_bytes()), dict[str, Purpose])
+    found = msgspec.convert(yaml.load(FILE.read_bytes(), Loader=yaml.CSafeLoader), dict[str, Purpose])
     for name, purpose in found.items():
         if unknown := (purpose.person - set(PERSON_FIELDS)) | (purpose.staff - set(STAFF_FIELDS)):
             raise ValueError(f"{FILE.name}: {name} names the fields {sorted(unknown)}, which the vault does not have")

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import asyncpg
 
 from services.chassis.clock import Clock
-from services.intake.pages.words import Language
-from services.intake.reporting import printed
+from services.intake.pages.words import Language, Speaker
 from services.intake.reporting.document import speaker_of
 from services.intake.reporting.live import counted
 from services.rules.reporting.report import Report
@@ -49,7 +48,7 @@ class Shelf:
             if language not in copy.printed:
                 speaker = speaker_of(language, tenant.zone)
                 # Laying out a document takes half a second, for which everybody else would wait.
-                copy.printed[language] = await asyncio.to_thread(printed.printed, copy.report, speaker)
+                copy.printed[language] = await asyncio.to_thread(_printed, copy.report, speaker)
         return copy.printed[language]
 
     async def _copy(self, tenant: Tenant, year: int) -> _Copy:
@@ -59,3 +58,10 @@ class Shelf:
                 report = await counted(self._pool, tenant.id, tenant.zone, year, await self._clock.now())
                 copy = self._copies[tenant.id, year] = _Copy(self._now(), report, {})
             return copy
+
+
+def _printed(report: Report, speaker: Speaker) -> bytes:
+    # Loaded with the first document: what draws would be a fifth of every start of the service.
+    from services.intake.reporting.printed import printed
+
+    return printed(report, speaker)

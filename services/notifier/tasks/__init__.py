@@ -12,5 +12,5 @@ Read `kinds` (which tasks there are and with whom they lie), `noted` (what the f
 (what follows from a decision beyond itself), `life` (what may follow on what, and who may do it), `store` (how rows
 come and leave), `rows` (what a row is), `steps` (what people do to it), `noting` (what facts do to it), `book` (the
 money), `covering` (what is paid already), `acting` (what the desk calls), `findings` (what it sends by the door) and
-`letters`. Lists are read from read.tasks, read.task_steps, read.book and read.remedy_sums.
+`letters` (drawn by `letter_page`). Lists are read from read.tasks, read.task_steps, read.book and read.remedy_sums.
 """

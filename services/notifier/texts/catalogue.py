@@ -75,7 +75,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def catalogue(language: str) -> Catalogue:
     """The texts of a language as they are for everybody. Raises ValueError, naming file and template."""
     path = _FOLDER / f"{language}.yaml"
-    found = msgspec.convert(yaml.safe_load(path.read_bytes()), Catalogue)
+    found = msgspec.convert(yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader), Catalogue)
     _check(found, path.name)
     return found
 
@@ -88,7 +88,7 @@ def of_tenant(language: str, tenant: str) -> Catalogue:
         return common
     name = f"messages/{tenant}.yaml"
     try:
-        content: Any = yaml.safe_load(document)
+        content: Any = yaml.load(document, Loader=yaml.CSafeLoader)
         own: _Own = getattr(msgspec.convert(content, _File), language)
     except (msgspec.ValidationError, yaml.YAMLError) as error:
         raise ValueError(f"{name}: {error}") from None
