@@ -139,6 +139,8 @@ async def test_what_was_paid_is_not_payable_under_its_next_name(
             await remedies.sums(city.pool, [], TENANT), await remedies._covered(city.pool, TENANT), as_json=False
         )
         covered, payment = (f"{TENANT}/c1/{name}/{REVISIT}" for name in (REPORT, RUN))
+        outcomes = await city.pool.fetch("SELECT key, covered, paid FROM read.remedy_outcomes ORDER BY key")
+        assert [tuple(row) for row in outcomes] == [(payment, False, 10_000), (covered, True, None)]
         assert f"covered: {covered} by the payment of {payment}" in capsys.readouterr().out
     before, told = await city.everything(), await city._stored("NOTICES", "notices.>")
     await _lose_ledger(city.pool)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from stories import SEOUL, at
 
-from services.cli.reports import from_lines
+from services.cli.reports import _Gathered, from_lines
 from services.rules import instants
 from services.rules.facts import Fact
 from services.rules.reporting.amends import AmendsBook
@@ -244,6 +244,23 @@ def proposed(key: str, amount: int | None, month: int = 3) -> Case:
     )
     fact = Fact(1, "desk", "e1", "complaint.received", at(f"0{month}-10 10:00"))
     return Case("seoul", key, (fact,), findings=(finding,))
+
+
+def test_what_notices_tell_of_covering_is_what_the_ledger_keeps_of_it() -> None:
+    """Covered; told apart by somebody, which is the first that anybody did with it; or owed again by itself."""
+    first, later = at("04-02 10:00"), at("04-03 10:00")
+
+    def after(*events: dict[str, Any]) -> dict[str, Settled]:
+        gathered = _Gathered("seoul", at("12-31 18:00"))
+        for number, event in enumerate(events):
+            data = {"key": "k", "remedy": "r", **event["data"]}
+            gathered.noticed({"type": event["type"], "data": data}, later if number else first)
+        return dict(gathered.known().settled)
+
+    covered: dict[str, Any] = {"type": "remedy.covered", "data": {"covered_by": "j"}}
+    assert after(covered) == {"k": Settled("r", first, covered=True)}
+    assert after(covered, {"type": "remedy.separated", "data": {"by": "kim"}}) == {"k": Settled("r", later)}
+    assert after(covered, {"type": "remedy.separated", "data": {}}) == {}
 
 
 def test_what_was_owed_and_paid_adds_up() -> None:
