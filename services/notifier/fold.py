@@ -179,7 +179,11 @@ def _in_turn(decisions: Sequence[tuple[Event, bytes]]) -> list[tuple[Event, byte
     found: list[tuple[Event, bytes]] = []
     for _, group in groupby(decisions, key=lambda one: (one[0].cause_sequence, _case(one[0]))):
         step = list(group)
-        if any(decision.type == "remedy.withdrawn" for decision, _ in step):
+        owed, not_owed = (
+            {decision.data["key"] for decision, _ in step if decision.type == type}
+            for type in ("remedy.proposed", "remedy.withdrawn")
+        )
+        if owed and not_owed and not owed & not_owed:
             step.sort(key=lambda one: _TURNS.get(one[0].type, 0))
         found += step
     return found
