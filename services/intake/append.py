@@ -28,6 +28,7 @@ from services.chassis.health import Health
 from services.chassis.lease import Lease
 from services.chassis.logs import error_code, get_logger
 from services.chassis.settings import Settings
+from services.chassis.tasks import end
 from services.chassis.vault import Connection, Vault
 from services.intake.judge import Judged, Refusal
 from services.intake.refill import refill
@@ -126,6 +127,10 @@ class Queues:
         self._queues.setdefault(item.event.tenant.id, deque()).append(item)
         self._filled.set()
 
+    def wake(self) -> None:
+        """Has `wait` return although nothing came."""
+        self._filled.set()
+
     def waiting(self, tenant: str) -> int:
         return len(self._queues.get(tenant, ()))
 
@@ -187,6 +192,8 @@ class Appender:
         self.instance = ""
         self._lease = Lease(settings, "intake")
         self._conn: Connection
+        self._settling: Connection
+        self._under_way: asyncio.Task[None] | None = None
         self._number = 0
         self._marker = 0
 
@@ -221,11 +228,17 @@ class Appender:
             try:
                 async with (
                     Lease(self._settings, f"intake/{self.instance}") as self._lease,
-                    self._pool.acquire() as self._conn,  # one for all batches: the pool would tidy it up after each
+                    # The same for all batches: the pool would tidy them up after each.
+                    self._pool.acquire() as self._conn,
+                    self._pool.acquire() as self._settling,
                 ):
                     await self.check_log()
                     await refill(self._pool, self._nc, self._part)
-                    await self._serve()
+                    try:
+                        await self._serve()
+                    finally:
+                        await end(filter(None, [self._under_way]))
+                        self._under_way = None
             except Exception as error:
                 said = str(error) if isinstance(error, WrongLog) else "look at PostgreSQL, NATS and the log"
                 self._part.down(f"starts anew after {error_code(error)}: {said}")
@@ -254,11 +267,15 @@ class Appender:
         while True:
             if self._lease.lost.is_set():
                 raise Fenced
+            if self._under_way is not None and self._under_way.done():
+                await self._brought_in()
             if connection != reconnects(self._nc):  # what answers now may be another log
                 connection = reconnects(self._nc)
+                await self._brought_in()
                 await self.check_log()
             self._part.beat(instance=self.instance, batch=self._number)
             while self._orphans:
+                await self._brought_in()
                 await self._adopt(*self._orphans.popleft())
             if not self._opened:
                 await self._queues.wait(seconds=1)
@@ -266,7 +283,7 @@ class Appender:
                 await self._handle(items)
 
     async def _handle(self, items: Sequence[_Item]) -> None:
-        """One batch: reserve, append, answer."""
+        """One batch: reserved while the one before it is on its way into the log, then on its own way."""
         opened, self._opened = self._opened, set()
         try:
             batch = await self._reserve([item.event for item in items], opened)
@@ -289,20 +306,38 @@ class Appender:
             elif items:
                 items[0].settle(Refusal("internal", "Something failed on our side; nothing was kept.", status=500))
             return
+        self._opened |= batch.left
+        try:
+            await self._brought_in()
+        except BaseException:
+            for item in items:
+                item.settle(unavailable())
+            raise
+        self._under_way = asyncio.create_task(self._bring_in(self._number, batch, items), name="bring in a batch")
+
+    async def _brought_in(self) -> None:
+        """Returns once the batch under way is answered, so that batches reach the log in the order of their numbers;
+        raises what kept it from that."""
+        if self._under_way is not None:
+            await self._under_way
+            self._under_way = None
+
+    async def _bring_in(self, number: int, batch: Batch, items: Sequence[_Item]) -> None:
+        """Appends a reserved batch and answers for it."""
         try:
             if batch.messages:
                 await failpoint("intake.after_reserve")
-                sequence = await self._append(self._number, batch.messages)
+                sequence = await self._append(number, batch.messages)
                 await failpoint("intake.after_append")
-                await self._settle(self._conn, self.instance, self._number, sequence, batch.notices)
+                await self._settle(self._settling, self.instance, number, sequence, batch.notices)
                 await failpoint("intake.before_answer")
             else:
                 await self._notify(batch.notices)
         except BaseException:
             for item in items:
                 item.settle(unavailable())
+            self._queues.wake()  # what keeps this batch from the log is not to wait for the next one
             raise
-        self._opened |= batch.left
         self._answer(items, batch)
 
     async def _until_room(self) -> None:
@@ -436,9 +471,9 @@ class Appender:
         for place, (subject, _) in enumerate(messages):
             _, number, tenant, _ = subject.split(".", 3)
             ends[tenant, number] = first + place, ends.get((tenant, number), (0, 0))[1] + 1
-        for (tenant, number), end in ends.items():
-            self._unfolded[tenant][int(number)].append(end)
-            self._unfolded_count[tenant] += end[1]
+        for (tenant, number), last in ends.items():
+            self._unfolded[tenant][int(number)].append(last)
+            self._unfolded_count[tenant] += last[1]
 
     async def watch_fold(self) -> None:
         """Forgets, five times a second, what the fold has reached; until cancelled."""

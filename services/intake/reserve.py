@@ -467,8 +467,10 @@ class _Reservation:
         if not opened:
             return
         rows = await self._conn.fetch(
-            "select r.* from intake.reservations r join unnest($1::text[], $2::text[]) as w(tenant, case_id)"
-            " using (tenant, case_id) where instance is null and refusal is null order by arrival limit $3",
+            # Case by case: the planner thinks little of what waits, and would hold all of it against all cases.
+            "select r.* from unnest($1::text[], $2::text[]) as w(tenant, case_id) cross join lateral ("
+            "select * from intake.reservations r where r.tenant = w.tenant and r.case_id = w.case_id"
+            " and instance is null and refusal is null order by arrival limit $3) r order by arrival limit $3",
             [tenant for tenant, _ in opened],
             [case for _, case in opened],
             BATCH_LIMIT + 1,

@@ -408,13 +408,18 @@ async def test_a_lost_reply_is_found_in_the_log(
 
 
 async def reserve_as(
-    instance: str, pool: asyncpg.Pool, settings: Settings, tenants: dict[str, Tenant], *events: dict[str, Any]
+    instance: str,
+    pool: asyncpg.Pool,
+    settings: Settings,
+    tenants: dict[str, Tenant],
+    *events: dict[str, Any],
+    number: int = 1,
 ) -> Batch:
     """What an instance leaves behind that dies right after its reservation."""
     vault = open_vault(settings)
     judged = [judge(e, Publisher("seoul", "web"), tenants, instant(NOW)) for e in events]
     async with pool.acquire() as conn:
-        return await reserve(conn, vault, tenants, judged, set(), instant(NOW), instance, 1)
+        return await reserve(conn, vault, tenants, judged, set(), instant(NOW), instance, number)
 
 
 async def test_what_a_dead_instance_reserved_is_appended_once(
@@ -439,6 +444,56 @@ async def test_what_a_dead_instance_reserved_is_appended_once(
     # The dead one comes to life again, and is shut out.
     with pytest.raises(broker.BatchRefused):
         await broker.publish_batch(nc, unsent.messages, (intake_mark("dead-1"), body), 0)
+
+
+async def test_a_batch_is_reserved_while_the_one_before_it_is_on_its_way(
+    http: Callable[[str], httpx.AsyncClient],
+    nc: Client,
+    pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
+) -> None:
+    """The second one comes behind the first all the same: the log has both in the order of their reservations."""
+    gate, publish = asyncio.Event(), broker.publish_batch
+    begun: list[int] = []
+
+    async def held(client: Client, messages: Any, mark: tuple[str, bytes], after: int) -> int:
+        begun.append(json.loads(mark[1])["batch"])
+        await gate.wait()
+        return await publish(client, messages, mark, after)
+
+    monkeypatch.setattr(broker, "publish_batch", held)
+    first = asyncio.create_task(post(http("web"), complaint("p1", "p-1")))
+    await eventually(lambda: _is(fates(pool), {"p1": "pending"}))
+    second = asyncio.create_task(post(http("web"), event("p2", "complaint.withdrawn", "p-1")))
+    await eventually(lambda: _is(fates(pool), {"p1": "pending", "p2": "pending"}))
+    assert begun == [1]
+    gate.set()
+    assert [(await asked)["status"] for asked in (first, second)] == ["accepted", "accepted"]
+    assert begun == [1, 2]
+    assert [e["id"] for e in await log_of(nc, "p-1")] == ["p1", "p2"]
+
+
+@pytest.mark.parametrize("appended", [False, True])
+async def test_what_a_dead_instance_had_under_way_and_what_it_had_reserved_behind_it(
+    appended: bool,
+    start: Callable[[], Awaitable[FastAPI]],
+    nc: Client,
+    pool: asyncpg.Pool,
+    settings: Callable[..., Settings],
+    tenants: dict[str, Tenant],
+    eventually: Eventually,
+) -> None:
+    """Whether or not the first of two batches came into the log before the end, each event stands there once."""
+    test = settings("test")
+    first = await reserve_as("dead-3", pool, test, tenants, complaint("q1", "q-1"))
+    await reserve_as("dead-3", pool, test, tenants, event("q2", "complaint.withdrawn", "q-1"), number=2)
+    if appended:
+        body = json.dumps({"batch": 1, "count": 1}).encode()
+        await broker.publish_batch(nc, first.messages, (intake_mark("dead-3"), body), 0)
+    await start()
+    await eventually(lambda: _is(fates(pool), {"q1": "accepted", "q2": "accepted"}))
+    assert [e["id"] for e in await log_of(nc, "q-1")] == ["q1", "q2"]
 
 
 async def test_an_instance_that_was_declared_dead_goes_on_under_a_new_name(
