@@ -588,7 +588,10 @@ class FaultReported(Contract):
 class FaultConfirmed(Contract):
     """An approver found the fault to be so."""
 
-    about: Id | None = Field(default=None, description="The id of the fault.reported, or the promise.")
+    about: Id | None = Field(
+        default=None,
+        description="The id of the fault.reported, or the promise. Confirmed, it is refused until the report has come.",
+    )
     ground: FaultGround
     via: FaultVia | None = None
     officer: StaffId | None = Field(default=None, description="Gihan fills it in from the report.")

@@ -197,4 +197,17 @@ class RemedyKept(Remedy):
     """Withdrawn after it was issued: what the citizen has stays, and the incident counts as paid."""
 
 
+@notice("remedy.covered")
+class RemedyCovered(Remedy):
+    """The incident was paid for under another name before: nothing more is owed for it."""
+
+    covered_by: Opaque = Field(description="The key of the remedy that was issued and then withdrawn.")
+
+
+@notice("remedy.separated")
+class RemedySeparated(Remedy):
+    """What counted as covered is owed: an approver said that it is another incident, or the payment is claimed by the
+    remedy that it was made for, which is proposed anew (without `by`)."""
+
+
 NOTICE_TYPES: tuple[str, ...] = tuple(NOTICES)

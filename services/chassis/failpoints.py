@@ -76,6 +76,8 @@ FAILPOINTS: Mapping[str, str] = {
     "release.after_commit": "What was held is let go; nothing of it is delivered.",
     "compensation.after_task": "A task or remedy is written, its notice is not; one transaction.",
     "compensation.after_withdrawal": "A task or remedy is withdrawn, a remedy kept is not told; one transaction.",
+    "compensation.after_covering": "A remedy is covered by another's payment, the book is not moved; one transaction.",
+    "compensation.after_parting": "A covered remedy is owed again, the book is not moved; one transaction.",
     "compensation.after_step": "What a person did is written, what follows from it is not; one transaction.",
     "finding.after_door": "The log has an approver's finding; the approver was not told.",
     "delivery.after_recovery": "Attempts left open are `unknown`; the gateway was not asked after them.",

@@ -60,6 +60,7 @@ def lint(document: bytes, shelf: Mapping[str, bytes], clauses: Mapping[str, str]
         *_calendar(charter, own, shelf),
         *_versions(document, charter, shelf),
         *_contradictions(content, own),
+        *_said_again(charter, own),
         *_remedies(content, charter),
         *_clauses(content, charter, clauses),
     ]
@@ -268,6 +269,17 @@ def _contradictions(content: dict[str, Any], own: list[Promise]) -> Iterator[Fin
         elif any(_both(first, second) for first in one.starts for second in other.starts):
             says = f"Some cases start both and end both the same way, with {words}."
             yield Finding("warning", "overlap", one.id, says)
+
+
+def _said_again(charter: Charter, own: list[Promise]) -> Iterator[Finding]:
+    """A promise of the law that the charter says again without saying so: two incidents, and two payments, for one."""
+    for promise in own:
+        for law in charter.law.promises if charter.law else ():
+            alike = (promise.kind, promise.starts, promise.measured, promise.within, promise.until, promise.timing)
+            of_law = (law.kind, law.starts, law.measured, law.within, law.until, law.timing)
+            if alike == of_law and charter.said_again.get(law.id) != promise.id:
+                says = f"It begins and ends as {law.id} of the law does; say so with same_as, or it is paid for twice."
+                yield Finding("error", "said_again", promise.id, says)
 
 
 def _both(one: Start, other: Start) -> bool:

@@ -7,8 +7,8 @@ from what people did on NOTICES, and from nothing that the notifier keeps.
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -19,11 +19,11 @@ from services.chassis import broker, postgres
 from services.chassis.cursor import read_up_to
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
+from services.cli.accounts import PROPOSED, WITHDRAWN, Account, Said, Step, Sums, settled
 from services.cli.refold import Numbered, Refold
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.rulebook import Library
-from services.rules.state import Decision
 
 COLUMNS: Mapping[str, str] = {
     "city": "tenant",
@@ -33,33 +33,6 @@ COLUMNS: Mapping[str, str] = {
     "month": "to_char(month, 'YYYY-MM')",
 }
 REST_SECONDS = 20.0
-
-
-class Sums(NamedTuple):
-    """Money in whole units of a currency: owed is what was proposed and neither withdrawn nor declined."""
-
-    proposed: int = 0
-    withdrawn: int = 0
-    declined: int = 0
-    paid: int = 0
-
-    @property
-    def owed(self) -> int:
-        """What citizens are to have, paid or not."""
-        return self.proposed - self.withdrawn - self.declined
-
-    @property
-    def open(self) -> int:
-        """What is owed and not yet paid."""
-        return self.owed - self.paid
-
-
-class Step(NamedTuple):
-    """What a person did with a remedy, as NOTICES tells: under which decision, and the amount where it says one."""
-
-    cause: str
-    step: str
-    amount: int | None
 
 
 # -- the sums -----------------------------------------------------------------------------------------------------
@@ -74,7 +47,8 @@ async def sums(pool: asyncpg.Pool, by: Sequence[str], tenant: str | None) -> lis
     shown = ", ".join(f'{COLUMNS[name]} as "{name}"' for name in names)
     rows = await pool.fetch(
         f"select {shown}, currency, sum(proposed)::bigint as proposed, sum(withdrawn)::bigint as withdrawn, "  # noqa: S608
-        "sum(declined)::bigint as declined, sum(owed)::bigint as owed, sum(paid)::bigint as paid, "
+        "sum(declined)::bigint as declined, sum(covered)::bigint as covered, sum(owed)::bigint as owed, "
+        "sum(paid)::bigint as paid, "
         'sum("open")::bigint as "open" from read.remedy_sums where $1::text is null or tenant = $1 '
         f"group by {places} order by {places}",
         tenant,
@@ -89,9 +63,13 @@ async def differences(nc: Client, pool: asyncpg.Pool) -> list[str]:
     """Where the book does not add up, or is another than the logs say, in words. Raises OperatorError where the
     notifier does not come to rest."""
     await _at_rest(nc, pool)
-    by_book = await _by_book(pool)
+    by_book, covered = await _by_book(pool), await _covered(pool)
     by_log = await worked_out(nc)
-    return [*await _unbalanced(pool), *compared(by_book, by_log)]
+    return [
+        *await _unbalanced(pool),
+        *compared(by_book, {key: account.sums for key, account in by_log.items()}),
+        *_covered_otherwise(covered, {key: one.covered_by for key, one in by_log.items() if one.is_covered}),
+    ]
 
 
 def compared(book: Mapping[str, Sums], log: Mapping[str, Sums]) -> list[str]:
@@ -100,6 +78,14 @@ def compared(book: Mapping[str, Sums], log: Mapping[str, Sums]) -> list[str]:
         f"{key}: the book says {_words(book.get(key, Sums()))}; the logs say {_words(log.get(key, Sums()))}"
         for key in sorted(book.keys() | log.keys())
         if book.get(key, Sums()) != log.get(key, Sums())
+    ]
+
+
+def _covered_otherwise(book: Mapping[str, str], log: Mapping[str, str | None]) -> list[str]:
+    return [
+        f"{key}: covered by the payment of {book.get(key, 'none')} in the book, of {log.get(key, 'none')} by the logs"
+        for key in sorted(book.keys() | log.keys())
+        if book.get(key) != log.get(key)
     ]
 
 
@@ -124,7 +110,17 @@ async def _by_book(pool: asyncpg.Pool) -> dict[str, Sums]:
     for row in rows:
         found[row["remedy_key"]][row["debit"]] += row["amount"]
         found[row["remedy_key"]][row["credit"]] -= row["amount"]
-    return {key: Sums(-of["charter"], of["withdrawn"], of["declined"], of["paid"]) for key, of in found.items()}
+    return {key: Sums(-of["charter"], *(of[name] for name in Sums._fields[1:])) for key, of in found.items()}
+
+
+async def _covered(pool: asyncpg.Pool, tenant: str | None = None) -> dict[str, str]:
+    """The remedies that are covered, each with the one whose payment covers it."""
+    rows = await pool.fetch(
+        "select t.remedy_key, p.remedy_key as by from read.tasks t join read.tasks p on p.key = t.covered_by "
+        "where $1::text is null or t.tenant = $1 order by 1",
+        tenant,
+    )
+    return {row["remedy_key"]: row["by"] for row in rows}
 
 
 async def _unbalanced(pool: asyncpg.Pool) -> list[str]:
@@ -147,66 +143,39 @@ def _balance(state: str, amount: int) -> tuple[int, int]:
     """(open, paid) of a remedy in a state."""
     if state in ("issued", "acknowledged", "kept"):
         return 0, amount
-    return (0, 0) if state in ("declined", "withdrawn") else (amount, 0)
+    return (0, 0) if state in ("declined", "withdrawn", "covered") else (amount, 0)
 
 
-async def worked_out(nc: Client) -> dict[str, Sums]:
-    """The sums of every remedy, by its key, from CASES and NOTICES alone."""
+async def worked_out(nc: Client) -> dict[str, Account]:
+    """The account of every remedy, by its key, from CASES and NOTICES alone; but for what was over before the
+    municipality was live."""
     refolded = Refold(Library(files.read()))
-    decided: list[Numbered] = []
+    said: list[Said] = []
     live: dict[str, Instant] = {}
     async for entry in read_up_to(nc, "CASES", (await nc.jetstream().stream_info("CASES")).state.last_seq):
         if entry.subject.endswith(".charter.enacted"):
             event = msgspec.json.decode(entry.data)
             live.setdefault(event["tenant"], instants.instant(event["data"].get("go_live") or event["time"]))
-        decided += [one for one in refolded.take(entry) if one.decided.decision.kind in _REMEDY]
+        for one in refolded.take(entry):
+            decision = one.decided.decision
+            over = decision.due or decision.at
+            if decision.kind in (PROPOSED, WITHDRAWN) and over >= live.get(one.decided.tenant, 0):
+                said.append(_said(one))
     steps: dict[str, list[Step]] = defaultdict(list)
     last = (await nc.jetstream().stream_info("NOTICES")).state.last_seq
     async for entry in read_up_to(nc, "NOTICES", last, subject="notices.>"):
         noun, verb = entry.subject.split(".")[-2:]
-        if noun == "remedy" and verb != "kept":
-            data = msgspec.json.decode(entry.data)["data"]
+        data = msgspec.json.decode(entry.data)["data"] if noun == "remedy" else {}
+        if "by" in data:  # a person did it
             steps[data["key"]].append(Step(data["cause"]["id"], verb, data.get("amount")))
-    return {key: of_remedy(rows, steps[key]) for key, rows in _by_key(decided, live)}
+    return {key: account for accounts in settled(said, steps) for key, account in accounts.of.items()}
 
 
-_REMEDY = ("remedy.proposed", "remedy.withdrawn")
-
-
-def _by_key(
-    decided: Iterable[Numbered], live: Mapping[str, Instant]
-) -> Iterator[tuple[str, list[tuple[str, Decision]]]]:
-    """The decisions about each remedy with their ids, but for what was over before the municipality was live."""
-    found: dict[str, list[tuple[str, Decision]]] = defaultdict(list)
-    for one in decided:
-        decision = one.decided.decision
-        if (decision.due or decision.at) >= live.get(one.decided.tenant, 0):
-            found[decision.key].append((f"{one.partition}-{one.number}", decision))
-    yield from found.items()
-
-
-def of_remedy(decisions: Sequence[tuple[str, Decision]], steps: Sequence[Step]) -> Sums:
-    """What is owed and paid of one remedy, from its decisions in their order and from what people did under each."""
-    proposed = withdrawn = declined = paid = 0
-    standing: tuple[int, str] | None = None
-    for id, decision in decisions:
-        if paid:
-            break  # what was issued stays, whatever is decided then
-        if decision.kind == "remedy.proposed":
-            taken = [step for step in steps if step.cause == id]
-            amounts = [step.amount for step in taken if step.step in ("entered", "approved") and step.amount]
-            amount = amounts[-1] if amounts else decision.amount or 0
-            last = "declined" if any(step.step == "declined" for step in taken) else "open"
-            proposed += amount
-            declined += amount if last == "declined" else 0
-            paid += amount if any(step.step == "issued" for step in taken) else 0
-            standing = amount, last
-        elif standing is not None:
-            amount, last = standing
-            withdrawn += amount
-            declined -= amount if last == "declined" else 0
-            standing = None
-    return Sums(proposed, withdrawn, declined, paid)
+def _said(one: Numbered) -> Said:
+    decision = one.decided.decision
+    scope = (one.decided.tenant, one.decided.case, decision.remedy)
+    id = f"{one.partition}-{one.number}"
+    return Said(id, one.cause_sequence, decision.kind, decision.key, scope, decision.promise, decision.amount)
 
 
 # -- the command --------------------------------------------------------------------------------------------------
@@ -217,7 +186,7 @@ async def show(settings: Settings, by: Sequence[str], tenant: str | None, check:
     pool = await postgres.connect_pool(settings, max_size=2)
     try:
         if not check:
-            _print(await sums(pool, by, tenant), as_json)
+            _print(await sums(pool, by, tenant), await _covered(pool, tenant), as_json)
             return 0
         nc = await broker.connect(settings)
         try:
@@ -235,9 +204,9 @@ async def show(settings: Settings, by: Sequence[str], tenant: str | None, check:
     return int(bool(found))
 
 
-def _print(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+def _print(rows: Sequence[Mapping[str, Any]], covered: Mapping[str, str], as_json: bool) -> None:
     if as_json:
-        for row in rows:
+        for row in [*rows, *({"covered": key, "by": by} for key, by in covered.items())]:
             print(json.dumps(row, ensure_ascii=False))
         return
     if not rows:
@@ -247,3 +216,5 @@ def _print(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     widths = [max(len(str(row[place])) for row in shown) for place in range(len(shown[0]))]
     for line in shown:
         print("  ".join(str(value).ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
+    for key, by in covered.items():
+        print(f"covered: {key} by the payment of {by}")

@@ -182,6 +182,13 @@ class _Gathered:
             before = before._replace(declined=False, approved=data["amount"])
         elif event["type"] == "remedy.issued":
             before = before._replace(declined=False, paid=data["amount"])
+        elif event["type"] == "remedy.covered":
+            before = before._replace(covered=True)
+        elif event["type"] == "remedy.separated":
+            before = before._replace(covered=False, at=at)
+            if "by" not in data:  # nobody has said or done anything yet
+                del self._settled[data["key"]]
+                return
         self._settled[data["key"]] = before
 
     def known(self) -> Known:

@@ -7,6 +7,7 @@ to tell is never older than what to tell. Position and rows move in one transact
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
+from itertools import groupby
 
 import msgspec
 from nats.aio.client import Client
@@ -127,7 +128,7 @@ class Fold:
 
     async def _fold_sla(self, old: Position, new: Position, entries: Sequence[Entry], part: Part) -> None:
         found = [entry.data for entry in entries if entry.subject.startswith("sla.")]
-        decisions = [(self._known(_decode(body)), body) for body in found]
+        decisions = _in_turn([(self._known(_decode(body)), body) for body in found])
         await self._cases_up_to(max((pair[0].cause_sequence for pair in decisions), default=0), part)
         async with self._ledger.writing(await self._clock.now()) as work:
             work.folds("SLA", old)
@@ -169,6 +170,25 @@ async def _whole(cursor: LogCursor, entries: list[Entry]) -> list[Entry]:
     return entries
 
 
+_TURNS = {"remedy.proposed": 1, "task.created": 2}
+
+
+def _in_turn(decisions: Sequence[tuple[Event, bytes]]) -> list[tuple[Event, bytes]]:
+    """The decisions as they stand; but where one step withdraws a remedy in a case, what it brings there comes after
+    that, so that what is paid already is known as such from the first (`tasks.covering`)."""
+    found: list[tuple[Event, bytes]] = []
+    for _, group in groupby(decisions, key=lambda one: (one[0].cause_sequence, _case(one[0]))):
+        step = list(group)
+        owed, not_owed = (
+            {decision.data["key"] for decision, _ in step if decision.type == type}
+            for type in ("remedy.proposed", "remedy.withdrawn")
+        )
+        if owed and not_owed and not owed & not_owed:
+            step.sort(key=lambda one: _TURNS.get(one[0].type, 0))
+        found += step
+    return found
+
+
 def _case(event: Event) -> CaseKey:
     return event.tenant, event.case
 
@@ -184,7 +204,7 @@ async def _apply(work: Work, consequence: Consequence | wanted.Ended, event: Eve
         case TaskWithdrawal():
             await store.withdraw(work, consequence, event)
         case wanted.Ended():
-            await noting.end(work, consequence.key, consequence.fact, consequence.outcome)
+            await noting.end(work, consequence.key, consequence.fact, consequence.outcome, view)
         case Telling():
             work.tell_publisher(consequence, event)
             return

@@ -169,6 +169,8 @@ class Promise(msgspec.Struct, frozen=True):
     workflow: "Workflow | None" = None
     meeting: frozenset[str] = frozenset()
     """The types of event that may meet it."""
+    same_as: str = ""
+    """The promise of the law that it says again: breaking both is one incident."""
 
     def exceeds(self, value: int) -> bool:
         """Whether a measured value breaks the limit."""
@@ -315,6 +317,8 @@ class Charter(msgspec.Struct, frozen=True):
     """The types of event that may meet a promise."""
     ending: frozenset[str] = frozenset()
     """The types of event that may end a promise without meeting it."""
+    said_again: Mapping[str, str] = {}
+    """The charter's own promise by the one of the law that it says again: an incident bears the charter's name."""
 
     @property
     def label(self) -> str:
@@ -391,10 +395,28 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
             remedies=remedies,
             policy=parse_policy(content.get("policy") or {}),
             services=_services(content.get("services") or ()),
+            said_again=_said_again(own, {promise.id: promise for promise in law.promises} if law else {}),
             **_indexes(promises, clauses),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"charter file: {error} is missing, unknown or of the wrong kind") from error
+
+
+def _said_again(own: Sequence[Promise], of_law: Mapping[str, Promise]) -> dict[str, str]:
+    """The own promises by those of the law that they say again. Raises ValueError where one cannot be the same."""
+    found: dict[str, str] = {}
+    for promise in own:
+        law = of_law.get(promise.same_as)
+        if not promise.same_as:
+            continue
+        if law is None:
+            raise ValueError(f"promise {promise.id}: same_as names no promise of the law")
+        if (promise.kind, promise.starts, promise.measured) != (law.kind, law.starts, law.measured):
+            raise ValueError(f"promise {promise.id}: same_as wants the kind and the start of {law.id}")
+        if law.id in found:
+            raise ValueError(f"promise {promise.id}: {found[law.id]} is the same as {law.id} already")
+        found[law.id] = promise.id
+    return found
 
 
 def _services(rows: Any) -> dict[str, Service]:
@@ -488,6 +510,7 @@ def _promise(row: dict[str, Any], defaults: Mapping[str, Any]) -> Promise:
             first_of_year=row.get("first_of_year", False),
             ahead=_span(row["ahead"]) if "ahead" in row else None,
             clause=row.get("clause", ""),
+            same_as=row.get("same_as", ""),
             workflow=_workflow(row),
             meeting=frozenset(match.type for match in (*until, *(match for one in yearly for match in one.until))),
         )

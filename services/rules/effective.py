@@ -63,8 +63,9 @@ def in_effect(facts: "Iterable[Fact]") -> "tuple[Fact, ...]":
         if key_of(void) not in voided:
             voided.add(f"{void.data.source}/{void.data.id}")
     kept = [fact for fact in facts if fact.type != "fact.voided" and key_of(fact) not in voided] if voids else facts
-    return tuple(sorted(kept, key=_in_order))
+    return tuple(sorted(kept, key=in_order))
 
 
-def _in_order(fact: "Fact") -> tuple[Instant, Instant, int]:
+def in_order(fact: "Fact") -> tuple[Instant, Instant, int]:
+    """The order of effect: by moment, then by time, ties by the log."""
     return moment_of(fact), fact.time, fact.sequence

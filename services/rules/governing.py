@@ -62,6 +62,7 @@ def _taken_over(old: Scan, stage: Stage, home: bool) -> Scan:
     """The scan as the version reads on from its instant: its own up to there, with what the one before settled."""
     at = stage.at
     new = Scan(old.facts, old.clock, stage.rules, old.verdicts)
+    new.reports_gone = old.reports_gone
     until, new.until = new.until, max(new.until, at)
     if home:
         promises.open_duties(new)

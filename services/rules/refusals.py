@@ -163,8 +163,17 @@ def _of_report(scan: Scan, fact: Fact) -> str:
     return "" if known else "unknown_promise"
 
 
+def _of_finding(scan: Scan, fact: Fact) -> str:
+    """Of a confirmed fault that is about a report: one that has not come yet. What it reports is not known before, and
+    so neither is whether it was paid for already."""
+    about = fact.data.about
+    known = not about or scan.charter.knows(about) or scan.report(about) is not None
+    return "" if known else "unknown_report"
+
+
 _JUDGES: Mapping[str, Callable[[Scan, Fact], str]] = {
     "fault.reported": _of_report,
+    "fault.confirmed": _of_finding,
     "complaint.extended": _of_extension,
     "complaint.suspended": _of_suspension,
     "complaint.resumed": _of_resumption,

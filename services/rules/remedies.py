@@ -38,7 +38,8 @@ def measure(scan: Scan, fact: Fact) -> None:
         for remedy in scan.charter.remedies:
             for trigger in remedy.triggers:
                 if promise.id in trigger.breach:
-                    incident = promise.id if remedy.once_per_promise else f"{promise.id}:{fact.key}"
+                    named = scan.charter.said_again.get(promise.id, promise.id)
+                    incident = named if remedy.once_per_promise else f"{named}:{fact.key}"
                     brought = _remedy(scan.rules, remedy, trigger, incident, at, promise.id, fact.key, None, by_time)
                     for finding in brought:
                         scan.find(finding)
@@ -134,7 +135,8 @@ def of_breach(run: Run) -> Iterator[Finding]:
     for remedy in rules.charter.remedies:
         for trigger in remedy.triggers:
             if run.promise.id in trigger.breach:
-                incident = run.promise.id if remedy.once_per_promise else f"{run.promise.id}:{run.occurrence}"
+                named = rules.charter.said_again.get(run.promise.id, run.promise.id)
+                incident = named if remedy.once_per_promise else f"{named}:{run.occurrence}"
                 yield from _remedy(rules, remedy, trigger, incident, run.due, run.promise.id, run.occurrence, run.due)
 
 
@@ -142,12 +144,13 @@ def of_fault(scan: Scan, fact: Fact) -> Iterator[Finding]:
     """A confirmed fault is an incident of its own, unless it names a promise that ran or was measured in this case.
 
     Then it is that incident, broken or not: a breach that is retracted, or that comes only later, makes no second one
-    of what was found already.
+    of what was found already. Nor does a report that is taken back while the finding about it stands.
     """
     named = fact.data.about or fact.data.promise or ""
-    reported = next((other for other in scan.facts if other.type == "fault.reported" and named == other.id), None)
+    reported = scan.report(named)
     if reported is not None and reported.data.promise:
         named = reported.data.promise
+    named = scan.charter.said_again.get(named, named)
     promise = scan.charter.promises.get(named)
     judged = promise is not None and promise.kind != "duty"
     occurrence = _named_run(scan, named, (reported or fact).moment) if judged else None

@@ -11,7 +11,7 @@ import msgspec
 from services.rules import admission, counting
 from services.rules.charter import Charter, Petition, Promise
 from services.rules.counting import Gap, Span
-from services.rules.effective import in_effect, key_of, moment_of
+from services.rules.effective import in_effect, in_order, key_of, moment_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import NEVER, Instant, instant, of_datetime
 from services.rules.law import LawRules
@@ -40,7 +40,8 @@ class Scan:
 
     Of the `runs`, `unmet` are those that something can still happen to. `touched` are those that changed and `fresh`
     the findings made since somebody last looked (`warm`); `looks_ahead` where a fact was judged by what came after it.
-    `quiet_until` is the instant up to which time brings nothing, where that is known.
+    `quiet_until` is the instant up to which time brings nothing, where that is known. `reports_gone` are reports of
+    faults that were taken back: what a finding is about does not change with that.
     """
 
     def __init__(
@@ -49,7 +50,13 @@ class Scan:
         self.rules = rules
         self.charter: Charter = rules.charter
         self.clock = clock
+        facts = tuple(facts)
         self.facts = list(in_effect(facts))
+        self.reports_gone: tuple[Fact, ...] = ()
+        if len(self.facts) < len(facts):
+            standing = {key_of(fact) for fact in self.facts}
+            gone = [fact for fact in facts if fact.type == "fault.reported" and key_of(fact) not in standing]
+            self.reports_gone = tuple(gone)
         self.taken = 0
         self.read_to: Instant | None = None
         self.passed: Instant | None = None
@@ -93,6 +100,14 @@ class Scan:
         """The code with which the fact is not let in, or nothing: as judged before, where it was."""
         known = self.verdicts.get(key_of(fact))
         return admission.refusal(self.charter, fact) if known is None else known
+
+    def report(self, named: str | None) -> Fact | None:
+        """The report of a fault that a finding names by its id, also one that was taken back since; of several sources'
+        the one that has effect first, whatever becomes of it."""
+        found = [
+            fact for fact in (*self.facts, *self.reports_gone) if fact.type == "fault.reported" and fact.id == named
+        ]
+        return min(found, key=in_order, default=None)
 
     def info(self) -> Data:
         """The data of the receipt, as later classified."""

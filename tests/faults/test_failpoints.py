@@ -119,8 +119,14 @@ PLACES: dict[str, tuple[str, ...]] = {
 
 BOUNCED = ("bounces.after_keeping", "reports.before_telling")
 """Reached only where something was reported."""
-BY_HAND = {"compensation.after_step", "finding.after_door"}
-"""Reached only where a person acts at the desk: tests/integration/test_compensation.py kills there."""
+BY_HAND = {
+    "compensation.after_step",
+    "compensation.after_covering",
+    "compensation.after_parting",
+    "finding.after_door",
+}
+"""Reached only where a person acts at the desk: tests/integration/test_compensation.py and test_covering.py strike
+there."""
 
 ADOPTING = ("intake.after_adopt", "intake.after_adopted_append")
 """Reached only where an instance of intake ended between reserving a batch and appending it."""

@@ -224,6 +224,46 @@ async def test_a_remedy_is_found_approved_and_paid_by_several_people(desk: Offic
     assert [tuple(row) for row in steps][-3:] == [("approved", "a-2"), ("issued", "k-20"), ("acknowledged", "k-20")]
 
 
+async def test_what_is_paid_already_says_by_what_and_an_approver_tells_it_apart(desk: Office) -> None:
+    """The page names the payment; a clerk cannot tell it apart, and who does cannot approve it."""
+    await late_case(desk, "m1")
+    await late_case(desk, "m2")
+    await desk.step("2026-11-02T16:00:00+09:00")
+    paid, covered = await desk.task("m1"), await desk.task("m2")
+    # As if both had been of one case.
+    await desk.pool.execute(
+        "update notifier.tasks set case_id = 'm1', incident = 'fault:web/r1' where key = $1", covered
+    )
+    finder, approver, clerk = [
+        await desk.signed_in(role=role, staff=staff)
+        for role, staff in (("approver", "a-1"), ("approver", "a-2"), ("clerk", "k-20"))
+    ]
+    page, other = f"/desk/en/tasks/{paid}", f"/desk/en/tasks/{covered}"
+    for one in (page, other):
+        assert (await finder.hand_in(f"{one}/find", one, finding="confirmed")).status_code == 303
+    await found(desk, paid, covered)
+    assert (await approver.hand_in(f"{page}/approve", page)).status_code == 303
+    assert (await clerk.hand_in(f"{page}/issue", page, means="voucher", voucher="V-18")).status_code == 303
+    await desk.pool.execute(
+        "update notifier.tasks set state = 'covered', covered_by = $2 where key = $1", covered, paid
+    )
+    told = (await approver.get(other)).text
+    for line in ("Paid already", "V-18", f"/desk/en/tasks/{paid}", "It is another incident"):
+        assert line in told
+    assert "Approve" not in told
+    assert "It is another incident" not in (await clerk.get(other)).text
+    assert (await clerk.hand_in(f"{other}/separate", other)).status_code == 409
+    assert (await approver.hand_in(f"{other}/separate", other)).status_code == 303
+    refused = await approver.hand_in(f"{other}/approve", other)
+    assert (refused.status_code, "cannot approve it" in refused.text) == (409, True)
+    assert "said that it is another incident" in (await clerk.get("/desk/en/trail")).text
+    assert "Paid in this case" not in (await clerk.get(other)).text
+    await desk.pool.execute("update notifier.tasks set state = 'kept' where key = $1", paid)
+    assert "Paid in this case" in (await clerk.get(other)).text
+    third = await desk.signed_in(role="approver", staff="a-3")
+    assert (await third.hand_in(f"{other}/approve", other)).status_code == 303
+
+
 async def test_nobody_sees_what_is_not_theirs_to_know_of(desk: Office) -> None:
     """A department sees its own; whom a fault or a grievance names sees nothing of it, on no page; audit sees all."""
     described = {"staff": "k-9", "department": "도로과", "name": "김철수", "phone": "02-000-0009"}

@@ -123,6 +123,27 @@ async def test_what_facts_end_is_told_once_and_is_the_same_when_the_ledger_is_wo
             assert await pool.fetch(query) == rows
 
 
+async def test_a_fact_that_comes_and_goes_names_each_end_by_itself(office: Office, eventually: Eventually) -> None:  # noqa: F811
+    """Named, taken back, restored, and taken back again: done twice, to be done again twice, four events."""
+    await office.decide("task.created", AGAIN)
+    made = await happened(office, "callback.made", LATER, {"by": "kim", "reached": True})
+    await eventually(office.quiet, 60)
+    first = await happened(office, "fact.voided", LATER, {"source": "web", "id": made, "code": "other"})
+    for taken_back in (first, made):
+        await eventually(office.quiet, 60)
+        await happened(office, "fact.voided", LATER, {"source": "web", "id": taken_back, "code": "other"})
+    await eventually(office.quiet, 60)
+    told = [one for one in await office._stored("NOTICES", "notices.>") if one["type"].startswith("task.")]
+    assert [one["type"] for one in told] == [
+        "task.assigned",
+        "task.done",
+        "task.reopened",
+        "task.done",
+        "task.reopened",
+    ]
+    assert len({one["id"] for one in told}) == 5
+
+
 async def test_a_task_is_of_whoever_had_the_case_at_its_cause(office: Office, eventually: Eventually) -> None:  # noqa: F811
     """The case has gone on to lee when the decision about kim's time is folded; the next one is about lee's."""
     kims = office.last["CASES"]

@@ -410,6 +410,7 @@ def _statements() -> Iterator[str]:
         "016_messages.sql",
         "017_tasks.sql",
         "020_bookmarks.sql",
+        "022_covered.sql",
     ):
         text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
         text = re.sub(r"create function .*?\$\$;", "", text, flags=re.IGNORECASE | re.DOTALL)
@@ -448,8 +449,9 @@ def _schema() -> str:
         if changed:
             table, _, column, condition = changed.groups()
             place = next(place for place, one in enumerate(made) if f"create table {table} " in one.lower())
-            old = re.compile(rf"^( +{column} .*)check \(.*\)", re.IGNORECASE | re.MULTILINE)
-            made[place] = old.sub(rf"\1{condition}", made[place])
+            old = re.compile(rf"^( +{column} .*)check \((?:[^()]|\([^()]*\))*\)", re.IGNORECASE | re.MULTILINE)
+            made[place], replaced = old.subn(rf"\1{condition}", made[place])
+            assert replaced == 1, statement
             continue
         if "generate_series" in text:
             made += [f"insert into sla_timer__partitions (partition) values ({number})" for number in range(16)]

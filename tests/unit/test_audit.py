@@ -18,6 +18,7 @@ from services.chassis.outbox import link
 from services.cli.auditing.audit import judge
 from services.cli.auditing.deadlines import decided_in_order
 from services.cli.auditing.evidence import Book, Ends, Evidence, Measure, Outage, Row, Told, search
+from services.cli.auditing.messages import paid_once
 from services.cli.refold import Refold
 from services.notifier.notices import key_of
 from services.rules.fold import REVISION
@@ -194,6 +195,49 @@ def step(name: str, cause: str) -> Told:
     data = {"key": REMEDY["key"], "cause": {"source": "gihan/sla_timer", "id": cause}}
     event = {"id": name, "type": f"remedy.{name}", "tenant": "rapids", "case": "c1", "data": data}
     return told(5, f"notices.{P}.rapids.remedy.{name}", event, 5)
+
+
+OTHER = "rapids/c1/fault:web/r1/rapids-voucher"
+
+
+def renamed() -> list[Told]:
+    """One step takes the remedy back and proposes it for what was reported."""
+    other = {name: REMEDY[name] for name in ("remedy", "amount", "currency")} | {
+        "incident": "fault:web/r1",
+        "key": OTHER,
+    }
+    rows = [("9-1", "remedy.withdrawn", REMEDY), ("9-2", "remedy.proposed", other)]
+    return [
+        told(
+            20 + number,
+            f"sla.{P}.rapids.{type}",
+            {"id": id, "type": type, "tenant": "rapids", "case": "c1", "cause_sequence": 9, "data": data},
+            9,
+        )
+        for number, (id, type, data) in enumerate(rows)
+    ]
+
+
+def issued(key: str = REMEDY["key"], cause: str = f"{P}-4", *before: str) -> list[Told]:
+    """A remedy is paid by two people, as NOTICES tells."""
+    found = []
+    for name in (*before, "approved", "issued"):
+        data = {"key": key, "cause": {"source": "gihan/sla_timer", "id": cause}, "by": name, "amount": 10000}
+        event = {"id": f"{key}-{name}", "type": f"remedy.{name}", "tenant": "rapids", "case": "c1", "data": data}
+        found.append(told(5, f"notices.{P}.rapids.remedy.{name}", event, 5))
+    return found
+
+
+def test_what_an_approver_told_apart_may_be_paid_as_well() -> None:
+    evidence = sound()
+    apart = replace(
+        evidence,
+        sla=[*evidence.sla, *renamed()],
+        notices=[*evidence.notices, *issued(), *issued(OTHER, "9-2", "separated")],
+    )
+    assert list(paid_once(apart, Book())) == []
+    alone = replace(apart, notices=[*evidence.notices, *issued(OTHER, "9-2")])
+    assert list(paid_once(alone, Book())) == []
 
 
 def sound() -> Evidence:
@@ -506,6 +550,10 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     (
         f"I7 a remedy was paid 2 times: {REMEDY['key']}",
         lambda e: replace(e, notices=[*e.notices, *(step(one, "1-1") for one in ("approved", "issued", "issued"))]),
+    ),
+    (
+        f"I7 a remedy was paid that was paid for under another name: {OTHER} after {REMEDY['key']}",
+        lambda e: replace(e, sla=[*e.sla, *renamed()], notices=[*e.notices, *issued(), *issued(OTHER, "9-2")]),
     ),
     # I8
     (

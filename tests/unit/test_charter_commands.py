@@ -98,11 +98,27 @@ def measured(limit: dict[str, int]) -> dict[str, Any]:
     return content
 
 
-SEVEN = {"amount": 7, "unit": "statutory_days"}
 KIND = "complaint.received"
 
 
-@pytest.mark.parametrize("content", [base(), duty(), measured({"at_most": 3}), base(clauses=[CLAUSE])])
+def again(**changes: Any) -> dict[str, Any]:
+    """The promise is the law's own handling period."""
+    content = with_promise(start=[{"on": KIND, "where": {"has_period": True}}], within={"period": True}, **changes)
+    content["promises"][0]["until"] = [
+        {"on": "complaint.completed"},
+        {"on": "complaint.rejected"},
+        {"on": "disclosure.decided"},
+    ]
+    return content | {"law": "kr"}
+
+
+SEVEN = {"amount": 7, "unit": "statutory_days"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [base(), duty(), measured({"at_most": 3}), base(clauses=[CLAUSE]), again(same_as="statutory-period")],
+)
 def test_a_charter_without_a_fault_has_none(content: dict[str, Any]) -> None:
     assert found(content) == []
 
@@ -172,6 +188,9 @@ def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
         (duty(until="survey.held"), ("error", "never_met", "survey")),
         (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
         (base(clauses=[CLAUSE | {"kind": "notice", "notice": "poem"}]), ("error", "no_words", "poster")),
+        (again(), ("error", "said_again", "answer")),
+        (again(same_as="nothing"), ("error", "unreadable", "file")),
+        (again(same_as="statutory-progress"), ("error", "unreadable", "file")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
         (base(tenant="seoul"), ("error", "overlap", "file")),
         (base(document={"clauses": ["answer", "voucher", "greeting"]}), ("error", "no_rule", "greeting")),

@@ -890,7 +890,7 @@ def test_a_fault_that_names_a_broken_promise_is_that_incident() -> None:
         "11-02 10:00 remedy.proposed anseong-visit-find anseong-remedy-standard 10000",
         "11-02 11:00 remedy.proposed anseong-visit-callback anseong-remedy-standard due 11-02 11:00 10000",
     ]
-    other = event("fault.confirmed", "11-02 16:00", ground="standard", about="anseong-phone-manners")
+    other = event("fault.confirmed", "11-02 16:00", ground="standard", about="anseong-visit-greet")
     assert lines(play(slow, other), "remedy.proposed")[1:] == [
         "11-02 16:00 remedy.proposed anseong-remedy-standard 10000"
     ]

@@ -4,7 +4,7 @@ are exactly what changed, and time changes nothing but by passing.
 A projector of its own reads the decisions alone, as a consumer of the log would, and must know the standing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -258,9 +258,11 @@ def told(
     clocks: Sequence[int] = (),
     end: int = END,
     rules: Rules | None = None,
+    step: Callable[[int, list[Decision]], None] = lambda cause, decisions: None,
 ) -> tuple[Case, list[Decision], Reader]:
-    """Folds arrivals in order, a tick before each for which there is a clock, and a tick to `end` at last. Checks at
-    every step that a reader of the decisions knows the standing, and that the next instant was told truly."""
+    """Folds arrivals in order, a tick before each for which there is a clock, and a tick to `end` at last; `step` hears
+    what each of these brings, by its number. Checks at every step that a reader of the decisions knows the standing,
+    and that the next instant was told truly."""
     rules, case, reader, decided = rules or rules_of(tenant), Case(tenant, "c1"), Reader(), []
     steps: list[tuple[Fact | None, int]] = []
     clock = 0
@@ -269,7 +271,7 @@ def told(
             clock = max(clock, clocks[number])
             steps.append((None, clock))
         steps.append((_numbered(fact, number), clock))
-    for cause, now in [*steps, (None, end)]:
+    for place, (cause, now) in enumerate([*steps, (None, end)], 1):
         before = case
         case, decisions = fold(case, cause, now, rules)
         assert not case.stuck
@@ -282,6 +284,7 @@ def told(
             reader.read(one)
         assert read_standing(reader) == known(case)
         decided += decisions
+        step(place, decisions)
     return case, decided, reader
 
 

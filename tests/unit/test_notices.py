@@ -9,6 +9,7 @@ import yaml
 
 from contracts import files
 from services.notifier import notices
+from services.notifier.fold import _in_turn
 from services.notifier.notices import (
     CaseView,
     Consequence,
@@ -466,3 +467,21 @@ def test_a_task_ahead_of_its_date_waits_for_no_report() -> None:
     assert only(of_decision(late, CaseView(owner="administration"))).hold_until == instant("2027-01-01T01:00:00+09:00")
     assert task.broken_at == instant(due)
     assert (kinds.of("hold_survey").lies_with, kinds.of("hold_survey").due) == ("administration", "promise")
+
+
+def test_what_one_step_takes_back_comes_before_what_it_brings_and_nothing_else_moves() -> None:
+    def said(*rows: tuple[str, str, int]) -> list[str]:
+        events = [
+            (
+                Event(f"{key}{type[:4]}", "s", type, "2026-03-12T18:00:00+09:00", {"key": key}, "anseong", "c1", cause),
+                b"",
+            )
+            for type, key, cause in rows
+        ]
+        return [event.id for event, _ in _in_turn(events)]
+
+    proposed, withdrawn, created = "remedy.proposed", "remedy.withdrawn", "task.created"
+    renamed = [(created, "t", 1), (proposed, "b", 1), ("breach.retracted", "x", 1), (withdrawn, "a", 1)]
+    assert said(*renamed) == ["xbrea", "areme", "breme", "ttask"]
+    assert said((proposed, "b", 1), (withdrawn, "a", 2)) == ["breme", "areme"]
+    assert said((created, "t", 1), (proposed, "b", 1), (withdrawn, "b", 1)) == ["ttask", "breme", "breme"]

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from stories import SEOUL, at
 
-from services.cli.reports import from_lines
+from services.cli.reports import _Gathered, from_lines
 from services.rules import instants
 from services.rules.facts import Fact
 from services.rules.reporting.amends import AmendsBook
@@ -246,9 +246,27 @@ def proposed(key: str, amount: int | None, month: int = 3) -> Case:
     return Case("seoul", key, (fact,), findings=(finding,))
 
 
+def test_what_notices_tell_of_covering_is_what_the_ledger_keeps_of_it() -> None:
+    """Covered; told apart by somebody, which is the first that anybody did with it; or owed again by itself."""
+    first, later = at("04-02 10:00"), at("04-03 10:00")
+
+    def after(*events: dict[str, Any]) -> dict[str, Settled]:
+        gathered = _Gathered("seoul", at("12-31 18:00"))
+        for number, event in enumerate(events):
+            data = {"key": "k", "remedy": "r", **event["data"]}
+            gathered.noticed({"type": event["type"], "data": data}, later if number else first)
+        return dict(gathered.known().settled)
+
+    covered: dict[str, Any] = {"type": "remedy.covered", "data": {"covered_by": "j"}}
+    assert after(covered) == {"k": Settled("r", first, covered=True)}
+    assert after(covered, {"type": "remedy.separated", "data": {"by": "kim"}}) == {"k": Settled("r", later)}
+    assert after(covered, {"type": "remedy.separated", "data": {}}) == {}
+
+
 def test_what_was_owed_and_paid_adds_up() -> None:
     """Five thousand each: one untouched, one declined, one paid; one whose amount was entered, one that has none yet;
-    and one that was paid and then withdrawn, of which the citizen keeps what there was."""
+    one that was paid and then withdrawn, of which the citizen keeps what there was; and one that a payment under
+    another name covers, which is no second one."""
 
     def key(case: str) -> str:
         return f"seoul/{case}/seoul-statutory-period:{case}/seoul-remedy-money"
@@ -262,6 +280,7 @@ def test_what_was_owed_and_paid_adds_up() -> None:
             key("c"): Settled(clause, then, approved=5_000, paid=5_000),
             key("d"): Settled(clause, then, approved=7_000),
             key("f"): Settled(clause, then, approved=5_000, paid=5_000),
+            key("g"): Settled(clause, then, covered=True),
         },
         taken_back=(TakenBack("remedy.withdrawn", "seoul-statutory-period", at("03-15 14:00")),),
     )
@@ -272,6 +291,7 @@ def test_what_was_owed_and_paid_adds_up() -> None:
         proposed("c", 5_000),
         proposed("d", None),
         proposed("e", None, 5),
+        proposed("g", 5_000),
     )
     for case in cases:
         book.take(case, Desks((), {}))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from contracts import files
-from services.notifier.tasks import kinds, life, noted
+from services.notifier.tasks import charters, kinds, life, noted
 from services.notifier.tasks.life import Actor, Item, NotPossible, Step
 from services.rules.facts import Data, Fact
 
@@ -22,6 +22,7 @@ STEPS: dict[str, tuple[str, Callable[[Item, Actor], Step | None]]] = {
     "approve": ("assigned", lambda item, actor: life.approve(item, actor, NOW, None)),
     "decline": ("assigned", lambda item, actor: life.decline(item, actor, NOW, "no_loss")),
     "issue": ("approved", lambda item, actor: life.issue(item, actor, NOW, "by_hand", None)),
+    "separate": ("covered", lambda item, actor: life.separate(item, actor, NOW)),
     "acknowledge": ("issued", lambda item, actor: life.acknowledge(item, actor, NOW, "said")),
 }
 
@@ -39,6 +40,7 @@ def code(step: Callable[[], Any]) -> str:
         ("decline", {"approver"}),
         ("issue", {"clerk", "approver"}),
         ("acknowledge", {"clerk", "approver"}),
+        ("separate", {"approver"}),
     ],
 )
 def test_each_step_is_for_some_roles_alone(name: str, roles: set[str]) -> None:
@@ -62,10 +64,15 @@ def test_who_approved_does_not_hand_out() -> None:
 
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize(
-    "state", ["held", "assigned", "approved", "declined", "issued", "acknowledged", "withdrawn", "kept"]
+    "state", ["held", "assigned", "approved", "declined", "issued", "acknowledged", "withdrawn", "kept", "covered"]
 )
 def test_each_step_follows_on_some_states_alone(name: str, state: str) -> None:
-    allowed = {"approve": {"assigned"}, "decline": {"assigned", "approved"}, "issue": {"approved"}}
+    allowed = {
+        "approve": {"assigned"},
+        "decline": {"assigned", "approved"},
+        "issue": {"approved"},
+        "separate": {"covered"},
+    }
     step = STEPS[name][1]
     if state in allowed.get(name, {"issued"}):
         assert step(REMEDY._replace(state=state), ANN) is not None
@@ -83,6 +90,18 @@ def test_two_pairs_of_eyes() -> None:
     # What ann entered under an assignment that was withdrawn does not bind her now.
     earlier = entered._replace(cause="0-9")
     assert STEPS["approve"][1](REMEDY._replace(steps=[earlier]), ANN) is not None
+
+
+def test_who_says_that_it_is_another_incident_does_not_decide_it() -> None:
+    covered = REMEDY._replace(state="covered")
+    assert code(lambda: life.separate(covered, ANN._replace(staff="kim"), NOW)) == "at_fault"
+    step = life.separate(covered, ANN, NOW)
+    assert step is not None
+    apart = REMEDY._replace(steps=[step])
+    assert life.separate(apart, ANN, NOW) is None
+    for name in ("approve", "decline"):
+        assert code(lambda name=name: STEPS[name][1](apart, ANN)) == "four_eyes"
+        assert STEPS[name][1](apart, ANN._replace(staff="bea")) is not None
 
 
 def test_who_has_all_roles_is_still_one_person() -> None:
@@ -152,24 +171,43 @@ DISMISSED = fact("f2", "fault.dismissed", about="mapo-visit", ground="late", by=
 
 
 def test_a_finding_is_about_a_promise_or_a_report_that_names_it() -> None:
-    assert noted.finding(after(CONFIRMED), "mapo-visit") is None
-    found = noted.finding(after(REPORT, CONFIRMED), "mapo-visit")
+    assert noted.finding(after(CONFIRMED), {"mapo-visit"}) is None
+    found = noted.finding(after(REPORT, CONFIRMED), {"mapo-visit"})
     assert found is not None
     assert (found[0], found[1].finding, found[1].by) == ("desk/f1", "confirmed", "ann")
-    last = noted.finding(after(REPORT, CONFIRMED, DISMISSED), "mapo-visit")
+    last = noted.finding(after(REPORT, CONFIRMED, DISMISSED), {"mapo-visit"})
     assert last is not None
     assert last[1].finding == "dismissed"
-    assert noted.finding(after(REPORT, CONFIRMED), "mapo-other") is None
-    assert noted.finding(after(REPORT, CONFIRMED), None) is None
+    assert noted.finding(after(REPORT, CONFIRMED), {"mapo-other"}) is None
+    assert noted.finding(after(REPORT, CONFIRMED), set()) is None
+    gone = noted.finding(after(REPORT, CONFIRMED, fact("v1", "fact.voided", source="desk", id="r1")), {"mapo-visit"})
+    assert gone is not None
+    assert gone[1].finding == "confirmed"
+
+
+def test_a_report_may_name_a_promise_as_the_law_does_where_the_charter_says_it_again() -> None:
+    assert charters.names_of("seoul@1", "seoul-statutory-period") == {"seoul-statutory-period", "statutory-period"}
+    assert charters.names_of("seoul@1", "statutory-period") == {"statutory-period"}
+    assert charters.names_of(None, "mapo-visit") == {"mapo-visit"}
+    assert charters.names_of("seoul@1", None) == frozenset()
+
+
+def test_a_fact_turns_with_all_that_takes_it_back_and_restores_it() -> None:
+    void = fact("v1", "fact.voided", source="desk", id="f1")
+    unvoid = fact("v2", "fact.voided", source="desk", id="v1")
+    other = fact("v3", "fact.voided", source="desk", id="r1")
+    assert [
+        noted.turns(after(REPORT, CONFIRMED, *more), "desk/f1") for more in ((), (void,), (void, other, unvoid))
+    ] == [*(0, 1, 2)]
 
 
 def test_what_is_taken_back_is_gone_and_comes_back() -> None:
     void = fact("v1", "fact.voided", source="desk", id="f2")
     unvoid = fact("v2", "fact.voided", source="desk", id="v1")
-    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void), "mapo-visit")
+    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void), {"mapo-visit"})
     assert found is not None
     assert found[1].finding == "confirmed"
-    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void, unvoid), "mapo-visit")
+    found = noted.finding(after(REPORT, CONFIRMED, DISMISSED, void, unvoid), {"mapo-visit"})
     assert found is not None
     assert found[1].finding == "dismissed"
     assert after(fact("v3", "fact.voided", source="web", id="nothing")) == {}

@@ -14,7 +14,7 @@ from services.chassis.settings import Settings
 from services.cli.auditing.deadlines import decided_in_order, decided_in_time
 from services.cli.auditing.evidence import Book, Ends, Evidence, Violation, gather
 from services.cli.auditing.logs import appended_once, folded_as_the_log_says, promised_is_kept, stands_where_it_says
-from services.cli.auditing.messages import messages_sent_once, messages_that_follow, tasks_once
+from services.cli.auditing.messages import messages_sent_once, messages_that_follow, paid_once, tasks_once
 
 OUR_TROUBLES = ("held_back", "internal", "unavailable")
 """Codes that ask for the same event again: no reason to bury a letter."""
@@ -50,6 +50,7 @@ def judge(evidence: Evidence, book: Book, settled: bool = False) -> Report:
         messages_sent_once,
         messages_that_follow,
         tasks_once,
+        paid_once,
         letters_buried,
         nothing_in_clear,
         erased_is_gone,

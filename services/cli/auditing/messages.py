@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from services.cli.accounts import PROPOSED, WITHDRAWN, Said, Step, settled
 from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.notifier import notices
 from services.notifier.tasks import steps
@@ -16,7 +17,7 @@ from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.routing import ALL
 
-STANDING = ("held", "assigned", "approved", "declined", "issued", "acknowledged")
+STANDING = ("held", "assigned", "approved", "declined", "issued", "acknowledged", "covered")
 """The states of a remedy that was not withdrawn."""
 
 
@@ -205,3 +206,31 @@ def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
     for key, count in told_assigned.items():
         if count > revisions.get(key, 0):
             yield Violation("I7", f"a task was told {count} times, assigned {revisions.get(key, 0)} times", key)
+
+
+def paid_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
+    """I7. What was paid under one name of an incident is not paid under its next, unless an approver said before that
+    it is another incident."""
+    steps: dict[str, list[Step]] = defaultdict(list)
+    for one in _results(evidence):
+        data = one.event["data"]
+        if one.event["type"].startswith("remedy.") and "by" in data:
+            steps[data["key"]].append(
+                Step(data["cause"]["id"], one.event["type"].removeprefix("remedy."), data.get("amount"))
+            )
+    said = [
+        Said(
+            told.event["id"],
+            int(told.event["cause_sequence"]),
+            told.event["type"],
+            told.event["data"]["key"],
+            (*_case(told), told.event["data"]["remedy"]),
+            told.event["data"].get("promise") or "",
+            told.event["data"].get("amount"),
+        )
+        for told in evidence.sla
+        if told.event.get("type") in (PROPOSED, WITHDRAWN)
+    ]
+    for accounts in settled(said, steps):
+        for key, by in accounts.twice.items():
+            yield Violation("I7", "a remedy was paid that was paid for under another name", f"{key} after {by}")

@@ -62,7 +62,7 @@ class Remedy(BaseModel):
     amount: int | None = Field(default=None, description="In whole units; absent where an approver enters it.")
     currency: str | None = None
     state: Literal[
-        "proposed", "withdrawn", "held", "assigned", "approved", "declined", "issued", "acknowledged", "kept"
+        "proposed", "withdrawn", "held", "assigned", "approved", "declined", "issued", "acknowledged", "kept", "covered"
     ]
     at: str
 

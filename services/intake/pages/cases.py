@@ -226,7 +226,7 @@ class _Telling:
         elif remedy is not None and remedy.money:
             worth = self.say("owed.amount_open")
         state = "amends"
-        if row["payment"] in ("issued", "acknowledged", "kept"):
+        if row["payment"] in ("issued", "acknowledged", "kept", "covered"):
             state = "issued"
         elif row["payment"] == "declined":
             state = "declined"

@@ -41,7 +41,7 @@ _STATED = (
     "select source, id, type, occurred, data from read.case_facts where tenant = $1 and not voided and type = $2"
     " order by occurred, sequence"
 )
-_SETTLED = "select key, remedy, at, declined, approved, paid from read.remedy_outcomes where tenant = $1"
+_SETTLED = "select key, remedy, at, declined, approved, paid, covered from read.remedy_outcomes where tenant = $1"
 _decode = msgspec.json.Decoder(Case).decode
 
 

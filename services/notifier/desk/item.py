@@ -89,6 +89,7 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         row=row,
         line=line(row, speaker, says, now),
         remedy=remedy,
+        payments=await _payments(visit, row),
         steps=[(speaker.when(step["at"]), step, _detail(visit, step)) for step in steps],
         offers=_offers(row, "approver" in visit.actor.roles or await _stands_in(visit, row["key"])),
         outcomes=kinds.of(row["task"]).outcomes if row["remedy_key"] is None else (),
@@ -101,6 +102,25 @@ async def _page(visit: Visit, row: Row, refused: str = "", status: int = HTTPSta
         refused=refused,
         done=done if done in STEPS else "",
     )
+
+
+async def _payments(visit: Visit, row: Row) -> list[tuple[Any, str, str]]:
+    """What was paid in the case by the same clause and taken back since, or covers this, as far as the reader may know
+    of it: when, by what, and the key of its task."""
+    if row["remedy_key"] is None:
+        return []
+    steps = await visit.site.pool.fetch(
+        'select s.* from read.tasks t join read.task_steps s using (key) where t.tenant = $1 and t."case" = $2'
+        " and t.remedy = $3 and t.key <> $4 and s.step = 'issued' and ($5::text is null and t.state = 'kept'"
+        " or t.key = $5) order by s.at, t.key",
+        *(visit.tenant.id, row["case"], row["remedy"], row["key"], row["covered_by"]),
+    )
+    known = [await lists.one(visit.site.pool, visit.caller, visit.tenant, step["key"]) for step in steps]
+    return [
+        (visit.speaker.when(step["at"]), _detail(visit, step), step["key"])
+        for step, seen in zip(steps, known, strict=True)
+        if seen is not None
+    ]
 
 
 def _detail(visit: Visit, step: Any) -> str:
@@ -130,6 +150,7 @@ def _offers(row: Row, approver: bool) -> list[str]:
         found += ["amount"] if "amount" in row["needs"] else []
         found += ["approve"] if not wants else []
         found += ["decline"]
+    found += ["separate"] if approver and state == "covered" else []
     found += ["issue"] if state == "approved" else []
     found += ["acknowledge"] if state in ("issued", "kept") else []
     return found
@@ -167,6 +188,10 @@ async def _decline(visit: Visit, key: str, form: FormData) -> None:
     await acting.decline(visit.ledger, now, visit.actor, key, str(form.get("reason", "")))
 
 
+async def _separate(visit: Visit, key: str, form: FormData) -> None:
+    await acting.separate(visit.ledger, await visit.site.clock.now(), visit.actor, key)
+
+
 async def _issue(visit: Visit, key: str, form: FormData) -> None:
     now, voucher = await visit.site.clock.now(), str(form.get("voucher", "")).strip() or None
     await acting.issue(visit.ledger, now, visit.actor, key, str(form.get("means", "")), voucher)
@@ -187,6 +212,7 @@ STEPS: dict[str, Callable[[Visit, str, FormData], Awaitable[None]]] = {
     "amount": _amount,
     "approve": _approve,
     "decline": _decline,
+    "separate": _separate,
     "issue": _issue,
     "acknowledge": _acknowledge,
     "done": _finish,

@@ -44,7 +44,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {
 STATES: Mapping[str, tuple[str, ...]] = {
     "open": ("assigned", "approved"),
     "held": ("held",),
-    "ended": ("done", "declined", "issued", "acknowledged", "withdrawn", "kept"),
+    "ended": ("done", "declined", "issued", "acknowledged", "withdrawn", "kept", "covered"),
 }
 DUES = ("overdue", "today", "week", "none")
 WANTS = ("finding", "amount", "approval", "issue")

@@ -122,6 +122,8 @@ class Work(Planning):
 
     async def retract(self, retraction: Retraction, event: Event, view: CaseView) -> None:
         """Suppresses what was not sent about a topic; where something went out, a correction follows."""
+        if retraction.unless_paid is not None and await self._is_paid(retraction.unless_paid):
+            return
         rows = await self.connection.fetch(
             "UPDATE notifier.notices SET retracted = true "
             "WHERE tenant = $1 AND case_id = $2 AND topic = $3 AND NOT retracted RETURNING *",
@@ -142,6 +144,10 @@ class Work(Planning):
                 await store.withdraw(self, withdrawal, event)
         if any(row["state"] in gathering.GONE for row in rows):
             await self.want(retraction.correction, event, view)
+
+    async def _is_paid(self, key: str) -> bool:
+        state = await self.connection.fetchval("SELECT state FROM notifier.tasks WHERE key = $1", key)
+        return state in ("issued", "acknowledged", "kept")
 
     async def _post(self, row: Row, view: CaseView) -> bool:
         """Somebody is to write a letter, where an address is known; False where none is."""

@@ -68,6 +68,8 @@ class Retraction(msgspec.Struct, frozen=True):
     topic: str
     outcome: str
     correction: Notice | None
+    unless_paid: str | None = None
+    """The key of a remedy's task: what was paid stays said."""
 
 
 class Task(msgspec.Struct, frozen=True):

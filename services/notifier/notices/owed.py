@@ -46,10 +46,11 @@ def remedy_of(decision: Event, view: CaseView, tenant: Tenant) -> Task:
 
 
 def remedy_withdrawn(decision: Event) -> list[Consequence]:
-    """Its task goes, and so does what was said of it."""
+    """Its task goes, and so does what was said of it, unless it was paid."""
     topic = f"remedy|{decision.data['key']}"
     correction = correction_of(decision, "compensation_withdrawn", f"{topic}|withdrawn", {})
-    return [task_withdrawn(decision), Retraction(topic, "withdrawn", correction)]
+    withdrawal = task_withdrawn(decision)
+    return [withdrawal, Retraction(topic, "withdrawn", correction, unless_paid=withdrawal.key)]
 
 
 def task_of(decision: Event, view: CaseView, tenant: Tenant) -> Task:

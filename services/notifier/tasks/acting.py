@@ -49,6 +49,11 @@ async def decline(ledger: Ledger, now: Instant, actor: Actor, key: str, reason: 
     return await _act(ledger, now, actor, key, lambda item, _: life.decline(item, actor, now, reason))
 
 
+async def separate(ledger: Ledger, now: Instant, actor: Actor, key: str) -> Item:
+    """An approver says that a remedy that counts as paid is about another incident; who says so does not approve it."""
+    return await _act(ledger, now, actor, key, lambda item, _: life.separate(item, actor, now))
+
+
 async def issue(ledger: Ledger, now: Instant, actor: Actor, key: str, means: str, voucher: str | None = None) -> Item:
     """What was approved is given: `means` is one of `life.MEANS`, and a voucher has the number that is printed on it.
     Never an account number: that has no place here."""

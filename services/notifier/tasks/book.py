@@ -1,7 +1,8 @@
 """The book: every movement of money owed to citizens, from one account to another.
 
 The one rule: nothing appears or vanishes. A remedy comes out of `charter`, is owed while it stands in `open`, and ends
-in `paid`, `declined` or `withdrawn`; each movement is written in the transaction of its cause, once.
+in `paid`, `declined`, `withdrawn` or `covered` (by the payment of another); each movement is written in the transaction
+of its cause, once.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -15,8 +16,8 @@ from services.rules.instants import Instant
 if TYPE_CHECKING:
     from services.notifier.ledger import Work
 
-Account = Literal["charter", "open", "paid", "declined", "withdrawn"]
-Entry = Literal["proposed", "entered", "withdrawn", "declined", "issued"]
+Account = Literal["charter", "open", "paid", "declined", "withdrawn", "covered"]
+Entry = Literal["proposed", "entered", "withdrawn", "declined", "issued", "covered", "separated"]
 
 
 async def enter(

@@ -65,6 +65,20 @@ def of_duty(label: str | None, promise: str | None) -> frozenset[str]:
     return frozenset(of_charter.tasks).union(*(yearly.tasks for yearly in of_charter.yearly))
 
 
+def names_of(label: str | None, promise: str | None) -> frozenset[str]:
+    """What a report may call a promise of a charter: its own name, and that of the law's promise that it says again."""
+    charter = named(label)
+    again = charter.said_again.items() if charter is not None else ()
+    return frozenset() if promise is None else frozenset([promise, *(law for law, own in again if own == promise)])
+
+
+def unasked(label: str | None) -> tuple[str, ...]:
+    """The clauses of a charter that say how every remedy comes to the citizen."""
+    charter = named(label)
+    rows = () if charter is None else charter.remedies
+    return tuple(one.id for one in rows if any(trigger.unasked for trigger in one.triggers))
+
+
 @cache
 def tasks(tenant: str) -> frozenset[str]:
     """Every task that a charter of the tenant may want."""

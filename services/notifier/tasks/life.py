@@ -1,9 +1,9 @@
 """The life of a task or a remedy: what may follow on what, and who may do it.
 
-The one rule: two pairs of eyes. Who found or entered something, and who had the case or is named as at fault, does not
-decide; who decided does not hand out. Where the department may not know, because somebody is complained of, or where no
-department has the case, audit acts in its place by the same rule. Pure: an item, who acts and what they want give the
-step that follows, None where it was taken already by the same person, or NotPossible.
+The one rule: two pairs of eyes. Who found, entered or separated something, and who had the case or is named as at
+fault, does not decide; who decided does not hand out. Where the department may not know, because somebody is complained
+of, or where no department has the case, audit acts in its place by the same rule. Pure: an item, who acts and what they
+want give the step that follows, None where it was taken already by the same person, or NotPossible.
 """
 
 import re
@@ -121,7 +121,7 @@ def may_write(item: Item, actor: Actor) -> None:
     _department(item, actor)
     if item.task not in APOLOGIES:
         raise NotPossible("no_letter", "No apology belongs to this task.")
-    if item.state in ("held", "withdrawn", "declined", "kept"):
+    if item.state in ("held", "withdrawn", "declined", "kept", "covered"):
         raise NotPossible("wrong_state", f"It is {item.state}, so there is nothing to apologise for in writing.")
 
 
@@ -173,6 +173,18 @@ def decline(item: Item, actor: Actor, now: Instant, reason: str) -> Step | None:
         return None
     _state(item, "assigned", "approved")
     return _step(item, "declined", actor, now, code=reason)
+
+
+def separate(item: Item, actor: Actor, now: Instant) -> Step | None:
+    """An approver says that a remedy is about another incident than the one whose payment covers it. It is then owed,
+    and somebody else decides."""
+    _remedy(item)
+    _role(item, actor, "approver")
+    _not_at_fault(item, actor)
+    if _taken(item, "separated", actor):
+        return None
+    _state(item, "covered")
+    return _step(item, "separated", actor, now)
 
 
 def issue(item: Item, actor: Actor, now: Instant, means: str, voucher: str | None) -> Step | None:
@@ -231,9 +243,11 @@ def _decide(item: Item, actor: Actor) -> None:
     _remedy(item)
     _role(item, actor, "approver")
     _not_at_fault(item, actor)
-    prepared = {step.staff for step in item.current if step.step == "entered"} | {item.finding_by}
+    prepared = {step.staff for step in item.current if step.step in ("entered", "separated")} | {item.finding_by}
     if actor.staff in prepared:
-        raise NotPossible("four_eyes", "You found or entered something here yourself; somebody else decides.")
+        raise NotPossible(
+            "four_eyes", "You found, entered or separated something here yourself; somebody else decides."
+        )
 
 
 def _remedy(item: Item) -> None:

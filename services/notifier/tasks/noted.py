@@ -5,7 +5,7 @@ The one rule: worked out from the facts of the case alone, so that a fact that i
 one whose taking back is taken back counts again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -72,12 +72,12 @@ def of_event(source: str, id: str, type: str, time: Instant, data: Mapping[str, 
     return Fact(0, source, id, type, time, msgspec.convert(data, Data))
 
 
-def finding(noted: Noted, promise: str | None) -> tuple[str, Entry] | None:
-    """The last finding about a promise, or about a report that names it, with the fact's key."""
-    standing = _standing(noted)
-    about = {promise} | {key.partition("/")[2] for key, entry in standing.items() if promise and entry.about == promise}
-    found = [(key, entry) for key, entry in standing.items() if entry.finding and entry.about in about]
-    return found[-1] if promise and found else None
+def finding(noted: Noted, names: Collection[str]) -> tuple[str, Entry] | None:
+    """The last finding about a promise (by any of its names), or about a report that names it, with the fact's key.
+    A report that is taken back leaves the finding about it what it was."""
+    about = {*names} | {key.partition("/")[2] for key, entry in noted.items() if entry.about in names}
+    found = [(key, entry) for key, entry in _standing(noted).items() if entry.finding and entry.about in about]
+    return found[-1] if found else None
 
 
 def named(noted: Noted) -> set[str]:
@@ -109,6 +109,15 @@ def ending(noted: Noted, task: str, brought_by: str | None, since: Instant) -> t
         if task in entry.ends and (entry.at or 0) > since and report == (entry.about if entry.finding else ""):
             return key, entry.ends[task]
     return None
+
+
+def turns(noted: Noted, fact: str) -> int:
+    """How often a fact was taken back or restored: what takes it back, what takes that back, and so on."""
+    about = {fact}
+    for key, entry in noted.items():  # a taking back stands behind what it names
+        if entry.voids in about:
+            about.add(key)
+    return len(about) - 1
 
 
 def _standing(noted: Noted) -> dict[str, Entry]:

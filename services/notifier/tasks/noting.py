@@ -36,7 +36,7 @@ async def note(work: "Work", case: "CaseKey", view: CaseView) -> None:
 
 async def _find(work: "Work", row: Row, view: CaseView) -> None:
     """What is found, by whom, and the fact that says it."""
-    found = noted.finding(view.noted, row["promise"])
+    found = noted.finding(view.noted, charters.names_of(row["charter"], row["promise"]))
     said = (None, None, None) if found is None else (found[1].finding, found[1].by, found[0])
     if said != (row["finding"], row["finding_by"], row["finding_event"]):
         await work.connection.execute(
@@ -49,7 +49,7 @@ async def _end(work: "Work", row: Row, view: CaseView) -> None:
     """What a fact ends is done; what it had ended before it was taken back is to be done again."""
     ending = noted.ending(view.noted, row["task"], row["occurrence"], row["proposed_at"] or 0)
     if row["state"] in OPEN and ending is not None:
-        await end(work, row["key"], *ending)
+        await end(work, row["key"], *ending, view)
     elif row["state"] == "done" and row["finding_event"] is not None and ending is None:
         again = await work.connection.fetchrow(
             "UPDATE notifier.tasks SET state = CASE revision WHEN 0 THEN 'held' ELSE 'assigned' END, "
@@ -59,10 +59,11 @@ async def _end(work: "Work", row: Row, view: CaseView) -> None:
         assert again is not None
         source, _, id = row["finding_event"].partition("/")
         data = rows.data_of_task(work, again) | {"fact": {"source": source, "id": id}}
-        work.tell(again, "task.reopened", rows.id_by_fact(again, "reopened", row["finding_event"]), data)
+        turns = noted.turns(view.noted, row["finding_event"])
+        work.tell(again, "task.reopened", rows.id_by_fact(again, "reopened", row["finding_event"], turns), data)
 
 
-async def end(work: "Work", key: str, fact: str, outcome: str) -> None:
+async def end(work: "Work", key: str, fact: str, outcome: str, view: CaseView) -> None:
     """A task is done, as a fact (source/id) says, unless somebody has ended it before."""
     source, _, id = fact.partition("/")
     row = await work.connection.fetchrow(
@@ -72,4 +73,4 @@ async def end(work: "Work", key: str, fact: str, outcome: str) -> None:
     )
     if row is not None:
         data = rows.data_of_task(work, row) | {"by": source, "outcome": outcome, "fact": {"source": source, "id": id}}
-        work.tell(row, "task.done", rows.id_by_fact(row, "done", fact), data)
+        work.tell(row, "task.done", rows.id_by_fact(row, "done", fact, noted.turns(view.noted, fact)), data)

@@ -111,9 +111,11 @@ def assigned_id(row: Row) -> str:
     return f"{row['key']}-assigned-{cause_of(row)['id']}"
 
 
-def id_by_fact(row: Row, what: str, fact: str) -> str:
-    """How an event is named that a fact (source/id) brought about a task."""
-    return f"{row['key']}-{what}-{cause_of(row)['id']}-{key_of(fact)}"
+def id_by_fact(row: Row, what: str, fact: str, turns: int) -> str:
+    """How an event is named that a fact (source/id) brought about a task; `turns` counts how often the fact was taken
+    back or restored, since each time it may end the task, or leave it to be done, anew."""
+    again = f"-{turns}" if turns > 1 else ""
+    return f"{row['key']}-{what}-{cause_of(row)['id']}-{key_of(fact)}{again}"
 
 
 async def let_go(work: "Work", row: Row) -> Row:
@@ -124,6 +126,17 @@ async def let_go(work: "Work", row: Row) -> Row:
     assert gone is not None
     tell_assigned(work, gone)
     return gone
+
+
+async def release_beside(work: "Work", row: Row, clause: str, incident: str) -> None:
+    """The tasks that go with a remedy are assigned, where they waited for nothing else."""
+    held = await work.connection.fetch(
+        "SELECT * FROM notifier.tasks WHERE tenant = $1 AND case_id = $2 AND incident = $3 AND clause = $4 "
+        "AND remedy_key IS NULL AND state = 'held' AND release_at IS NULL ORDER BY key FOR UPDATE",
+        *(row["tenant"], row["case_id"], incident, clause),
+    )
+    for beside in held:
+        await let_go(work, beside)
 
 
 async def withdraw_beside(work: "Work", row: Row, states: Sequence[str]) -> None:

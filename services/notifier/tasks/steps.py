@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from services.chassis.failpoints import failpoint
 from services.notifier.notices import COMPENSATION, Event, Notice, Retraction, key_of
-from services.notifier.tasks import book, rows
+from services.notifier.tasks import book, covering, rows
 from services.notifier.tasks.life import Item, Step
 from services.notifier.tasks.rows import Row
 from services.rules import instants
@@ -26,7 +26,7 @@ AFTER = {
     "acknowledged": "acknowledged",
     "done": "done",
 }
-"""The state after a step; `entered` leaves it as it is."""
+"""The state after a step; `entered` leaves it as it is, and `separated` is told in `covering`."""
 
 TYPES = {
     "entered": "remedy.entered",
@@ -35,6 +35,7 @@ TYPES = {
     "issued": "remedy.issued",
     "acknowledged": "remedy.acknowledged",
     "done": "task.done",
+    "separated": "remedy.separated",
 }
 """The event on NOTICES that tells of each step."""
 
@@ -75,8 +76,8 @@ async def restore(work: "Work", events: Sequence[Event]) -> list[tuple[str, Step
     types = {type: step for step, type in TYPES.items()}
     found = []
     for event in events:
-        if event.type not in types or "fact" in event.data:
-            continue
+        if event.type not in types or "by" not in event.data or "fact" in event.data:
+            continue  # no person did it
         data, name = event.data, types[event.type]
         key = data["key"]
         if name != "done":
@@ -118,6 +119,8 @@ async def _write(work: "Work", key: str, step: Step) -> bool:
 
 async def apply(work: "Work", row: Row, step: Step) -> Row:
     """What a step changes: the row, the book, and what goes with the remedy."""
+    if row["state"] == "covered":
+        row = await covering.part(work, row, event_id(row["key"], step), step.at)
     if step.step in ("entered", "approved"):
         await book.enter_amount(work, row, step)
     changed = await work.connection.fetchrow(
@@ -129,8 +132,8 @@ async def apply(work: "Work", row: Row, step: Step) -> Row:
     )
     assert changed is not None
     if step.step == "approved" and "finding" in row["needs"]:
-        await _release_beside(work, row)
-    if step.step == "approved" and row["needs"]:
+        await rows.release_beside(work, row, row["clause"], row["incident"])
+    if step.step == "approved":
         await _tell_citizen(work, changed, step)
     if step.step == "declined":
         await book.enter(work, row, "declined", event_id(row["key"], step), "declined", "open", row["amount"], step.at)
@@ -141,19 +144,8 @@ async def apply(work: "Work", row: Row, step: Step) -> Row:
     return changed
 
 
-async def _release_beside(work: "Work", row: Row) -> None:
-    """What goes with a remedy is assigned, now that it is approved."""
-    held = await work.connection.fetch(
-        "SELECT * FROM notifier.tasks WHERE tenant = $1 AND case_id = $2 AND incident = $3 AND clause = $4 "
-        "AND remedy_key IS NULL AND state = 'held' AND release_at IS NULL ORDER BY key FOR UPDATE",
-        *(row["tenant"], row["case_id"], row["incident"], row["clause"]),
-    )
-    for beside in held:
-        await rows.let_go(work, beside)
-
-
 async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
-    """The citizen hears of an amount once it is certain (what was certain from the first was told then), and that
+    """The citizen hears of an amount once it is certain (where that was told from the first, not again), and that
     nothing comes where something was announced and is declined."""
     case = (row["tenant"], row["case_id"])
     view = (await work.views([case]))[case]
@@ -170,6 +162,7 @@ async def _tell_citizen(work: "Work", row: Row, step: Step) -> None:
         cause=cause,
         promise=row["promise"],
         arguments={"amount": [row["amount"], row["currency"] or "KRW"]} if approved else {},
+        once=approved,
     )
     if approved:
         await work.want(notice, event, view)

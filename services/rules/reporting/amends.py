@@ -1,7 +1,8 @@
 """Amends: what a city owed for broken promises, and paid.
 
 The one rule: one amount for each key of a remedy, owed once and paid once. What was proposed is owed until an approver
-declines it or it is withdrawn; what was paid before it was withdrawn stays owed and paid.
+declines it or it is withdrawn; what was paid before it was withdrawn stays owed and paid, and what that payment covers
+is not counted again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -42,9 +43,8 @@ class AmendsBook:
                 continue
             key = f"{case.tenant}/{case.id}/{finding.incident}/{finding.remedy}"
             self._seen.add(key)
-            month = self._month_of(finding.at)
-            if month is not None:
-                settled = self._known.settled.get(key)
+            month, settled = self._month_of(finding.at), self._known.settled.get(key)
+            if month is not None and not (settled is not None and settled.covered):
                 owed = _owed(finding.amount, settled)
                 self._rows.append(_Row(month, finding.promise, desks.at(finding.at), owed))
 

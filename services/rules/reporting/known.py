@@ -30,14 +30,15 @@ class TakenBack(NamedTuple):
 
 class Settled(NamedTuple):
     """What became of a remedy by people's hands: the amount that was approved and the one that was paid, in whole units
-    of the currency. `clause` is the remedy's, `at` when it was first proposed or, where that is not known any more,
-    decided."""
+    of the currency; or that a payment under another name of its incident covers it. `clause` is the remedy's, `at` when
+    it was first proposed or, where that is not known any more, decided."""
 
     clause: str
     at: Instant
     declined: bool = False
     approved: int | None = None
     paid: int | None = None
+    covered: bool = False
 
 
 class Known(NamedTuple):
