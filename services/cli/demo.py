@@ -146,7 +146,9 @@ async def _demo(home: Path, seed: int, keep: bool, progress: bool, as_json: bool
             if keep:
                 await _stay(console, gihan, outcome)
             else:
-                console.print("With --keep it stays up, with links to the desk, three messages and a city's report.")
+                console.print(
+                    "At a terminal, or with --keep, it ends with links to the desk, three messages and a city's report."
+                )
     return outcome
 
 

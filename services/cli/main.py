@@ -85,13 +85,17 @@ def up(data: Data = None) -> None:
 @app.command("demo")
 def demo_command(
     seed: Annotated[int, typer.Option(help="Seed of the generated week.")] = 1,
-    keep: Annotated[bool, typer.Option(help="Leave it running afterwards.")] = False,
+    keep: Annotated[
+        bool | None, typer.Option(help="Leave it running afterwards, with links; default: where a terminal is watched.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder; default a new one, removed afterwards.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """A working week of five cities through the whole system, on a stepped clock."""
     with _plain_errors():
-        raise typer.Exit(asyncio.run(demo.run(data, seed, keep, sys.stderr.isatty(), as_json)))
+        watched = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+        stays = watched if keep is None else keep
+        raise typer.Exit(asyncio.run(demo.run(data, seed, stays, sys.stderr.isatty(), as_json)))
 
 
 @app.command()
