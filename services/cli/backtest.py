@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import json
 import multiprocessing
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,10 +10,15 @@ from functools import cache
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Annotated, Any, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
 
+import typer
+
 from contracts import files
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson
+from services.cli.parallel import cores
 from services.rules import instants
 from services.rules.facts import Data, Fact
 from services.rules.fold import fold
@@ -62,6 +68,24 @@ class Result(NamedTuple):
             "verdict_agrees": self.verdict_agrees,
             "verdict_agrees_percent": _percent(self.verdict_agrees, self.closed_with_verdict),
         }
+
+
+def backtest_command(
+    file: Annotated[Path, typer.Argument(help="CSV (or .csv.gz) with case_id, opened_at, target_at, closed_at, ...")],
+    tenant: Annotated[str, typer.Option(help="Whose charter.")],
+    workers: Annotated[int | None, typer.Option(help="Processes; default: every core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A history with known targets against a charter: how often do we agree?"""
+    with plain_errors():
+        result = backtest(tenant, file, workers or cores()).as_json()
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for line in result.pop("unreadable_rows"):
+        typer.echo(f"unreadable: {line}", err=True)
+    for name, value in result.items():
+        typer.echo(f"{name.replace('_', ' '):<30} {value}{' %' if name.endswith('percent') else ''}")
 
 
 def backtest(tenant: str, path: Path, workers: int = 1) -> Result:

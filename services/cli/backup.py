@@ -1,36 +1,35 @@
-"""`gihan backup` and `gihan restore`: the streams, the vault and intake's book as one folder of files, and back.
+"""`gihan backup`: the streams, the vault and intake's book as one folder of files; `restore` puts it back.
 
-The one rule: a backup is whole or is not there, and nothing is put back that was not compared with its manifest first.
-Effects are copied before their causes (NOTICES, SLA, RECEIPTS, DEAD, CASES) and PostgreSQL last, so a running system
-may be copied: whatever a stream names, the vault of the same backup holds. The master key is never in it.
+The one rule: a backup is whole or is not there. Effects are copied before their causes (NOTICES, SLA, RECEIPTS, DEAD,
+CASES) and PostgreSQL last, so a running system may be copied: whatever a stream names, the vault of the same backup
+holds. The master key is never in it.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import typer
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
-from deploy import roles
+from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
 from deploy.permissions import BACKED_UP, SERVICES
-from deploy.provision import create_streams
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock
-from services.chassis.logs import OperatorError, error_code, get_logger
+from services.chassis.logs import OperatorError, error_code
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault, open_vault
-from services.chassis.vault.access import set_aside, take_up
-from services.intake import erasure
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data
+from services.cli.running import read_tenants
 from services.rules import instants
 from services.rules.fold import REVISION
 
@@ -38,29 +37,9 @@ FORMAT = 2
 MANIFEST = "manifest.json"
 SCHEMAS = ("vault", "intake")
 """What the log cannot give back. Every other table is a projection, worked out again from the streams."""
-_PROVISIONED = "intake.publishers"
-"""Filled by provisioning, so rows in it do not make a database one that is in use."""
-_OURS = ("chassis", "vault", "intake", "sla_timer", "notifier", "read")
-_RECEIPTS_AHEAD = 1_000_000
-"""So many receipt numbers are skipped by a restored database: what was given after the backup is not given again."""
 _CHUNK_BYTES = 128 * 1024
-_PIECE_BYTES = 16 * 1024
-_ATTEMPTS = 5
 _PATIENCE_SECONDS = 30.0
-_LONG_SECONDS = 3600.0
-
-Part = Literal["log", "database"]
-
-
-def parts_of(only: str | None) -> tuple[Part, ...]:
-    """What is to be put back. Raises ValueError for what there is not."""
-    if only is None:
-        return ("log", "database")
-    if only == "log":
-        return ("log",)
-    if only == "database":
-        return ("database",)
-    raise ValueError("--only is log or database")
+LONG_SECONDS = 3600.0
 
 
 class BackupError(OperatorError):
@@ -77,6 +56,34 @@ class Done(NamedTuple):
 # Taking
 
 
+def backup_command(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copies the logs, the vault and intake's book to a folder, also while everything runs."""
+    with plain_errors():
+        there = (data or data_folder()).absolute()
+        done = asyncio.run(_backup(there, folder.absolute()))
+        kept = os.environ.get("GIHAN_VAULT_KEYS") or there / "secrets" / "vault"
+    if as_json:
+        typer.echo(json.dumps(done._asdict()))
+        return
+    show(done)
+    typer.echo(f"The vault's master keys are not in it, and without them nobody reads a name: keep {kept} elsewhere.")
+
+
+async def _backup(data: Path, folder: Path) -> Done:
+    if "NATS_URL" in os.environ:
+        return await backup(Settings.from_env("backup"), folder)
+    keys = {"GIHAN_VAULT_KEYS": str(data / "secrets" / "vault")}
+    try:
+        async with Embedded(data, read_tenants()) as servers:
+            return await backup(Settings.from_env("backup", servers.environment("backup")), folder)
+    except AlreadyRuns:
+        return await backup(Settings.from_env("backup", environment_of(data, "backup") | keys), folder)
+
+
 async def backup(settings: Settings, folder: Path) -> Done:
     """Copies the streams and the tables to a new `folder`, which is there only when everything is in it.
 
@@ -89,7 +96,7 @@ async def backup(settings: Settings, folder: Path) -> Done:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return _done(manifest)
+    return done_of(manifest)
 
 
 def _begin(folder: Path) -> Path:
@@ -121,7 +128,7 @@ async def _take(settings: Settings, folder: Path) -> dict[str, Any]:
         server = str(nc.connected_server_version)
     finally:
         await nc.close()
-    connection = await _patient(settings)
+    connection = await patient(settings)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return {
@@ -135,7 +142,7 @@ async def _take(settings: Settings, folder: Path) -> dict[str, Any]:
                     "migrations": await _migrations(connection),
                 },
                 "streams": streams,
-                "tables": {table: await _take_table(connection, table, folder) for table in await _tables(connection)},
+                "tables": {name: await _take_table(connection, name, folder) for name in await table_names(connection)},
                 "sequences": {name: await _next_of(connection, name) for name in await _sequences(connection)},
                 "positions": {
                     str(row["partition"]): row["sequence"]
@@ -161,7 +168,7 @@ async def _take_stream(nc: Client, name: str, folder: Path) -> dict[str, Any]:
         "jsck": True,
         "chunk_size": _CHUNK_BYTES,
     }
-    answer = await _ask(nc, f"$JS.API.STREAM.SNAPSHOT.{name}", json.dumps(wanted).encode())
+    answer = await ask(nc, f"$JS.API.STREAM.SNAPSHOT.{name}", json.dumps(wanted).encode())
     path = folder / f"{name}.snapshot"
     try:
         with path.open("wb") as file:
@@ -200,7 +207,7 @@ async def _take_table(connection: asyncpg.Connection, table: str, folder: Path) 
     path = folder / f"{table}.copy"
     schema, _, name = table.partition(".")
     copied = await connection.copy_from_table(
-        name, schema_name=schema, columns=columns, output=path, format="binary", timeout=_LONG_SECONDS
+        name, schema_name=schema, columns=columns, output=path, format="binary", timeout=LONG_SECONDS
     )
     return {"file": path.name, "columns": columns, "rows": int(copied.rpartition(" ")[2])}
 
@@ -227,64 +234,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-# Putting back
-
-
-async def restore(
-    settings: Settings, folder: Path, parts: Sequence[Part], replace: bool, without_names: bool = False
-) -> Done:
-    """Puts the log, the database, or both back from a backup. The NATS user is `restore`.
-
-    Who was erased since the backup is erased in it before anything can open it. With `without_names` what no master key
-    opens any more is left out. Raises BackupError where the backup is damaged, a service still runs, or the target
-    holds anything and `replace` is not set; then nothing was changed.
-    """
-    manifest = await asyncio.to_thread(read_manifest, folder)
-    if "database" in parts:
-        _refuse_other_release(manifest)
-        _refuse_other_keys(manifest, settings, without_names)
-    nc = await broker.connect(settings)
-    try:
-        await refuse_running(settings)
-        if not replace:
-            await _refuse_full(nc, settings, manifest, parts)
-        if "database" in parts:
-            await _put_database(settings, folder, manifest)
-        if "log" in parts:
-            for name, stream in manifest["streams"].items():
-                await _put_stream(nc, name, stream, folder)
-            await create_streams(nc)  # INBOX, which is not part of a backup, and whatever came with a newer release
-    finally:
-        await nc.close()
-    done = _done(manifest)
-    return Done(done.streams if "log" in parts else {}, done.tables if "database" in parts else {})
-
-
-def _refuse_other_release(manifest: Mapping[str, Any]) -> None:
-    made = manifest["versions"]["migrations"]
-    known = sorted(path.name for path in postgres.MIGRATIONS.glob("[0-9]*.sql"))
-    if made != known:
-        raise BackupError(
-            f"The backup has the tables of migration {made[-1]}, this release those of {known[-1]}. Restore it "
-            "with the release that made it, then upgrade. Nothing was changed."
-        )
-
-
-def _refuse_other_keys(manifest: Mapping[str, Any], settings: Settings, without_names: bool) -> None:
-    master = open_vault(settings).master
-    for epoch, mark in manifest["vault_keys"].items():
-        here = master.mark(epoch)
-        if here is None and not without_names:
-            raise BackupError(
-                f"The master key {epoch}.key is not in {master.folder}: put back what was kept apart. If it was "
-                "destroyed with its time, nobody reads a name in this backup any more; repeat with --without-names to "
-                "have the rest. Nothing was changed."
-            )
-        if here is not None and mark is not None and here != mark:
-            raise BackupError(
-                f"{epoch}.key in {master.folder} is not the master key that the vault in this backup was sealed with. "
-                "Put the key that was kept apart in its place. Nothing was changed."
-            )
+# What restoring needs too
 
 
 async def refuse_running(settings: Settings) -> None:
@@ -304,119 +254,14 @@ async def refuse_running(settings: Settings) -> None:
         raise BackupError(f"Still running: {running}. Stop every service first; nothing was changed.")
 
 
-async def _refuse_full(nc: Client, settings: Settings, manifest: Mapping[str, Any], parts: Sequence[Part]) -> None:
-    found = []
-    if "log" in parts:
-        for name in manifest["streams"]:
-            try:
-                state = (await nc.jetstream().stream_info(name)).state
-            except NotFoundError:
-                continue
-            if state.last_seq:
-                found.append(f"stream {name} ({state.messages} entries)")
-    if "database" in parts:
-        connection = await postgres.connect(settings)
-        try:
-            found += [f"table {table}" for table in await _tables(connection) if await _in_use(connection, table)]
-        finally:
-            await connection.close()
-    if found:
-        raise BackupError(
-            f"The target is in use: {', '.join(found)}. Nothing was changed. Look at what you would lose; then repeat "
-            "with --replace."
-        )
-
-
-async def _in_use(connection: asyncpg.Connection, table: str) -> bool:
-    return table != _PROVISIONED and await connection.fetchval(f"select exists (select from {table})")  # noqa: S608
-
-
-async def _put_database(settings: Settings, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """A database made anew: tables by the migrations, rows from the backup, all of them or none."""
-    connection = await _patient(settings)
-    try:
-        await set_aside(connection)
-        for schema in _OURS:
-            await connection.execute(f"drop schema if exists {schema} cascade")
-        await postgres.migrate(settings.database_url, settings.database_password, tls=settings.database_tls)
-        await roles.grant(connection)
-        async with connection.transaction():
-            for table, said in manifest["tables"].items():
-                schema, _, name = table.partition(".")
-                copied = await connection.copy_to_table(
-                    name,
-                    schema_name=schema,
-                    columns=said["columns"],
-                    source=folder / said["file"],
-                    format="binary",
-                    timeout=_LONG_SECONDS,
-                )
-                if int(copied.rpartition(" ")[2]) != said["rows"]:
-                    raise BackupError(f"Table {table} took other than {said['rows']} rows. The database is empty now.")
-            for name, following in manifest["sequences"].items():
-                ahead = _RECEIPTS_AHEAD if name == "intake.receipt_numbers" else 0
-                await connection.execute("select setval($1::text::regclass, $2, false)", name, following + ahead)
-            vault = open_vault(settings)
-            await take_up(connection)
-            await vault.give_up(connection)
-            await erasure.carry_out(connection, vault)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        raise BackupError(
-            f"PostgreSQL did not take the backup ({error_code(error)}). The database is empty now."
-        ) from None
-    finally:
-        await connection.close()
-
-
-async def _put_stream(nc: Client, name: str, said: Mapping[str, Any], folder: Path) -> None:
-    """Replaces a stream by the one in the backup, under its own id. Raises BackupError when nothing came of it.
-
-    nats-server stores what it is given message by message, each synced, and breaks off (leaving a part of the stream)
-    when one piece takes it more than five seconds; so pieces are small, what came of them is compared, and on a busy
-    disk it is begun again.
-    """
-    for attempt in range(1, _ATTEMPTS + 1):
-        with contextlib.suppress(NotFoundError):
-            await nc.jetstream().delete_stream(name)
-        try:
-            await _send_stream(nc, name, said, folder)
-        except BackupError as error:
-            if attempt == _ATTEMPTS:
-                raise BackupError(
-                    f"nats-server broke the restore of {name} off {attempt} times. The last time: {error} Its disk is "
-                    "probably too slow or too busy: free it of other work and repeat the command."
-                ) from None
-            get_logger().warning("restore_repeated", stream=name, attempt=attempt, error=error_code(error))
-        else:
-            return
-
-
-async def _send_stream(nc: Client, name: str, said: Mapping[str, Any], folder: Path) -> None:
-    """Gives nats-server its own copy back, and compares the stream that it makes of it."""
-    begun = json.dumps({"config": said["config"], "state": said["state"]}).encode()
-    where = (await _ask(nc, f"$JS.API.STREAM.RESTORE.{name}", begun))["deliver_subject"]
-    with (folder / said["file"]).open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            await _ask(nc, where, piece)
-    await _ask(nc, where, b"", _LONG_SECONDS)
-    info = await nc.jetstream().stream_info(name)
-    made = (info.config.metadata or {}).get(broker.UUID_KEY), info.state.last_seq, info.state.messages
-    aged = info.config.max_age != 0  # what has an age may have lost entries to it since
-    if made != (said["uuid"], said["last_seq"], made[2] if aged else said["messages"]):
-        raise BackupError(f"nats-server made another stream {name} of the backup. Do not start on it; restore again.")
-
-
-# What both need
-
-
-async def _patient(settings: Settings) -> asyncpg.Connection:
+async def patient(settings: Settings) -> asyncpg.Connection:
     """A session whose statements may take long: whole tables go through it."""
     connection = await postgres.connect(settings)
     await connection.execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
     return connection
 
 
-async def _tables(connection: asyncpg.Connection) -> list[str]:
+async def table_names(connection: asyncpg.Connection) -> list[str]:
     rows = await connection.fetch(
         "select schemaname || '.' || tablename as name from pg_tables where schemaname = any($1::text[]) order by 1",
         list(SCHEMAS),
@@ -442,7 +287,7 @@ async def _migrations(connection: asyncpg.Connection) -> list[str]:
     return [row["name"] for row in await connection.fetch("select name from chassis.migrations order by name")]
 
 
-async def _ask(nc: Client, subject: str, body: bytes, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
+async def ask(nc: Client, subject: str, body: bytes, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
     """The answer of nats-server to a request. Raises BackupError with its words where it refuses."""
     try:
         reply = await nc.request(subject, body, timeout=seconds)
@@ -456,7 +301,7 @@ async def _ask(nc: Client, subject: str, body: bytes, seconds: float = _PATIENCE
     return answer
 
 
-def _done(manifest: Mapping[str, Any]) -> Done:
+def done_of(manifest: Mapping[str, Any]) -> Done:
     return Done(
         {name: said["messages"] for name, said in manifest["streams"].items()},
         {name: said["rows"] for name, said in manifest["tables"].items()},
@@ -481,3 +326,9 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def show(done: Done) -> None:
+    """Prints what was copied or put back, a line each."""
+    for name, count in {**done.streams, **done.tables}.items():
+        typer.echo(f"{name:<24} {count:>9}")

@@ -8,22 +8,20 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from deploy.embedded import data_folder, environment_of
 from services.chassis import logs, postgres
 from services.chassis.settings import Settings, SettingsError
+from services.cli.options import Data
 from services.notifier import bounces
 from services.notifier.reports import Marks
 
 TRY_AGAIN = os.EX_TEMPFAIL
 
 
-def bounce(
-    data: Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")] = None,
-) -> None:
+def bounce(data: Data = None) -> None:
     """Takes in a delivery status notification (RFC 3464) from standard input. Any other mail changes nothing."""
     logs.configure("bounce", "critical")
     try:

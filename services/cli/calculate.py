@@ -1,15 +1,59 @@
 """`gihan deadline`: the calculator, one period at a time."""
 
 import json
+import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
+import typer
+
+from contracts import files
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson
 from services.rules import counting, instants
 from services.rules.calendar import Calendar
 from services.rules.counting import Gap, Span
+from services.rules.rulebook import Library
 
 COUNT_FIRST_DATE = {None: None, "include": True, "exclude": False}
 WHOLE_DATES = {None: False, "exact": False, "day_inclusive": True}
+
+
+def deadline(
+    cases: Annotated[Path | None, typer.Option(help="JSON lines of cases; - reads standard input.")] = None,
+    received_at: Annotated[str | None, typer.Option(help="RFC 3339 with an offset.")] = None,
+    amount: Annotated[int, typer.Option(min=0)] = 1,
+    unit: Annotated[str, typer.Option(help="A unit such as working_hours or statutory_days.")] = "statutory_days",
+    calendar: Annotated[str, typer.Option(help="Name of the calendar.")] = "kr",
+    as_json: AsJson = False,
+) -> None:
+    """The calculator: one deadline, or JSON lines in and out."""
+    with plain_errors():
+        table = _calendar(calendar)
+        if cases is None:
+            if received_at is None:
+                raise ValueError("give --received-at and --amount and --unit, or --cases FILE")
+            case = {"received_at": received_at, "amount": amount, "unit": unit}
+            answer = of_case(case, table)
+            if "error" in answer:
+                raise ValueError(answer["error"])
+            typer.echo(json.dumps({"due": answer["due"]}) if as_json else answer["due"])
+            return
+        lines = sys.stdin if str(cases) == "-" else cases.open(encoding="utf-8")
+        with lines:
+            failed = False
+            for answer in of_lines(lines, table):
+                failed |= "error" in answer
+                typer.echo(json.dumps(answer, ensure_ascii=False))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _calendar(name: str) -> Calendar:
+    library = Library(files.read())
+    _, file = library.newest_calendar(name)
+    return library.compiled(file, file.hours["office"])
 
 
 def of_lines(lines: TextIO, calendar: Calendar) -> Iterator[dict[str, Any]]:

@@ -3,20 +3,55 @@
 The one rule: a line is judged as intake would judge it, and what only the lines before it can tell is told beside.
 """
 
+import asyncio
 import hashlib
+import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import orjson
+import typer
 
+from services.chassis.clock import RealClock
 from services.chassis.http import MAX_BODY_BYTES
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, instant
+from services.cli.running import read_tenants
 from services.intake.api.events import MOST
 from services.intake.check import Checked, Wrong, check_event
 from services.intake.judge import Judged, Publisher, Refusal
 from services.intake.parsing import parse
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="CloudEvents as published, one (or an array) a line; - for stdin.")],
+    tenant: Annotated[str | None, typer.Option(help="Whose system sends them; default what each event says.")] = None,
+    source: Annotated[str | None, typer.Option(help="The system that sends them, with --tenant.")] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as if sent at that time; default now.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What intake would say to a file of events, without any server; ends with 1 where a line is wrong."""
+    with plain_errors():
+        if (tenant is None) != (source is None):
+            raise ValueError("give --tenant and --source together, or neither")
+        sender = None if tenant is None or source is None else Publisher(tenant, source)
+        now = asyncio.run(RealClock().now()) if at is None else instant(at)
+        lines = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+        total = wrong = 0
+        with lines:
+            for row in check_lines(lines, sender, read_tenants(), now):
+                total, wrong = total + 1, wrong + (not row["right"])
+                for line in [json.dumps(row, ensure_ascii=False)] if as_json else in_words(row):
+                    typer.echo(line)
+    if not as_json:
+        typer.echo(f"{total} events, {wrong} wrong")
+    if wrong:
+        raise typer.Exit(1)
 
 
 def check_lines(

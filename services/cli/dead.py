@@ -24,12 +24,11 @@ from services.chassis.settings import Settings
 from services.chassis.vault import VaultError, open_vault
 from services.chassis.vault.purposes import reader_of
 from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data
 from services.intake.dead import DeadError, Desk, Letter, letter_named, letters
 
 app = typer.Typer(no_args_is_help=True, help="Letters that INBOX brought and that were refused.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
 Name = Annotated[str, typer.Argument(help="The letter's name, as `gihan dead list` shows it.")]
 Purpose = Annotated[str, typer.Option(help="Why; kept in the access record.")]
 By = Annotated[str, typer.Option("--by", help="Who; kept in the access record. Default: the user of this machine.")]

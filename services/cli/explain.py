@@ -3,13 +3,19 @@
 The one rule: it asks the same core by the same facts and rules as the fold; it decides nothing of its own.
 """
 
+import asyncio
 import json
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
 
 from contracts.streams import partition
 from services.chassis import postgres
 from services.chassis.settings import Settings
-from services.cli.simulate import new_world, simulate
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data, instant, language, settings_of_reader
+from services.cli.simulate import new_world, read_events, simulate
 from services.reading.explain import Explainer
 from services.rules.explaining.answer import Answer, why
 from services.rules.explaining.text import as_json, in_words
@@ -27,21 +33,39 @@ class Asked(NamedTuple):
     promise: str
 
 
+def explain(
+    case: Annotated[str, typer.Argument(help="TENANT/CASE")],
+    promise: Annotated[str, typer.Argument(help="A promise of the charter or law; without it, all.")] = "",
+    file: Annotated[
+        Path | None, typer.Option(help="A file of events, as for simulate; else the running system.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as it was known at that time, and no later.")] = None,
+    hindsight: Annotated[
+        bool, typer.Option("--hindsight", help="With --at: as it was at that time by all that is known now.")
+    ] = False,
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why the date is the date: the clause, every stretch that counts, every one that does not."""
+    with plain_errors():
+        about = asked(case, promise)
+        spoken = language(lang)
+        moment = None if at is None else instant(at)
+        if file is None:
+            found = asyncio.run(from_system(settings_of_reader(data), about, moment, hindsight))
+        else:
+            with file.open("rb") as lines:
+                found = from_events(read_events(lines), about, moment, hindsight)
+    typer.echo(as_text(found, spoken, as_json), nl=False)
+
+
 def asked(name: str, promise: str) -> Asked:
     """TENANT/CASE as typed. Raises ValueError."""
     tenant, slash, case = name.partition("/")
     if not slash or not tenant or not case:
         raise ValueError("name the case as TENANT/CASE, such as anseong/m-2026-000123")
     return Asked(tenant, case.lower(), promise)
-
-
-def language(name: str) -> Language:
-    """ko or en. Raises ValueError."""
-    if name == "ko":
-        return "ko"
-    if name == "en":
-        return "en"
-    raise ValueError("--lang is ko or en")
 
 
 def from_events(

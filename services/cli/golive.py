@@ -7,19 +7,28 @@ import asyncio
 import csv
 import io
 import json
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
+import typer
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from contracts.streams import import_subject
-from services.chassis import broker
+from deploy.embedded import data_folder, environment_of
+from services.chassis import broker, logs
+from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError, error_code
 from services.chassis.settings import Settings
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data, instant
+from services.cli.running import read_tenants
 from services.intake.judge import Refusal
 from services.intake.parsing import parse
+from services.rules import instants
 from services.rules.tenants import Tenant
 
 TOGETHER = 100
@@ -42,6 +51,56 @@ class Line(NamedTuple):
     number: int
     event: dict[str, Any] | None
     refusal: Refusal | None = None
+
+
+def import_command(
+    file: Annotated[Path, typer.Argument(help="CloudEvents of open cases, as published, one a line.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Brings over the open cases of a municipality that goes live: events of any age, marked as imported."""
+    with plain_errors(), file.open("rb") as lines:
+        _bring(data, read_lines(lines), as_json)
+
+
+def staff(
+    file: Annotated[Path, typer.Argument(help="The city's directory: CSV with a head line, or a JSON array.")],
+    tenant: Annotated[str, typer.Option(help="Whose directory.")],
+    at: Annotated[str | None, typer.Option(help="RFC 3339: as of when; the same again changes nothing.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describes the people behind staff ids; their names and numbers go into the vault."""
+    with plain_errors():
+        city = read_tenants().get(tenant)
+        if city is None:
+            raise ValueError(f"the tenants' file knows no {tenant}")
+        moment = at or instants.text(asyncio.run(RealClock().now()), city.zone)
+        instant(moment)
+        form = "json" if file.suffix == ".json" else "csv"
+        _bring(data, staff_events(file.read_text(encoding="utf-8-sig"), form, city, moment), as_json)
+
+
+def _bring(data: Path | None, lines: Iterable[Line], as_json: bool) -> None:
+    logs.configure("import", "critical")
+    environment = os.environ if "NATS_URL" in os.environ else environment_of(data or data_folder(), "import")
+    settings = Settings.from_env("import", environment)
+
+    async def run() -> tuple[int, int]:
+        total = refused = 0
+        async for row in bring(settings, lines):
+            total, refused = total + 1, refused + (row["status"] == "refused")
+            if as_json:
+                typer.echo(json.dumps(row, ensure_ascii=False))
+            elif row["status"] == "refused":
+                typer.echo(in_words(row))
+        return total, refused
+
+    total, refused = asyncio.run(run())
+    if not as_json:
+        typer.echo(f"{total} events, {refused} refused")
+    if refused:
+        raise typer.Exit(1)
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[Line]:

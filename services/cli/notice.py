@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from services.cli.errors import plain_errors
+from services.cli.options import AsJson
 from services.cli.running import read_tenants
 from services.notifier import texts
 from services.notifier.texts import lint as linting
 
 app = typer.Typer(no_args_is_help=True, help="Messages: how they read, and whether they are fit to be sent.")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A simulation on all cores: each process folds some of the partitions, and their decisions are put in order again.
+"""`gihan simulate` on all cores: each process folds some of the partitions, and the decisions are put in order.
 
 The one rule: what comes out does not depend on how many processes there were.
 """
@@ -6,16 +6,25 @@ The one rule: what comes out does not depend on how many processes there were.
 import gc
 import multiprocessing
 import os
+import shutil
 import sys
+import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
 
 from contracts import files
 from contracts.streams import PARTITIONS
+from services.cli.errors import plain_errors
+from services.cli.options import Contracts, instant
 from services.cli.simulate import EventFile, Step, Zones, new_world, steps, text_of
 from services.rules.fold import order
 from services.rules.instants import NEVER, Instant
@@ -38,6 +47,32 @@ PLACES = {"before": 0, "with": 1, "with_home": 2}
 
 Row = str
 """What orders a line among all others, a zero character, and the line; none where an error stands in its place."""
+
+
+def simulate(
+    file: Annotated[Path, typer.Argument(help="CloudEvents without personal data, one a line; - for standard input.")],
+    until: Annotated[str | None, typer.Option(help="RFC 3339: how far the clock goes on at the end.")] = None,
+    contracts: Contracts = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: every core, for a large file.")] = None,
+) -> None:
+    """Folds a file of events without any server; prints the decisions, a JSON object a line."""
+    with plain_errors(), tempfile.NamedTemporaryFile() as copy:
+        if str(file) == "-":
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+            file = Path(copy.name)
+        limit = None if until is None else instant(until)
+        columns = ("{task.completed:,} events", TimeElapsedColumn())
+        # Without a thread of its own: processes begin as copies of this one.
+        bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False)
+        with bar as shown:
+            task = shown.add_task("")
+
+            def told(events: int) -> None:
+                shown.update(task, completed=events, refresh=True)
+
+            lines = simulated(file, limit, contracts, workers or workers_for(file), told)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def cores() -> int:

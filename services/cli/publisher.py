@@ -26,6 +26,7 @@ from services.chassis import broker, logs, postgres
 from services.chassis.clock import RealClock
 from services.chassis.settings import Settings
 from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data
 from services.cli.running import read_tenants
 from services.intake import keys
 from services.intake.judge import Publisher
@@ -34,8 +35,6 @@ from services.rules.tenants import Tenant
 
 app = typer.Typer(no_args_is_help=True, help="The keys of publishing systems.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
 TenantId = Annotated[str, typer.Argument(help="The municipality.")]
 SourceId = Annotated[str, typer.Argument(help="The publishing system.")]
 Out = Annotated[Path | None, typer.Option(help="Folder to write seed and key to, instead of showing them.")]

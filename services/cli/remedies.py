@@ -8,18 +8,21 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
+import typer
 from nats.aio.client import Client
 
 from contracts import files
-from services.chassis import broker, postgres
+from services.chassis import broker, logs, postgres
 from services.chassis.cursor import read_up_to
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.cli.accounts import PROPOSED, WITHDRAWN, Account, Said, Step, Sums, settled
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data, settings_of_reader
 from services.cli.refold import Numbered, Refold
 from services.rules import instants
 from services.rules.instants import Instant
@@ -179,6 +182,22 @@ def _said(one: Numbered) -> Said:
 
 
 # -- the command --------------------------------------------------------------------------------------------------
+
+
+def remedies_command(
+    by: Annotated[list[str] | None, typer.Option(help="Besides by city: department, clause, promise or month.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="This city alone.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the book with CASES, worked out anew, and with NOTICES.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is owed and paid to citizens. --check ends with 1 where the book is another than the logs say."""
+    with plain_errors():
+        logs.configure("remedies", "critical")
+        settings = settings_of_reader(data)
+        raise typer.Exit(asyncio.run(show(settings, by or [], tenant, check, as_json)))
 
 
 async def show(settings: Settings, by: Sequence[str], tenant: str | None, check: bool, as_json: bool) -> int:

@@ -3,22 +3,25 @@
 The one rule: without a date the projection is asked, with one the log, and both say the same of the same instant.
 """
 
+import asyncio
 import json
-import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+import typer
 from nats.aio.client import Client
 
 from contracts import files
 from contracts.streams import PARTITIONS, partition
-from deploy.embedded import data_folder, environment_of
 from services.chassis import broker, clock, logs, postgres
 from services.chassis.cursor import read_up_to
 from services.chassis.pdf import FontMissing
 from services.chassis.settings import Settings
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data, instant, language, settings_of_reader
 from services.cli.simulate import Zones, new_world, read_events, steps
 from services.intake.pages.words import Language
 from services.intake.reporting import html, printed
@@ -49,6 +52,44 @@ class Source(NamedTuple):
     file: Path | None = None
 
 
+def report(
+    tenant: Annotated[str, typer.Argument(help="The city.")],
+    year: Annotated[int, typer.Option(help="Of which year.")],
+    as_of: Annotated[str | None, typer.Option(help="RFC 3339: as known then, by the log; default now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of events, with --as-of, in place of the system.")] = None,
+    form: Annotated[str, typer.Option("--format", help="html, pdf, csv, csv-bom (for spreadsheets) or json.")] = "json",
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    out: Annotated[Path | None, typer.Option(help="Where to write it; default standard output.")] = None,
+    data: Data = None,
+) -> None:
+    """How a city kept its charter in a year, per promise, month and department. The same as-of gives the same bytes."""
+    with plain_errors():
+        moment = None if as_of is None else instant(as_of)
+        counted = asyncio.run(found(Source(data, file), tenant, year, moment))
+        body = shown(counted, form, language(lang))
+        if out is None:
+            sys.stdout.buffer.write(body)
+        else:
+            out.write_bytes(body)
+
+
+def duties(
+    tenant: Annotated[str, typer.Argument(help="The city.")],
+    year: Annotated[int, typer.Option(help="Of which year.")],
+    as_of: Annotated[str | None, typer.Option(help="RFC 3339: as known then, by the log; default now.")] = None,
+    file: Annotated[Path | None, typer.Option(help="A file of events, with --as-of, in place of the system.")] = None,
+    lang: Annotated[str, typer.Option(help="ko or en.")] = "ko",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the charter wants of the city itself in a year, such as a survey, by when, and how it stands."""
+    with plain_errors():
+        moment = None if as_of is None else instant(as_of)
+        counted = asyncio.run(found(Source(data, file), tenant, year, moment))
+        for line in duties_in_words(counted, language(lang), as_json):
+            typer.echo(line)
+
+
 async def found(source: Source, tenant: str, year: int, as_of: Instant | None) -> Report:
     """The report of a year as known at an instant, or now. Raises ValueError, NotEnacted, Unreadable, and what the
     servers raise."""
@@ -62,9 +103,7 @@ async def found(source: Source, tenant: str, year: int, as_of: Instant | None) -
         with source.file.open("rb") as lines:
             return from_lines(lines, tenant, year, as_of)
     logs.configure("report", "critical")
-    own = "NATS_URL" in os.environ
-    environment = os.environ if own else os.environ | environment_of(source.data or data_folder(), "replay")
-    settings = Settings.from_env("replay", environment)
+    settings = settings_of_reader(source.data)
     if as_of is None:
         return await from_system(settings, tenant, year)
     return await from_log(settings, tenant, year, as_of)

@@ -1,26 +1,64 @@
-"""`gihan up`: servers, gateways and services of one machine, started together and ended together."""
+"""`gihan up` and `gihan provision`: what one machine runs, started together and ended together."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import httpx
+import typer
 
 from deploy import devissuer, permissions
 from deploy import provision as provisioning
-from deploy.embedded import Embedded, free_ports
+from deploy.embedded import Embedded, data_folder, free_ports
 from deploy.processes import Command, Keeper
 from deploy.supervisor import Supervisor
 from services.chassis import settings
 from services.chassis.settings import ROOT
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data
 from services.rules import tenants as tenants_file
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
+
+
+def up(data: Data = None) -> None:
+    """Runs the embedded servers and the three services, until interrupted."""
+    with plain_errors():
+        asyncio.run(_up(data or data_folder()))
+
+
+def provision(
+    upgrade: Annotated[
+        bool,
+        typer.Option("--upgrade", help="After a new release: add to streams what it needs."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what --upgrade would do, and do nothing.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Makes streams, tables and publishers, and enacts the files; as often as one likes."""
+    with plain_errors():
+        made = asyncio.run(_provision(data or data_folder(), upgrade, dry_run))
+    if as_json:
+        typer.echo(json.dumps(made))
+        return
+    for what, names in made.items():
+        separator = "\n  " if what == "changes" else ", "
+        typer.echo(f"{what}: {separator.join(names) or '-'}")
+
+
+async def _provision(data: Path, upgrade: bool, dry_run: bool) -> dict[str, list[str]]:
+    tenants = read_tenants()
+    async with Embedded(data, tenants) as servers:
+        if dry_run:
+            return await planned(servers, tenants)
+        return await provisioned(servers, tenants, upgrade=upgrade)
 
 
 class Gihan(NamedTuple):
@@ -139,7 +177,7 @@ def addresses(gihan: Gihan) -> list[str]:
     return lines
 
 
-async def up(data: Path) -> None:
+async def _up(data: Path) -> None:
     """Runs everything on the real clock until interrupted (Ctrl-C or SIGTERM)."""
     tenants = read_tenants()
     stop = asyncio.Event()

@@ -16,8 +16,9 @@ import typer
 
 from services.chassis.vault.purposes import reader_of
 from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data
 from services.cli.running import read_tenants
-from services.cli.vault import AsJson, By, Data, opened
+from services.cli.vault import By, opened
 from services.intake.erasure import Unknown
 from services.intake.pages.words import LANGUAGES
 from services.intake.subject_access import whom

@@ -27,14 +27,13 @@ from services.chassis.vault import Head, Rotation, Vault, open_vault
 from services.chassis.vault.access import Report, access_report
 from services.chassis.vault.purposes import reader_of
 from services.cli.errors import plain_errors
+from services.cli.options import AsJson, Data
 from services.cli.running import read_tenants
 from services.intake import erasure, retention
 from services.rules.instants import local
 
 app = typer.Typer(no_args_is_help=True, help="The vault: its master keys, its access record, what is kept too long.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Data = Annotated[Path | None, typer.Option(help="Data folder; default GIHAN_DATA, else ./data.")]
 By = Annotated[str, typer.Option("--by", help="Who; kept in the access record. Default: the user of this machine.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 _UTC = ZoneInfo("UTC")

@@ -22,7 +22,7 @@ from deploy.embedded import Embedded
 from services.chassis import broker, clock, postgres
 from services.chassis.settings import Settings
 from services.cli import running
-from services.cli.demo_driver import Doors, Driver
+from services.cli.demo.driver import Doors, Driver
 from services.rules.instants import instant, text
 
 START = "2026-11-02T09:30:00+09:00"

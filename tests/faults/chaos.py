@@ -25,7 +25,7 @@ from services.chassis import logs
 from services.chassis.clock import RealClock
 from services.cli.auditing.audit import Report, in_words
 from services.cli.auditing.evidence import Measure, Outage
-from services.cli.demo_driver import TROUBLES, NotSettled
+from services.cli.demo.driver import TROUBLES, NotSettled
 from tests.faults.workload import NoAnswer, Workload, stories
 from tests.faults.world import World, running_world
 

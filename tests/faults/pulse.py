@@ -15,7 +15,7 @@ import httpx
 
 from services.chassis.clock import RealClock
 from services.cli.auditing.evidence import Book
-from services.cli.demo_driver import BUSY
+from services.cli.demo.driver import BUSY
 from tests.faults.workload import Parcel
 from tests.faults.world import World
 

@@ -33,7 +33,7 @@ from services.chassis.logs import configure
 from services.chassis.tasks import end
 from services.cli.auditing.audit import Report, in_words
 from services.cli.auditing.evidence import Book, Outage
-from services.cli.demo_driver import BUSY_CODES
+from services.cli.demo.driver import BUSY_CODES
 from services.notifier.reports import Marks
 from services.rules.instants import text
 from tests.faults import test_erasing, workload

@@ -21,7 +21,7 @@ from contracts.streams import door_subject, inbox_subject
 from services.chassis import broker
 from services.chassis.clock import RealClock
 from services.cli.auditing.evidence import Book
-from services.cli.demo_driver import BUSY, BUSY_CODES, TROUBLES
+from services.cli.demo.driver import BUSY, BUSY_CODES, TROUBLES
 from services.rules.instants import SECOND, Instant, text
 from tests.faults.world import World
 

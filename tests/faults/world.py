@@ -29,7 +29,7 @@ from services.chassis.settings import Settings
 from services.cli import running
 from services.cli.auditing.audit import Report, audit
 from services.cli.auditing.evidence import Book
-from services.cli.demo_driver import Doors, Driver
+from services.cli.demo.driver import Doors, Driver
 from services.rules.tenants import Tenant, parse
 from tests.faults.proxy import Proxy, Streams
 

@@ -18,9 +18,9 @@ from services.chassis import clock, postgres
 from services.chassis.cursor import read_up_to
 from services.chassis.settings import Settings
 from services.cli import rebuild as rebuilding
-from services.cli import replay
+from services.cli import replay, verify
 from services.cli.rebuild import NotRebuilt, rebuild
-from services.cli.replay import Verdict
+from services.cli.verify import NotFolded, Verdict
 from services.rules.instants import MINUTE, instant
 from services.rules.state import Decision
 from services.sla_timer import batch
@@ -55,7 +55,7 @@ async def played(
 
 
 async def verdicts(settings: Settings, numbers: Sequence[int] = range(16)) -> list[Verdict]:
-    return [verdict async for verdict in replay.verify(settings, numbers)]
+    return [verdict async for verdict in verify.verify(settings, numbers)]
 
 
 async def test_the_fold_from_the_log_is_the_live_projection(
@@ -131,8 +131,8 @@ async def test_a_step_in_several_transactions_is_waited_for(
 ) -> None:
     """While an event is folded in part, decisions stand beyond the place: nothing is compared then."""
     await pool.execute("update sla_timer.decisions set cause_sequence = 10 ^ 9 where lane = 3 and number = 1")
-    monkeypatch.setattr(replay, "STEP_SECONDS", 0.5)
-    with pytest.raises(replay.NotFolded, match="Partition 3 has been within one event"):
+    monkeypatch.setattr(verify, "STEP_SECONDS", 0.5)
+    with pytest.raises(NotFolded, match="Partition 3 has been within one event"):
         await verdicts(settings("replay"))
 
 

@@ -14,7 +14,7 @@ from test_sla_timer import MONDAY, Log, _all_sent, _folded_to_end, _nothing_befo
 from contracts.streams import PARTITIONS, partition
 from services.chassis import clock
 from services.chassis.settings import Settings
-from services.cli import replay
+from services.cli.verify import verify
 from services.rules.facts import Fact
 from services.rules.fold import REVISIONS, evolve
 from services.rules.instants import Instant, instant
@@ -93,5 +93,5 @@ async def test_a_stuck_case_is_mended_by_the_next_revision_and_a_replay_agrees(
     assert [row["case_id"] for row in lane] == [*sorted(at_once), *sorted(later)]
     for log in logs:
         assert {event["data"]["rules"] for event in await log.emitted(0)} == {"1", "2"}
-    verdicts = [verdict async for verdict in replay.verify(settings("replay"))]
+    verdicts = [verdict async for verdict in verify(settings("replay"))]
     assert [verdict.difference for verdict in verdicts] == [""] * PARTITIONS

@@ -25,7 +25,7 @@ from services.chassis.clock import RealClock
 from services.cli import running
 from services.cli.auditing.audit import Report, in_words
 from services.cli.auditing.evidence import Book, Measure, Outage
-from services.cli.demo_driver import TROUBLES, Doors, Driver
+from services.cli.demo.driver import TROUBLES, Doors, Driver
 from services.rules.tenants import Tenant, parse
 from tests.faults.proxy import Proxy
 from tests.faults.pulse import Pulses

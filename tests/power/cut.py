@@ -33,10 +33,11 @@ from services.chassis.cursor import CursorStale, Entry, LogCursor
 from services.chassis.logs import OperatorError
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
-from services.cli import demo_compare, running
-from services.cli.demo import MONDAY, played
-from services.cli.demo_driver import TROUBLES
-from services.cli.week import Delivery, week
+from services.cli import running
+from services.cli.demo import compare
+from services.cli.demo.demo import MONDAY, played
+from services.cli.demo.driver import TROUBLES
+from services.cli.demo.week import Delivery, week
 from services.rules.instants import DAY, Instant, midnight
 from tests.power.disk import Disk, NotPossible, family, signal_all
 from tests.power.servers import Node, cluster, urls
@@ -325,7 +326,7 @@ async def _copies(gihan: running.Gihan) -> Counter[tuple[str, str, str]]:
     """How often each fact stands in CASES: in one partition and case, as some go to several."""
     nc = await broker.connect(Settings(nats_url=gihan.servers.nats_url("replay"), database_url="", service="replay"))
     try:
-        entries = await demo_compare.read_all(nc, "CASES")
+        entries = await compare.read_all(nc, "CASES")
     finally:
         await nc.close()
     places = Counter(

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from services.cli import demo, running
-from services.cli.demo import MONDAY, Outcome, played
-from services.cli.week import Delivery, week
+from services.cli import running
+from services.cli.demo import demo
+from services.cli.demo.demo import MONDAY, Outcome, played
+from services.cli.demo.week import Delivery, week
 from services.rules.instants import DAY, Instant, midnight
 
 SEED = 7

@@ -13,10 +13,12 @@ import pytest
 from deploy.embedded import environment_of
 from services.chassis import broker
 from services.chassis.settings import Settings
-from services.cli import demo, replay, running
-from services.cli.demo import MONDAY
-from services.cli.demo_driver import Driver
-from services.cli.week import Delivery, week
+from services.cli import running
+from services.cli.demo import demo
+from services.cli.demo.demo import MONDAY
+from services.cli.demo.driver import Driver
+from services.cli.demo.week import Delivery, week
+from services.cli.verify import verify
 from services.rules.instants import DAY, midnight
 
 SEED = 3
@@ -29,7 +31,7 @@ async def test_a_day_without_its_database(tmp_path: Path) -> None:
     tenants = running.read_tenants()
     end = midnight(MONDAY, tenants[CITY].zone) + DAY
     deliveries = [row for row in week(SEED, MONDAY, tenants) if row.at < end and row.tenant == CITY]
-    steps = demo._steps(deliveries, tenants)
+    steps = demo.steps_of(deliveries, tenants)
 
     async with demo._running(tmp_path, tenants) as run:
         driver = Driver(run.pool, run.nc, run.doors)
@@ -56,7 +58,7 @@ async def test_a_day_without_its_database(tmp_path: Path) -> None:
         assert (await run.nc.jetstream().stream_info("NOTICES")).state.last_seq == notices
         assert await run.pool.fetch('select "case", receipt from read.subject_refs order by "case"') == receipts
         settings = Settings.from_env("replay", environment_of(tmp_path / "data", "replay"))
-        assert [verdict.difference async for verdict in replay.verify(settings)] == [""] * 16
+        assert [verdict.difference async for verdict in verify(settings)] == [""] * 16
         for delivery in _direct(deliveries):
             await run.doors.deliver(delivery)
         assert {delivery.id: answer for delivery, answer in run.doors.answers} == answers

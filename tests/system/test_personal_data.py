@@ -23,10 +23,13 @@ from deploy.embedded import Embedded, environment_of
 from services.chassis import broker, postgres
 from services.chassis.settings import Settings
 from services.chassis.vault import Erased, open_vault
-from services.cli import demo, rebuild, replay, running
-from services.cli.backup import backup, restore
-from services.cli.demo import MONDAY
-from services.cli.demo_driver import Driver
+from services.cli import rebuild, running
+from services.cli.backup import backup
+from services.cli.demo import demo
+from services.cli.demo.demo import MONDAY
+from services.cli.demo.driver import Driver
+from services.cli.restore import restore
+from services.cli.verify import verify
 from services.intake.erasure import erase, find
 from services.rules.instants import DAY, HOUR, MINUTE, Instant, midnight, text
 from services.rules.tenants import Tenant
@@ -184,7 +187,7 @@ async def test_nobody_is_found_and_who_was_erased_stays_away(tmp_path: Path, ten
         await driver.step(began + 10 * DAY)
         mended = [row async for row in rebuild.rebuild(settings_of(servers, "replay"))]
         assert {(row.cases, row.decisions) for row in mended} == {(0, 0)}
-        verdicts = [row.difference async for row in replay.verify(settings_of(servers, "replay"))]
+        verdicts = [row.difference async for row in verify(settings_of(servers, "replay"))]
         assert verdicts == [""] * 16
         reasons = await run.pool.fetch("select reason, count(*) from read.notices where state = 'failed' group by 1")
         assert {row["reason"]: row["count"] for row in reasons}["erased"] > 0
@@ -219,7 +222,7 @@ async def test_nobody_is_found_and_who_was_erased_stays_away(tmp_path: Path, ten
             assert await conn.fetchval("select count(*) from vault.access where tenant = $1", CITY) > records
             assert await vault.verify_access_chain(conn, CITY) is None
         told = Settings.from_env("replay", environment_of(data, "replay"))
-        assert [row.difference async for row in replay.verify(told)] == [""] * 16
+        assert [row.difference async for row in verify(told)] == [""] * 16
 
 
 async def test_a_vault_of_one_master_key_is_taken_over(tmp_path: Path, tenants: dict[str, Tenant]) -> None:

@@ -9,7 +9,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from contracts import files
-from services.cli.charters import diff, lint
+from services.cli.charters.diff import diff
+from services.cli.charters.lint import lint
 from services.cli.main import app
 from services.rules.charter import parse_charter
 

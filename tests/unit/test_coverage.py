@@ -1,6 +1,6 @@
 """`gihan charter coverage`: every clause is listed with the tests that fail without it."""
 
-from services.cli import coverage
+from services.cli.charters import coverage
 
 
 def test_each_clause_of_a_charter_has_a_test_that_fails_without_it() -> None:

@@ -7,17 +7,17 @@ from urllib.request import url2pathname
 
 import pytest
 
-from services.cli import demo_compare, demo_links
-from services.cli.demo_compare import Decided
-from services.cli.demo_driver import Ends, Look
-from services.cli.week import Delivery
+from services.cli.demo import compare, links
+from services.cli.demo.compare import Decided
+from services.cli.demo.driver import Ends, Look
+from services.cli.demo.week import Delivery
 
 STARTED = Decided(3, 1, "north", "c-1", "deadline.started", "north-callback", "1", 3600, 0)
 BROKEN = Decided(3, 2, "north", "c-1", "deadline.breached", "north-callback", "1", 3600, 3600)
 
 
 def test_equal_decisions_in_any_order_of_reading_have_no_difference():
-    assert demo_compare.of_decisions([STARTED, BROKEN], [BROKEN, STARTED]) == []
+    assert compare.of_decisions([STARTED, BROKEN], [BROKEN, STARTED]) == []
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_equal_decisions_in_any_order_of_reading_have_no_difference():
     ],
 )
 def test_a_difference_names_case_and_promise(again):
-    found = demo_compare.of_decisions([STARTED, BROKEN], again)
+    found = compare.of_decisions([STARTED, BROKEN], again)
     assert len(found) == 1
     assert found[0].startswith("north/c-1 north-callback: live deadline.started 3-1")
 
 
 def test_a_decision_of_another_case_is_two_differences():
-    assert len(demo_compare.of_decisions([STARTED], [STARTED._replace(case="c-2")])) == 2
+    assert len(compare.of_decisions([STARTED], [STARTED._replace(case="c-2")])) == 2
 
 
 def record(*lines: tuple[str, str]) -> list[dict[str, str]]:
@@ -47,9 +47,7 @@ def record(*lines: tuple[str, str]) -> list[dict[str, str]]:
 
 def test_messages_agree_when_each_was_taken_once():
     assert (
-        demo_compare.of_messages(
-            ["a", "b"], ["b", "a"], record(("a", "deferred"), ("a", "accepted"), ("b", "accepted"))
-        )
+        compare.of_messages(["a", "b"], ["b", "a"], record(("a", "deferred"), ("a", "accepted"), ("b", "accepted")))
         == []
     )
 
@@ -66,12 +64,12 @@ def test_messages_agree_when_each_was_taken_once():
     ],
 )
 def test_messages_that_disagree_are_named(ledger, notices, lines, words):
-    assert demo_compare.of_messages(ledger, notices, record(*lines)) == [words]
+    assert compare.of_messages(ledger, notices, record(*lines)) == [words]
 
 
 def test_a_mail_whose_answer_was_lost_may_be_handed_over_again():
     lines = record(("a", "accepted"), ("a", "duplicate"))
-    assert demo_compare.of_messages(["a"], ["a"], lines, repeated={"a"}) == []
+    assert compare.of_messages(["a"], ["a"], lines, repeated={"a"}) == []
 
 
 def delivery(expect: str) -> Delivery:
@@ -85,8 +83,8 @@ def test_answers_other_than_expected_are_counted():
         (delivery("repeated"), "waiting"),
         (delivery("refused"), "refused"),
     ]
-    assert demo_compare.of_answers(answers) == []
-    assert demo_compare.of_answers([(delivery("refused"), "accepted")] * 2) == [
+    assert compare.of_answers(answers) == []
+    assert compare.of_answers([(delivery("refused"), "accepted")] * 2) == [
         "callback.made through http (ordinary): accepted, not refused, 2 times"
     ]
 
@@ -139,7 +137,7 @@ def test_the_demo_ends_with_the_desk_its_messages_and_a_report(tmp_path: Path):
     services = SimpleNamespace(url=lambda service: f"http://127.0.0.1/{service}")
     gihan = SimpleNamespace(desk="http://127.0.0.1:9/desk", gateway=tmp_path, services=services)
     samples = {"receipt": "k1", "breaches": "k2", "result": "lost"}
-    desk, messages, report = demo_links.show(gihan, samples)  # type: ignore[arg-type]
+    desk, messages, report = links.show(gihan, samples)  # type: ignore[arg-type]
     assert desk.endswith("http://127.0.0.1:9/desk")
     assert report.endswith("http://127.0.0.1/intake/ko/anseong/report")
     page = Path(url2pathname(messages.split("file://")[1])).read_text()

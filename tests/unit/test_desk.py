@@ -19,7 +19,7 @@ from deploy import devissuer
 from deploy.devissuer import Issuer
 from services.chassis.settings import ROOT, Settings, SettingsError
 from services.chassis.signon import StaffRole
-from services.cli import week
+from services.cli.demo import week
 from services.notifier.desk import item, lists
 from services.notifier.desk.item import typed_amount
 from services.notifier.desk.lists import LISTS, Filter, may_see

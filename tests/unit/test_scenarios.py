@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from contracts import files
-from services.cli import coverage, scenarios
-from services.cli.scenarios import Scenario
+from services.cli.charters import coverage, scenarios
+from services.cli.charters.scenarios import Scenario
 from services.rules.rulebook import Library
 
 LIBRARY = Library(files.read())

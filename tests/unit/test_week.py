@@ -9,7 +9,7 @@ import pytest
 
 from contracts.envelope import Envelope
 from contracts.events import FACTS, INBOX_TYPES, OPENING_TYPES
-from services.cli.week import Delivery, office_after, week
+from services.cli.demo.week import Delivery, office_after, week
 from services.rules.instants import DAY, MINUTE, instant
 from services.rules.tenants import Source, Tenant
 

@@ -5,16 +5,23 @@ log with the database, the ledger with the gateways' record, both with what publ
 """
 
 import asyncio
+import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import typer
+
+from deploy.embedded import data_folder, environment_of
 from services.chassis.settings import Settings
 from services.cli.auditing.deadlines import decided_in_order, decided_in_time
 from services.cli.auditing.evidence import Book, Ends, Evidence, Violation, gather
 from services.cli.auditing.logs import appended_once, folded_as_the_log_says, promised_is_kept, stands_where_it_says
 from services.cli.auditing.messages import messages_sent_once, messages_that_follow, paid_once, tasks_once
+from services.cli.errors import plain_errors
+from services.cli.options import AsJson
 
 OUR_TROUBLES = ("held_back", "internal", "unavailable")
 """Codes that ask for the same event again: no reason to bury a letter."""
@@ -28,6 +35,39 @@ class Report(NamedTuple):
 
     violations: list[Violation]
     looked_at: dict[str, int]
+
+
+def audit_command(
+    book: Annotated[
+        Path | None, typer.Option(help="JSON lines: what publishers were promised, what others saw.")
+    ] = None,
+    gateway: Annotated[Path | None, typer.Option(help="Folder of the development gateways' record.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder; named, it is searched for canaries.")] = None,
+    settled: Annotated[bool, typer.Option(help="Everything is at rest: what is under way is wrong too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judges the running system from outside; ends with 1 where a guarantee is broken. Where NATS_URL names servers, it
+    is best that of the user `replay`, who can only read."""
+    with plain_errors():
+        lines = iter(()) if book is None else book.open(encoding="utf-8")
+        found = asyncio.run(audit(_settings_of_auditor(data), Book.read(lines), gateway, data, settled))
+    if as_json:
+        rows = [violation._asdict() for violation in found.violations]
+        typer.echo(json.dumps({"violations": rows, "looked_at": found.looked_at}, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(in_words(found)))
+    if found.violations:
+        raise typer.Exit(1)
+
+
+def _settings_of_auditor(data: Path | None) -> Settings:
+    """Of what runs in a data folder: its NATS as whoever only reads, its database as the owner, who sees all of it."""
+    if "NATS_URL" in os.environ:
+        return Settings.from_env("replay")
+    there = data or data_folder()
+    owner = environment_of(there, "operator")
+    database = {name: value for name, value in owner.items() if name.startswith("DATABASE_")}
+    return Settings.from_env("replay", os.environ | environment_of(there, "replay") | database)
 
 
 async def audit(

@@ -1,6 +1,6 @@
-"""`gihan charter lint` and `gihan charter diff`: what is wrong with a charter, and what a new one changes for citizens.
+"""`gihan charter lint`: what is wrong with a charter.
 
-The one rule: both read files and judge nothing but files; every finding names the row, what is wrong and what to do.
+The one rule: it judges nothing but files; every finding names the row, what is wrong and what to do.
 """
 
 import json
@@ -9,27 +9,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import msgspec
 import yaml
 from pydantic import BaseModel
 
 from contracts import files
 from contracts.events import FACTS, stored_model
+from services.cli.charters.spans import in_en, longer
 from services.notifier.notices import ASKED_FOR, SAID_ANYWAY
 from services.rules import calendar as calendars
-from services.rules.charter import Charter, Clause, Condition, Match, Promise, Remedy, Start, parse_charter
-from services.rules.counting import HOURS_UP_TO_DAYS, Span
-from services.rules.policy import Policy
+from services.rules.charter import Charter, Condition, Match, Promise, Start, parse_charter
+from services.rules.counting import Span
 
 FORMAT = json.loads((files.FOLDER / "formats" / "charter.json").read_bytes())
 COMPUTED = frozenset({"period_days", "has_period"})
-READINGS = Policy.__struct_fields__
 NO_RULE = frozenset({"conduct"})
 """Kinds of clauses that no rule can keep."""
-
-MINUTES = {"seconds": 1 / 60, "minutes": 1, "calendar_hours": 60, "calendar_days": 1440, "weeks": 10080}
-MINUTES |= {"calendar_months": 43200, "months": 43200, "years": 525600}
-WORK_MINUTES = {"working_minutes": 1, "working_hours": 60, "working_days": 480, "statutory_days": 480}
 
 
 class Finding(NamedTuple):
@@ -39,9 +33,6 @@ class Finding(NamedTuple):
     code: str
     where: str
     says: str
-
-
-# -- lint -----------------------------------------------------------------------------------------------------
 
 
 def lint(document: bytes, shelf: Mapping[str, bytes], clauses: Mapping[str, str] | None = None) -> list[Finding]:
@@ -229,17 +220,10 @@ def _warnings(promise: Promise) -> Iterator[Finding]:
     spans = [span for span in (promise.within.span, *promise.within.table.values()) if span is not None and span.amount]
     # Of several warnings the first that fits is taken, so that the shortest must fit.
     for span in spans:
-        if promise.warn and not promise.within.before_at and all(_longer(warn, span) for warn in promise.warn):
+        if promise.warn and not promise.within.before_at and all(longer(warn, span) for warn in promise.warn):
             warn = promise.warn[-1]
-            says = f"It warns {_en(warn)} before the end of {_en(span)}: before it began. Warn later."
+            says = f"It warns {in_en(warn)} before the end of {in_en(span)}: before it began. Warn later."
             yield Finding("warning", "warns_too_early", promise.id, says)
-
-
-def _longer(warn: Span, span: Span) -> bool:
-    for table in (MINUTES, WORK_MINUTES):
-        if warn.unit in table and span.unit in table:
-            return warn.amount * table[warn.unit] >= span.amount * table[span.unit]
-    return False
 
 
 def _contradictions(content: dict[str, Any], own: list[Promise]) -> Iterator[Finding]:
@@ -250,9 +234,9 @@ def _contradictions(content: dict[str, Any], own: list[Promise]) -> Iterator[Fin
             kept = promise.within.span
             if kept is None or kept == span:
                 continue
-            milder = _longer(kept, span)
-            words = f"The document says {_en(span)} in {other['section']} and {_en(kept)} elsewhere"
-            says = f"{words}; kept is {_en(kept)}" + (
+            milder = longer(kept, span)
+            words = f"The document says {in_en(span)} in {other['section']} and {in_en(kept)} elsewhere"
+            says = f"{words}; kept is {in_en(kept)}" + (
                 ", the milder: say why in reading." if milder else ", the stricter."
             )
             severity: Literal["error", "warning"] = "error" if milder and not row.get("reading") else "warning"
@@ -262,7 +246,7 @@ def _contradictions(content: dict[str, Any], own: list[Promise]) -> Iterator[Fin
         same_end = bool(one.until) and set(one.until) == set(other.until)
         if not same_end or None in spans or spans[0] == spans[1] or one.within.by or other.within.by:
             continue
-        words = f"{_en(spans[0])} here, {_en(spans[1])} in {other.id}"
+        words = f"{in_en(spans[0])} here, {in_en(spans[1])} in {other.id}"
         if set(one.starts) & set(other.starts):
             says = f"The same start and the same end, but {words}. Which is promised?"
             yield Finding("error", "contradiction", one.id, says)
@@ -356,241 +340,6 @@ def _clauses(content: dict[str, Any], charter: Charter, clauses: Mapping[str, st
             kind_of = f" ({kind})" if kind else ""
             says = f"The document has this clause{kind_of}, but no rule of the charter keeps it."
             yield Finding("error", "no_rule", name, says)
-
-
-# -- diff -----------------------------------------------------------------------------------------------------
-
-
-class Change(NamedTuple):
-    """What a new version changes for citizens; `says` is the sentence by language.
-
-    `kind` is sooner, later, counted_otherwise, new, gone, means, date, limit, hours, words, amount, occasion or basis
-    (the calendar, the law and how it is read).
-    """
-
-    kind: str
-    where: str
-    says: Mapping[str, str]
-
-
-def diff(old: Charter, new: Charter) -> list[Change]:
-    """What changes for citizens from one version to another: what all counts by, promises, remedies, clauses."""
-    law = {row.id for charter in (old, new) if charter.law for row in charter.law.promises}
-    found = list(_bases(old, new))
-    for name in (name for name in {**old.promises, **new.promises} if name not in law):
-        found += _changed(old.promises.get(name), new.promises.get(name))
-    before, after = ({remedy.id: remedy for remedy in charter.remedies} for charter in (old, new))
-    for name in {**before, **after}:
-        was, now = before.get(name), after.get(name)
-        if was is None or now is None:
-            found.append(_appears("gone" if now is None else "new", name, (now or was).says))  # type: ignore[union-attr]
-            continue
-        if (was.money, was.amount, was.tariff, old.currency) != (now.money, now.amount, now.tariff, new.currency):
-            sums = _sum(was, old.currency), _sum(now, new.currency)
-            ko = f"보상: {now.says['ko']} {sums[0][0]}에서 {sums[1][0]}(으)로 바뀝니다."
-            found.append(
-                Change("amount", name, {"ko": ko, "en": f"{now.says['en']} {sums[1][1]} now, {sums[0][1]} before."})
-            )
-        if _occasion(was) != _occasion(now):
-            ko = f"{now.says['ko']} 주는 경우나 함께 하는 일이 달라집니다."
-            en = f"{now.says['en']} When it is given, or what comes with it, changes."
-            found.append(Change("occasion", name, {"ko": ko, "en": en}))
-    for name in {**old.clauses, **new.clauses}:
-        found += _of_clause(old.clauses.get(name), new.clauses.get(name))
-    return found
-
-
-def _of_clause(was: Clause | None, now: Clause | None) -> Iterator[Change]:
-    if was is None or now is None:
-        shown = now or was
-        assert shown is not None
-        yield _appears("gone" if now is None else "new", shown.id, shown.says)
-    elif msgspec.structs.replace(was, says=now.says, section=now.section) != now:
-        ko = f"{now.says['ko']} 해당하는 경우나 그때 하는 일이 달라집니다."
-        en = f"{now.says['en']} When it applies, or what is done then, changes."
-        yield Change("occasion", now.id, {"ko": ko, "en": en})
-    elif was.says != now.says:
-        yield _reworded(now.id, was.says, now.says)
-
-
-def _bases(old: Charter, new: Charter) -> Iterator[Change]:
-    """What every promise is counted by: the calendar, the law, and how the law is read."""
-    readings = [(name, getattr(old.policy, name), getattr(new.policy, name)) for name in READINGS]
-    for what_ko, what_en, was, now in (
-        ("달력", "calendar", old.calendar, new.calendar),
-        ("법령", "law", old.law.id if old.law else "", new.law.id if new.law else ""),
-        *((f"해석 {name}", f"reading {name}", was, now) for name, was, now in readings),
-    ):
-        if was != now:
-            ko = f"{what_ko}: 전에는 {was or '없음'}, 이제는 {now or '없음'}. 모든 기한에 영향을 줄 수 있습니다."
-            en = f"The {what_en}: {now or 'none'} now, {was or 'none'} before. It may move every deadline."
-            yield Change("basis", "file", {"ko": ko, "en": en})
-    for name in {**old.services, **new.services}:
-        if old.services.get(name) != new.services.get(name):
-            ko, en = f"민원 사무 {name}의 처리기간이 달라집니다.", f"The time for the service {name} changes."
-            yield Change("basis", name, {"ko": ko, "en": en})
-
-
-def _occasion(remedy: Remedy) -> tuple[object, ...]:
-    return remedy.triggers, remedy.once_per_promise, remedy.tasks, remedy.repeated, remedy.repeated_tasks
-
-
-def _reworded(where: str, was: Mapping[str, str], now: Mapping[str, str]) -> Change:
-    ko, en = f"말이 바뀝니다: {now['ko']} 전에는: {was['ko']}", f"Said otherwise: {now['en']} Before: {was['en']}"
-    return Change("words", where, {"ko": ko, "en": en})
-
-
-def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
-    if was is None or now is None:
-        shown = now or was
-        assert shown is not None
-        yield _appears("gone" if now is None else "new", shown.id, shown.says)
-        return
-    changes = [*_time_changes(was, now), *_other_changes(was, now)]
-    yield from changes
-    if not changes and was.says != now.says:
-        yield _reworded(now.id, was.says, now.says)
-
-
-def _time_changes(was: Promise, now: Promise) -> Iterator[Change]:
-    """What changes about how long, or by which date."""
-    for name, before, after in _times(was, now):
-        kind = _compared(before, after)
-        class_ko, class_en = (f" ({name})", f" ({name})") if name else ("", "")
-        ko = {"sooner": "빨라집니다", "later": "늦어집니다"}.get(kind, "다르게 셉니다")
-        en = {"sooner": "Sooner", "later": "Later"}.get(kind, "Counted otherwise")
-        says = {
-            "ko": f"{ko}{class_ko}: {now.says['ko']} 전에는 {_ko(before)}, 이제는 {_ko(after)}.",
-            "en": f"{en}{class_en}: {now.says['en']} {_en(after)} now, {_en(before)} before.",
-        }
-        yield Change(kind, now.id, says)
-    dates = [" · ".join(f"{row.month:02}-{row.day:02}" for row in promise.yearly) for promise in (was, now)]
-    if dates[0] != dates[1]:
-        ko = f"{now.says['ko']} 해마다 전에는 {dates[0] or '날짜 없음'}까지, 이제는 {dates[1] or '날짜 없음'}까지."
-        en = f"{now.says['en']} Each year by {dates[1] or 'no date'} now, by {dates[0] or 'no date'} before."
-        yield Change("date", now.id, {"ko": ko, "en": en})
-
-
-def _other_changes(was: Promise, now: Promise) -> Iterator[Change]:
-    """What changes about what starts and keeps it, the measure, and what counts."""
-    if (was.starts, was.until, was.ends) != (now.starts, now.until, now.ends):
-        ko, en = (
-            f"{now.says['ko']} 시작이나 이행으로 치는 방법이 달라집니다",
-            f"{now.says['en']} What starts or keeps it changes",
-        )
-        gone, more = _means(was) - _means(now), _means(now) - _means(was)
-        ko += f" (빠짐: {', '.join(sorted(gone)) or '없음'}; 더함: {', '.join(sorted(more)) or '없음'})."
-        en += f" (no longer: {', '.join(sorted(gone)) or 'none'}; new: {', '.join(sorted(more)) or 'none'})."
-        yield Change("means", now.id, {"ko": ko, "en": en})
-    if was.limit != now.limit:
-        ko = f"{now.says['ko']} 전에는 {_limit(was, KO_LIMITS)}, 이제는 {_limit(now, KO_LIMITS)}."
-        en = f"{now.says['en']} It is {_limit(now, EN_LIMITS)} now, {_limit(was, EN_LIMITS)} before."
-        yield Change("limit", now.id, {"ko": ko, "en": en})
-    if (was.hours, was.suspends, was.grace, was.extends) != (now.hours, now.suspends, now.grace, now.extends):
-        ko = f"{now.says['ko']} 세는 시간대, 멈춤 또는 연장이 달라집니다."
-        en = f"{now.says['en']} The hours in which it counts, its pauses or its extension change."
-        yield Change("hours", now.id, {"ko": ko, "en": en})
-
-
-def _limit(promise: Promise, words: Mapping[str, str]) -> str:
-    if promise.limit is None:
-        return words[""]
-    return words[promise.limit[0]].format(promise.limit[1])
-
-
-def _times(was: Promise, now: Promise) -> Iterator[tuple[str, Span | None, Span | None]]:
-    """(class, span before, span now) wherever they differ; the class is empty for the span of all others."""
-    for name in ("", *{**was.within.table, **now.within.table}):
-        before = was.within.table.get(name, was.within.span)
-        after = now.within.table.get(name, now.within.span)
-        if before != after:
-            yield name, before, after
-
-
-def _compared(before: Span | None, after: Span | None) -> str:
-    if before is None or after is None:
-        return "counted_otherwise"
-    # A period of up to five days is counted in hours of work and a longer one in dates.
-    if before.unit == after.unit or not {before.unit, after.unit} & {"statutory_days"}:
-        for table in (MINUTES, WORK_MINUTES):
-            if before.unit in table and after.unit in table:
-                sooner = after.amount * table[after.unit] < before.amount * table[before.unit]
-                return "sooner" if sooner else "later"
-    elif max(before.amount, after.amount) <= HOURS_UP_TO_DAYS and {before.unit, after.unit} <= set(WORK_MINUTES):
-        return "sooner" if _longer(before, after) else "later"
-    return "counted_otherwise"
-
-
-def _means(promise: Promise) -> set[str]:
-    return {_event(match) for match in (*promise.until, *(start.match for start in promise.starts if start.match))}
-
-
-def _event(match: Match) -> str:
-    """An event in words, such as `complaint.received where kind is inquiry or other`."""
-    demands = " and ".join(_demand(row) for row in match.where)
-    return f"{match.type} where {demands}" if demands else match.type
-
-
-def _demand(row: Condition) -> str:
-    path = ".".join(row.path)
-    if row.test == "present":
-        return f"{path} is {'given' if row.values[0] else 'not given'}"
-    return f"{path} {TESTS[row.test]} {' or '.join(map(str, row.values))}"
-
-
-def _appears(kind: str, where: str, says: Mapping[str, str]) -> Change:
-    if kind == "new":
-        return Change(kind, where, {"ko": f"새 약속: {says['ko']}", "en": f"New: {says['en']}"})
-    return Change(kind, where, {"ko": f"없어지는 약속: {says['ko']}", "en": f"No longer promised: {says['en']}"})
-
-
-def _sum(remedy: Remedy, currency: str) -> tuple[str, str]:
-    if not remedy.money:
-        return "돈 없음", "no money"
-    if remedy.tariff is not None:
-        rows = [(row.first, row.sum or row.each, not row.sum) for row in remedy.tariff.rows]
-        ko = ", ".join(
-            f"{first}일째부터 {'하루 ' if daily else ''}{money:,} {currency}" for first, money, daily in rows
-        )
-        en = ", ".join(
-            f"{money:,} {currency}{' a day' if daily else ''} from day {first}" for first, money, daily in rows
-        )
-        most = remedy.tariff.at_most
-        return (ko, en) if most is None else (f"{ko}, 최고 {most:,} {currency}", f"{en}, at most {most:,} {currency}")
-    if remedy.amount is None:
-        return "승인자가 정하는 금액", "what an approver decides"
-    return (f"{remedy.amount:,} {currency}",) * 2
-
-
-KO_LIMITS = {"at_most": "{} 이하", "below": "{} 미만", "at_least": "{} 이상", "": "한도 없음"}
-EN_LIMITS = {"at_most": "at most {}", "below": "below {}", "at_least": "at least {}", "": "without a limit"}
-TESTS = {"any_of": "is", "none_of": "is not", "at_least": "is at least", "includes": "includes"}
-
-UNITS_KO = {
-    "seconds": "초",
-    "minutes": "분",
-    "calendar_hours": "시간(달력)",
-    "working_minutes": "근무 분",
-    "working_hours": "근무시간",
-    "working_days": "근무일",
-    "statutory_days": "일(처리기간)",
-    "calendar_days": "일(달력)",
-    "calendar_months": "개월(달력)",
-    "weeks": "주",
-    "months": "개월",
-    "years": "년",
-}
-
-
-def _ko(span: Span | None) -> str:
-    return "정해진 처리기간" if span is None else f"{span.amount}{UNITS_KO[span.unit]}"
-
-
-def _en(span: Span | None) -> str:
-    if span is None:
-        return "the handling period"
-    unit = span.unit.replace("_", " ")
-    return f"{span.amount} {unit.removesuffix('s') if span.amount == 1 else unit}"
 
 
 def _stem(name: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from contracts import files
-from services.cli import scenarios
-from services.cli.scenarios import Scenario
+from services.cli.charters import scenarios
+from services.cli.charters.scenarios import Scenario
 from services.rules.charter import Charter, Clause
 from services.rules.rulebook import Library
 

@@ -19,7 +19,7 @@ from services.rules.facts import Event, decode_event
 from services.rules.rulebook import Library
 from services.rules.world import Decided
 
-FOLDER = Path(__file__).parents[2] / "tests" / "scenarios"
+FOLDER = Path(__file__).parents[3] / "tests" / "scenarios"
 ZONE = ZoneInfo("Asia/Seoul")
 WHOLE = "whole-cases"
 """The file of a tenant's stories in which every decision about a citizen's case is expected."""

@@ -6,13 +6,11 @@ works out from CASES alone, and what it sent with what the gateways took; any di
 
 import asyncio
 import json
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -20,27 +18,21 @@ from typing import NamedTuple
 
 import asyncpg
 from nats.aio.client import Client
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from deploy import permissions
 from deploy.embedded import Embedded
-from services.chassis import broker, clock, logs, postgres
-from services.chassis.logs import OperatorError
+from services.chassis import broker, clock, postgres
 from services.chassis.settings import Settings
-from services.cli import demo_compare, demo_links, remedies, running
-from services.cli.demo_compare import Decided
-from services.cli.demo_driver import Doors, Driver
-from services.cli.week import Delivery, week
-from services.rules.instants import DAY, HOUR, Instant, local, midnight
+from services.cli import remedies, running
+from services.cli.demo import compare, links
+from services.cli.demo.compare import Decided
+from services.cli.demo.driver import Doors, Driver
+from services.cli.demo.week import Delivery
+from services.rules.instants import DAY, HOUR, Instant, midnight
 from services.rules.tenants import Tenant
 
 MONDAY = date(2026, 4, 6)
 """The first day of a week without a public holiday."""
-
-WIDTH = 110
-"""Of the table, in columns, where the output is no terminal."""
 
 
 @dataclass(slots=True)
@@ -99,59 +91,6 @@ class _Run(NamedTuple):
     doors: Doors
 
 
-async def run(data: Path | None, seed: int, keep: bool, progress: bool, as_json: bool = False) -> int:
-    """Runs the demo and prints what came of it; returns 0 where every comparison held, else 1.
-
-    `data` must be empty or new; without it a folder is made, and removed in the end unless something differs.
-    `keep` leaves the system up until interrupted. Raises OperatorError where the demo cannot be run.
-    """
-    # What this process would log is told by the services' own logs, or raised; the terminal is for people.
-    logs.configure("demo", "critical")
-    console = Console(stderr=as_json)
-    console.width = max(console.width, WIDTH)
-    home = _home(data)
-    try:
-        outcome = await _demo(home, seed, keep, progress, as_json, console)
-    except Exception:
-        console.print(f"The demo broke off. Data and logs: {home}")
-        raise
-    if data is None and not outcome.differences:
-        shutil.rmtree(home, ignore_errors=True)
-    else:
-        console.print(f"Data, logs and what the gateways took: {home}")
-    return 1 if outcome.differences else 0
-
-
-async def _demo(home: Path, seed: int, keep: bool, progress: bool, as_json: bool, console: Console) -> Outcome:
-    tenants = running.read_tenants()
-    deliveries = week(seed, MONDAY, tenants)
-    zone = next(iter(tenants.values())).zone
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=not progress, transient=True) as bar:
-        task = bar.add_task("Servers and services start", total=len(_steps(deliveries, tenants)))
-
-        def show_step(number: int, at: Instant, gihan: running.Gihan) -> None:
-            bar.update(task, completed=number, description=f"{local(at, zone):%a %d %b %H:%M}")
-
-        async with played(home, seed, deliveries, tenants, show_step, sign_on=keep) as (outcome, gihan):
-            bar.stop()
-            if as_json:
-                print(json.dumps(asdict(outcome), ensure_ascii=False), flush=True)
-            _show(console, outcome)
-            if keep:
-                await _stay(console, gihan, outcome)
-            else:
-                console.print(
-                    "At a terminal, or with --keep, it ends with links to the desk, three messages and a city's report."
-                )
-    return outcome
-
-
 @asynccontextmanager
 async def played(
     home: Path,
@@ -168,7 +107,7 @@ async def played(
     began = time.monotonic()
     async with _running(home, tenants, sign_on=sign_on) as run:
         driver = Driver(run.pool, run.nc, run.doors)
-        steps = _steps(deliveries, tenants)
+        steps = steps_of(deliveries, tenants)
         for number, (at, now) in enumerate(steps):
             on_step(number, at, run.gihan)
             await driver.step(at, now)
@@ -177,19 +116,11 @@ async def played(
         yield outcome, run.gihan
 
 
-def _steps(deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant]) -> list[tuple[Instant, list[Delivery]]]:
+def steps_of(deliveries: Sequence[Delivery], tenants: Mapping[str, Tenant]) -> list[tuple[Instant, list[Delivery]]]:
     """The steps of the week, then one to the end of Friday and one to the next Monday morning."""
     monday = _monday(tenants)
     steps = [(at, list(group)) for at, group in groupby(deliveries, key=lambda delivery: delivery.at)]
     return [*steps, (monday + 4 * DAY + 18 * HOUR, []), (monday + 7 * DAY + 9 * HOUR, [])]
-
-
-def _home(data: Path | None) -> Path:
-    if data is None:
-        return Path(tempfile.mkdtemp(prefix="gihan-demo-"))
-    if data.exists() and any(data.iterdir()):
-        raise OperatorError(f"{data} is not empty. The demo's clock begins in {MONDAY:%B %Y}: name a new folder.")
-    return data.absolute()
 
 
 @asynccontextmanager
@@ -229,10 +160,10 @@ async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants
     """Reads the results of the run and compares them."""
     log = run.gihan.servers.logs / "refold.log"
     live, again = await asyncio.gather(
-        demo_compare.live_decisions(run.pool), demo_compare.refolded(run.gihan.servers.nats_url("replay"), log)
+        compare.live_decisions(run.pool), compare.refolded(run.gihan.servers.nats_url("replay"), log)
     )
-    answers = [*run.doors.answers, *await demo_compare.inbox_answers(run.nc, deliveries)]
-    notices = await demo_compare.read_all(run.nc, "NOTICES")
+    answers = [*run.doors.answers, *await compare.inbox_answers(run.nc, deliveries)]
+    notices = await compare.read_all(run.nc, "NOTICES")
     sent = [event["data"]["key"] for _, event in notices if event.get("type") == "notice.sent"]
     ledger = await run.pool.fetch("select key, means, attempts from read.notices where state = 'sent'")
     repeated = {row["key"] for row in ledger if row["means"] == "email" and row["attempts"] > 1}
@@ -248,11 +179,11 @@ async def _outcome(run: _Run, seed: int, deliveries: Sequence[Delivery], tenants
         messages=len(sent),
         answers=dict(sorted(Counter(answer for _, answer in answers).items())),
         cities=cities,
-        samples=await demo_links.chosen(run.pool),
+        samples=await links.chosen(run.pool),
         differences=[
-            *demo_compare.of_answers(answers),
-            *demo_compare.of_decisions(live, again),
-            *demo_compare.of_messages([row["key"] for row in ledger], sent, _record(run.gihan.gateway), repeated),
+            *compare.of_answers(answers),
+            *compare.of_decisions(live, again),
+            *compare.of_messages([row["key"] for row in ledger], sent, _record(run.gihan.gateway), repeated),
             *await _book(run),
         ],
     )
@@ -295,42 +226,3 @@ async def _cities(pool: asyncpg.Pool, live: Sequence[Decided], tenants: Mapping[
         for tenant, number in await pool.fetch(query):
             setattr(cities[tenant], column, number or 0)
     return cities
-
-
-def _show(console: Console, outcome: Outcome) -> None:
-    table = Table(title=f"A week of {len(outcome.cities)} cities (seed {outcome.seed})", show_footer=True)
-    names = [field.name for field in fields(City)]
-    headings = {"messages": "messages sent", "won": "compensation in won"}
-    rows = [[getattr(city, name) for name in names] for city in outcome.cities.values()]
-    for place, name in enumerate(names):
-        total = "all" if place == 0 else f"{sum(row[place] for row in rows):,}"
-        table.add_column(headings.get(name, name), total, justify="right" if place else "left")
-    for row in rows:
-        table.add_row(row[0], *(f"{number:,}" for number in row[1:]))
-    console.print(table)
-    answers = ", ".join(f"{number} {answer}" for answer, number in outcome.answers.items())
-    console.print(f"{outcome.deliveries} deliveries in {outcome.steps} steps: {answers}.")
-    console.print(f"{outcome.seconds:.0f} seconds; {outcome.retries} sendings repeated for want of an answer.")
-    for name, count in outcome.restarts.items():
-        console.print(f"{name} was started again, times: {count}.")
-    if outcome.differences:
-        console.print(f"[bold red]DIFFERENT[/] in {len(outcome.differences)} places:")
-        for words in outcome.differences[:50]:
-            console.print(f"  {words}", markup=False, highlight=False)
-        return
-    console.print(
-        f"[bold green]EQUAL[/]: {outcome.decisions} decisions, case by case and promise by promise, live and from "
-        f"CASES alone; {outcome.messages} messages in the ledger, on NOTICES and at the gateways, each once; "
-        "every answer of a door as expected."
-    )
-
-
-async def _stay(console: Console, gihan: running.Gihan, outcome: Outcome) -> None:
-    """Leaves everything running until Ctrl-C."""
-    console.print("Still running. The clock stands where the week ended and does not move. Ctrl-C ends it.")
-    for line in [*running.addresses(gihan), *demo_links.show(gihan, outcome.samples)]:
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    try:
-        await asyncio.Event().wait()
-    except asyncio.CancelledError:
-        console.print("Ending.")
