@@ -36,7 +36,7 @@ async def test_the_highest_role_counts_and_ids_are_lower_case(tmp_path: Path) ->
     key, place = ECKey.generate_key("P-256", {"kid": "a"}), tmp_path / "keys.json"
     place.write_text(keys_of(key))
     caller = await made(str(place)).member(signed(key), NOW)
-    assert caller == ("seoul", "k-1", "head", "도로과", {"clerk", "head"})
+    assert caller == ("seoul", "k-1", "head", "도로과", {"clerk", "head"}, False)
     # Half a minute of difference between two clocks is let pass, not more.
     assert await made(str(place)).member(signed(key), NOW + 60 + 29)
     with pytest.raises(Problem):
