@@ -12,15 +12,14 @@ import asyncpg
 from contracts.streams import partition
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
-from services.rules.facts import Event, decode_event, fact_of
+from services.rules.facts import Event, fact_of
 from services.rules.instants import Instant
-from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
 from services.rules.warm import Warm
 from services.rules.world import mends, reaches, reaches_home
 from services.sla_timer import store
-from services.sla_timer.batch import TICK, Batch, clock_of
+from services.sla_timer.batch import TICK, Batch, Read, clock_of, parted
 from services.sla_timer.store import CaseKey, Position, Row
 
 HELD_CASES = 10_000
@@ -81,16 +80,10 @@ class Afresh:
 
     async def take(self, entries: Sequence[Entry]) -> None:
         """Folds entries, in the order of the log. Raises NotEnacted."""
-        run: list[tuple[Entry, Event]] = []
-        for entry in entries:
-            event = decode_event(entry.data)
-            if event.case_id != ALL or event.type == TICK:
-                run.append((entry, event))
-                continue
+        for run, enacting in parted(entries):
             await self._fold(run)
-            run = []
-            await self._enact(entry, event)
-        await self._fold(run)
+            if enacting is not None:
+                await self._enact(*enacting)
         await self._spare()
 
     async def write(self) -> None:
@@ -100,7 +93,7 @@ class Afresh:
         await self._connection.copy_records_to_table("enacted", records=self._enacted)
         self._enacted = []
 
-    async def _fold(self, run: Sequence[tuple[Entry, Event]]) -> None:
+    async def _fold(self, run: Sequence[Read]) -> None:
         """Facts and ticks."""
         while run:
             done = await self._fold_together(run)
@@ -108,7 +101,7 @@ class Afresh:
                 await self._fold_wide_tick(*run[done])
             run = run[done + 1 :]
 
-    async def _fold_together(self, run: Sequence[tuple[Entry, Event]]) -> int:
+    async def _fold_together(self, run: Sequence[Read]) -> int:
         """Folds facts and ticks, up to a tick that reaches too many cases; returns how many."""
         batch, done = self._batch(), 0
         batch.bring(await self._cases({(event.tenant, event.case_id) for _, event in run if event.tenant}))

@@ -24,7 +24,8 @@ from services.rules import warm
 from services.rules.fold import REVISION
 from services.rules.instants import SECOND
 from services.rules.rulebook import Library
-from services.sla_timer.folder import Folder, Meter
+from services.sla_timer.folder import Folder
+from services.sla_timer.meter import Meter
 from services.sla_timer.store import SCHEMA
 from services.sla_timer.ticker import Ticker
 

@@ -5,13 +5,14 @@ log, and numbers its decisions on from there.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
 from services.chassis import logs
 from services.chassis.cursor import Entry
-from services.rules.facts import Event, Fact, fact_of
+from services.rules.facts import Event, Fact, decode_event, fact_of
 from services.rules.instants import Instant, of_datetime
+from services.rules.routing import ALL
 from services.rules.state import Case, Decision, Rules
 from services.rules.warm import Warm
 from services.sla_timer.messages import decision_message
@@ -20,6 +21,22 @@ from services.sla_timer.store import CaseKey, Position, Row
 TICK = "clock.advanced"
 
 Folded = tuple[Case, list[Decision], Rules]
+Read = tuple[Entry, Event]
+"""What lies in the log, and the event that it says."""
+
+
+def parted(entries: Iterable[Entry]) -> Iterator[tuple[list[Read], Read | None]]:
+    """Runs of facts and ticks, which are folded together; with each the event behind it that is about every case of a
+    tenant and is folded by itself, None behind the last."""
+    run: list[Read] = []
+    for entry in entries:
+        event = decode_event(entry.data)
+        if event.case_id != ALL or event.type == TICK:
+            run.append((entry, event))
+        else:
+            yield run, (entry, event)
+            run = []
+    yield run, None
 
 
 class Batch:
@@ -38,7 +55,7 @@ class Batch:
         self._waited: list[tuple[CaseKey, Instant]] = []
         self._waiting: list[tuple[Instant, CaseKey]] = []
         """A heap: what each case that is here waits for, and what it has waited for before."""
-        self._last: tuple[Entry, Event] | None = None
+        self._last: Read | None = None
         self._last_tick: Entry | None = None
         self._ticks = 0
 
@@ -146,7 +163,7 @@ class Ahead:
     No fact of the run is about them, or they are in its batch, so that nothing but a tick can change them meanwhile.
     """
 
-    def __init__(self, run: Sequence[tuple[Entry, Event]]) -> None:
+    def __init__(self, run: Sequence[Read]) -> None:
         self.last = max((_to(event) for _, event in run if event.type == TICK), default=0)
         """Where the clock stands after the last tick."""
         self.looked: Instant = -1

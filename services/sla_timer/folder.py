@@ -5,49 +5,37 @@ services/rules; here is only the order of reading, deciding and writing.
 """
 
 import asyncio
-from collections import Counter as TallyCounter
 from collections.abc import Callable, Sequence
 
 import asyncpg
 from nats.aio.client import Client
-from prometheus_client import CollectorRegistry
 
-from contracts.streams import clock_subject, partition
-from services.chassis import broker, logs
+from contracts.streams import partition
+from services.chassis import logs
 from services.chassis.cursor import Entry, LogCursor, check_log
 from services.chassis.failpoints import failpoint
-from services.chassis.health import Counter, Part
+from services.chassis.health import Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
 from services.rules.facts import Event, decode_event, fact_of
 from services.rules.instants import Instant
-from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
 from services.rules.warm import Warm
 from services.rules.world import mends, reaches_home
 from services.sla_timer import store
-from services.sla_timer.batch import TICK, Ahead, Batch, clock_of
+from services.sla_timer.batch import TICK, Ahead, Batch, Read, clock_of, parted
+from services.sla_timer.meter import Meter
 from services.sla_timer.store import CaseKey, Position
 
 BATCH_MESSAGES = 1000
 WARM_CASES = 1500
 """So many cases of a partition are kept in memory, to be read on where they stand: some 7 kB each."""
-BATCH_LINES = 10
-"""Up to so many events a batch leaves a line in the log for each."""
 READ_WAIT_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 OTHERS_FIRST_SECONDS = 5.0
 """For so long a partition that is another process's is left to it, at the start and after any trouble."""
-
-
-class Meter:
-    """What the folders of a process count for /metrics."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.events = Counter("gihan_folded_events", "Events of CASES folded.", registry=registry)
-        self.decisions = Counter("gihan_decisions", "Decisions by kind.", ["kind"], registry=registry)
 
 
 class Folder:
@@ -154,19 +142,13 @@ class Folder:
 
     async def _fold_entries(self, entries: Sequence[Entry]) -> None:
         """Folds what was read: facts and ticks together, and what touches very many cases by itself."""
-        run: list[tuple[Entry, Event]] = []
-        for entry in entries:
-            event = decode_event(entry.data)
-            if event.case_id != ALL or event.type == TICK:
-                run.append((entry, event))
-                continue
+        for run, enacting in parted(entries):
             await self._fold_run(run)
-            run = []
-            async with self._turns:
-                await self._fold_enacting(entry, event)
-        await self._fold_run(run)
+            if enacting is not None:
+                async with self._turns:
+                    await self._fold_enacting(*enacting)
 
-    async def _fold_run(self, run: "Sequence[tuple[Entry, Event]]") -> None:
+    async def _fold_run(self, run: Sequence[Read]) -> None:
         while run:
             async with self._turns:
                 done = await self._fold_together(run)
@@ -174,7 +156,7 @@ class Folder:
                     await self._fold_wide_tick(*run[done])
             run = run[done + 1 :]
 
-    async def _fold_together(self, run: "Sequence[tuple[Entry, Event]]") -> int:
+    async def _fold_together(self, run: Sequence[Read]) -> int:
         """Folds facts and ticks in one transaction, up to a tick that reaches too many cases; returns how many."""
         batch, done = self._batch(), 0
         ahead = Ahead(run)
@@ -297,42 +279,12 @@ class Folder:
                 else batch.earliest()
             )
 
-    def _committed(self, batch: Batch, run: "Sequence[tuple[Entry, Event]]") -> None:
-        """Tells whoever waits for it, and leaves a line for each event; a backlog leaves one for each batch."""
+    def _committed(self, batch: Batch, run: Sequence[Read]) -> None:
+        """Stands behind a batch, and tells whoever waits for it."""
         self.position = batch.after
         self._on_commit()
-        self._meter.events.inc(len(run))
-        for kind, number in TallyCounter(row.kind for row in batch.rows).items():
-            self._meter.decisions.labels(kind).inc(number)
-        if len(run) > BATCH_LINES:
-            logs.canonical(
-                "folded_batch",
-                partition=self.partition,
-                sequence=batch.after.sequence,
-                events=len(run),
-                decisions=len(batch.rows),
-            )
-            return
-        decided = TallyCounter(row.cause_sequence for row in batch.rows)
-        for entry, event in run:
-            logs.canonical(
-                "folded",
-                partition=self.partition,
-                sequence=entry.sequence,
-                type=event.type,
-                tenant=event.tenant or None,
-                case=event.case_id or None,
-                source=event.source,
-                id=event.id,
-                decisions=decided[entry.sequence],
-            )
+        self._meter.folded(self.partition, batch, run)
 
 
 async def _lost(lease: Lease) -> None:
     await lease.lost.wait()
-
-
-async def last_tick(nc: Client, partition: int) -> int:
-    """The sequence of the last tick in the log of a partition, 0 where there is none."""
-    found = await broker.last_message(nc, "CASES", clock_subject(partition))
-    return found[0] if found else 0

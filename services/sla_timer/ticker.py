@@ -13,13 +13,13 @@ import asyncpg
 from nats.aio.client import Client
 
 from contracts.streams import clock_subject
-from services.chassis import logs
+from services.chassis import broker, logs
 from services.chassis.clock import Clock, SteppedClock
 from services.chassis.failpoints import failpoint
 from services.chassis.health import Part
 from services.chassis.tasks import end
 from services.rules.instants import SECOND, Instant, of_datetime
-from services.sla_timer.folder import Folder, last_tick
+from services.sla_timer.folder import Folder
 from services.sla_timer.messages import tick_message
 
 SKEW_SECONDS = 2
@@ -80,7 +80,7 @@ class Ticker:
     async def _tick(self, folder: Folder, to: Instant) -> None:
         """Appends one tick, if the last one in the log is folded. A refusal means that another wrote it: fine."""
         position = folder.position
-        if position is None or await last_tick(self._nc, folder.partition) > position.tick_sequence:
+        if position is None or await _last_tick(self._nc, folder.partition) > position.tick_sequence:
             return
         if to <= position.clock:
             return  # we were held up, and another has ticked since
@@ -126,3 +126,9 @@ class Ticker:
 
 class TickRefused(logs.OperatorError):
     """The log did not take a tick."""
+
+
+async def _last_tick(nc: Client, partition: int) -> int:
+    """The sequence of the last tick in the log of a partition, 0 where there is none."""
+    found = await broker.last_message(nc, "CASES", clock_subject(partition))
+    return found[0] if found else 0
