@@ -47,6 +47,9 @@ COMPANY_SECONDS = 0.003
 """How long a first event waits for others to share its batch."""
 MAX_UNFOLDED = 5_000
 """Events of one tenant that may lie between intake and the fold before the tenant is held back."""
+AHEAD_EVENTS = 300
+"""So many must wait for the next batch to be reserved before the one under way stands in the log: small batches cost
+PostgreSQL more an event than the wait for company costs anybody."""
 ANSWER_SECONDS = 8.0
 """How long a publisher is kept waiting for the log: less than the ten seconds after which many would hang up."""
 _RETRY_SECONDS = 0.05
@@ -130,6 +133,10 @@ class Queues:
     def wake(self) -> None:
         """Has `wait` return although nothing came."""
         self._filled.set()
+
+    def count(self) -> int:
+        """How many events wait, of all tenants."""
+        return sum(map(len, self._queues.values()))
 
     def waiting(self, tenant: str) -> int:
         return len(self._queues.get(tenant, ()))
@@ -279,6 +286,8 @@ class Appender:
                 await self._adopt(*self._orphans.popleft())
             if not self._opened:
                 await self._queues.wait(seconds=1)
+            if self._queues.count() < AHEAD_EVENTS:
+                await self._brought_in()
             if (items := self._queues.take()) or self._opened:
                 await self._handle(items)
 

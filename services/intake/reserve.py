@@ -156,6 +156,10 @@ async def reserve(
 
 
 class _Reservation:
+    """One reservation. What it looks up it looks up key by key (`lateral`): left to itself the planner reads a whole
+    table for a batch as long as that is of middling size, or holds all that waits against all cases.
+    """
+
     def __init__(
         self,
         conn: Connection,
@@ -203,8 +207,8 @@ class _Reservation:
         self._cases = {(row["tenant"], row["case_id"]): _Case() for row in made}
         if known := [case for case in wanted if case not in self._cases]:
             rows = await self._conn.fetch(
-                "select c.* from intake.cases c join unnest($1::text[], $2::text[]) as w(tenant, case_id)"
-                " using (tenant, case_id) order by tenant, case_id for update of c",
+                "select c.* from unnest($1::text[], $2::text[]) as w(tenant, case_id) cross join lateral ("
+                "select * from intake.cases c where c.tenant = w.tenant and c.case_id = w.case_id for update) c",
                 *columns(known, 2),
             )
             for r in rows:
@@ -215,9 +219,12 @@ class _Reservation:
     async def _answer_known(self, events: Sequence[Judged]) -> list[Judged]:
         """Answers those that were received before; returns the others."""
         rows = await self._conn.fetch(
-            "select r.tenant, r.source, r.id, r.person, r.content_hash, f.status, f.case, f.receipt, r.refusal"
-            " from unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id)"
-            " join intake.reservations r using (tenant, source, id) join read.event_fate f using (tenant, source, id)",
+            "select w.*, r.person, r.content_hash, f.status, f.case, f.receipt, r.refusal"
+            " from unnest($1::text[], $2::text[], $3::text[]) as w(tenant, source, id) cross join lateral ("
+            "select * from intake.reservations r"
+            " where r.tenant = w.tenant and r.source = w.source and r.id = w.id limit 1) r cross join lateral ("
+            "select * from read.event_fate f"
+            " where f.tenant = w.tenant and f.source = w.source and f.id = w.id limit 1) f",
             *columns([e.key for e in events], 3),
         )
         known = {(r["tenant"], r["source"], r["id"]): r for r in rows}
@@ -467,7 +474,6 @@ class _Reservation:
         if not opened:
             return
         rows = await self._conn.fetch(
-            # Case by case: the planner thinks little of what waits, and would hold all of it against all cases.
             "select r.* from unnest($1::text[], $2::text[]) as w(tenant, case_id) cross join lateral ("
             "select * from intake.reservations r where r.tenant = w.tenant and r.case_id = w.case_id"
             " and instance is null and refusal is null order by arrival limit $3) r order by arrival limit $3",
@@ -529,11 +535,13 @@ class _Reservation:
         ]
         if changed:
             await self._conn.execute(
-                "update intake.cases c set owner = n.owner, receipt = n.receipt, subject_ref = n.subject_ref,"
-                " notify_by = n.notify_by, language = n.language, confidential = n.confidential"
-                " from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],"
-                " $8::bool[]) as n(tenant, case_id, owner, receipt, subject_ref, notify_by, language, confidential)"
-                " where c.tenant = n.tenant and c.case_id = n.case_id",
+                # They are all there: said so, each is found by its key.
+                "insert into intake.cases"
+                " (tenant, case_id, owner, receipt, subject_ref, notify_by, language, confidential)"
+                " select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],"
+                " $7::text[], $8::bool[]) on conflict (tenant, case_id) do update set owner = excluded.owner,"
+                " receipt = excluded.receipt, subject_ref = excluded.subject_ref, notify_by = excluded.notify_by,"
+                " language = excluded.language, confidential = excluded.confidential",
                 *columns(changed, 8),
             )
 

@@ -463,6 +463,7 @@ async def test_a_batch_is_reserved_while_the_one_before_it_is_on_its_way(
         return await publish(client, messages, mark, after)
 
     monkeypatch.setattr(broker, "publish_batch", held)
+    monkeypatch.setattr(append, "AHEAD_EVENTS", 1)
     first = asyncio.create_task(post(http("web"), complaint("p1", "p-1")))
     await eventually(lambda: _is(fates(pool), {"p1": "pending"}))
     second = asyncio.create_task(post(http("web"), event("p2", "complaint.withdrawn", "p-1")))

@@ -206,8 +206,8 @@ class Keys:
     ) -> dict[tuple[str, uuid.UUID], bytes]:
         """The data key of each (tenant, person); erased ones are left out."""
         rows = await conn.fetch(
-            "select p.tenant, p.person, p.data_key from unnest($1::text[], $2::uuid[]) as w(tenant, person)"
-            " join vault.people p using (tenant, person)",
+            "select w.*, p.data_key from unnest($1::text[], $2::uuid[]) as w(tenant, person) cross join lateral ("
+            "select data_key from vault.people p where p.tenant = w.tenant and p.person = w.person limit 1) p",
             *columns(people, 2),
         )
         return {(r["tenant"], r["person"]): self._unwrap(r["data_key"], r["tenant"], str(r["person"])) for r in rows}

@@ -173,8 +173,8 @@ class People(Keys):
 
     async def _find(self, conn: Connection, marks: Sequence[Mark]) -> dict[Mark, uuid.UUID]:
         rows = await conn.fetch(
-            "select tenant, digest, b.person from unnest($1::text[], $2::bytea[]) as w(tenant, digest)"
-            " join vault.blind_index b using (tenant, digest)",
+            "select w.*, b.person from unnest($1::text[], $2::bytea[]) as w(tenant, digest) cross join lateral ("
+            "select person from vault.blind_index b where b.tenant = w.tenant and b.digest = w.digest limit 1) b",
             *columns(marks, 2),
         )
         return {(r["tenant"], r["digest"]): r["person"] for r in rows}
