@@ -175,6 +175,14 @@ async def test_no_other_page_can_send_a_form(desk: Office) -> None:
     assert await desk.pool.fetchval("select state from read.tasks where key = $1", key) == "declined"
 
 
+async def test_the_desk_is_found_by_its_name_alone(desk: Office) -> None:
+    somebody = await desk.signed_in(role="clerk")
+    for path in ("/desk", "/desk/"):
+        sent = await somebody.get(path, headers={"accept-language": "en"})
+        assert (sent.status_code, sent.headers["location"]) == (303, "/desk/en/"), path
+    assert (await somebody.get("/desk/en/")).status_code == 200
+
+
 async def test_a_remedy_is_found_approved_and_paid_by_several_people(desk: Office) -> None:
     """Whether there was a just reason is found by one and approved by another; several are approved each on its own."""
     for case in ("m1", "m2", "m3"):

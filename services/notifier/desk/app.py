@@ -96,6 +96,7 @@ class Desk:
         """Adds the desk to an application."""
         for language in LANGUAGES:
             app.mount(f"/desk/{language}", self._pages)
+        app.add_route("/desk", _home, include_in_schema=False)  # no redirect adds the slash that a mount wants
         app.mount("/desk", self._door)
 
     @asynccontextmanager
