@@ -48,8 +48,8 @@ COMPANY_SECONDS = 0.003
 MAX_UNFOLDED = 5_000
 """Events of one tenant that may lie between intake and the fold before the tenant is held back."""
 AHEAD_EVENTS = 300
-"""So many must wait for the next batch to be reserved before the one under way stands in the log: small batches cost
-PostgreSQL more an event than the wait for company costs anybody."""
+"""So many must wait for the next batch to be reserved before the one under way stands in the log. A batch has a dozen
+statements however small it is; whether the limit itself gains anything has not been measured apart."""
 ANSWER_SECONDS = 8.0
 """How long a publisher is kept waiting for the log: less than the ten seconds after which many would hang up."""
 _RETRY_SECONDS = 0.05
