@@ -343,6 +343,36 @@ def test_a_change_is_said_in_words(tmp_path: Path, old: dict[str, Any], new: dic
     assert differs(tmp_path, old, new) == said
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "en", "ko"),
+    [
+        (
+            again(),
+            again(same_as="statutory-period"),
+            "A promise. One with this promise of the law: statutory-period now, none before. "
+            "Where two are one, missing both is owed for once. (answer)",
+            "약속 같은 것으로 보는 법령의 약속: 전에는 없음, 이제는 statutory-period. "
+            "하나인 둘을 어기면 보상은 한 번입니다. (answer)",
+        ),
+        (
+            again(same_as="statutory-period"),
+            again(),
+            "A promise. One with this promise of the law: none now, statutory-period before. "
+            "Where two are one, missing both is owed for once. (answer)",
+            "약속 같은 것으로 보는 법령의 약속: 전에는 statutory-period, 이제는 없음. "
+            "하나인 둘을 어기면 보상은 한 번입니다. (answer)",
+        ),
+    ],
+)
+def test_what_a_promise_is_one_with_is_said(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], en: str, ko: str
+) -> None:
+    assert differs(tmp_path, old, new) == en
+    assert differs(tmp_path, old, new, "--lang", "ko") == ko
+    (row,) = json.loads(differs(tmp_path, old, new, "--json"))
+    assert row["kind"] == "incident"
+
+
 def test_what_changes_by_a_law_and_a_service_is_said(tmp_path: Path) -> None:
     said = differs(tmp_path, base(), base(law="kr", services=[{"name": "permit", "deemed_acceptance": True}]))
     assert said.splitlines() == [
