@@ -12,7 +12,7 @@ from contracts import files
 from services.cli.charters.diff import diff
 from services.cli.charters.lint import lint
 from services.cli.main import app
-from services.rules.charter import parse_charter
+from services.rules.charter_files import parse_charter
 
 SHELF = files.read()
 MAPO = SHELF["charters/mapo-1.yaml"]

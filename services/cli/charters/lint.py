@@ -17,7 +17,8 @@ from contracts.events import FACTS, stored_model
 from services.cli.charters.spans import in_en, longer
 from services.notifier.notices import ASKED_FOR, SAID_ANYWAY
 from services.rules import calendar as calendars
-from services.rules.charter import Charter, Condition, Match, Promise, Start, parse_charter
+from services.rules.charter import Charter, Condition, Match, Promise, Start
+from services.rules.charter_files import parse_charter
 from services.rules.counting import Span
 
 FORMAT = json.loads((files.FOLDER / "formats" / "charter.json").read_bytes())
