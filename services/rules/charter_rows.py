@@ -205,6 +205,8 @@ def _workflow(row: dict[str, Any]) -> Workflow | None:
 def _span(row: dict[str, Any]) -> Span:
     if row["unit"] not in counting.UNITS:
         raise ValueError(f"unit {row['unit']!r}")
+    if type(row["amount"]) is not int:
+        raise ValueError(f"amount {row['amount']!r}")
     return Span(row["amount"], row["unit"])
 
 

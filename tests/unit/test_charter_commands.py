@@ -190,6 +190,8 @@ def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
         (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
         (base(clauses=[CLAUSE | {"kind": "notice", "notice": "poem"}]), ("error", "no_words", "poster")),
         (again(), ("error", "said_again", "answer")),
+        (with_promise(within=SEVEN | {"amount": "7"}), ("error", "unreadable", "file")),
+        (with_promise(warn={"amount": True, "unit": "working_minutes"}), ("error", "unreadable", "file")),
         (again(same_as="nothing"), ("error", "unreadable", "file")),
         (again(same_as="statutory-progress"), ("error", "unreadable", "file")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
