@@ -20,7 +20,8 @@ import typer
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
+from deploy.embedded import AlreadyRuns, Embedded
+from deploy.joining import data_folder, environment_of
 from deploy.permissions import BACKED_UP, SERVICES
 from services.chassis import broker, postgres
 from services.chassis.clock import RealClock

@@ -18,7 +18,8 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from deploy import roles
-from deploy.embedded import Embedded, data_folder
+from deploy.embedded import Embedded
+from deploy.joining import data_folder
 from deploy.provision import create_streams
 from services.chassis import broker, postgres
 from services.chassis.logs import error_code, get_logger

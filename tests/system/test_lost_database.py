@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import environment_of
+from deploy.joining import environment_of
 from services.chassis import broker
 from services.chassis.settings import Settings
 from services.cli import running
