@@ -26,7 +26,7 @@ from services.chassis.logs import error_code, get_logger
 from services.chassis.settings import Settings
 from services.chassis.vault import open_vault
 from services.chassis.vault.access import set_aside, take_up
-from services.cli.backup import (
+from services.cli.copying import (
     LONG_SECONDS,
     BackupError,
     Done,

@@ -25,7 +25,8 @@ from services.chassis import clock
 from services.chassis.cursor import LogCursor, WrongLog
 from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Erased, Vault, VaultError, open_vault
-from services.cli.backup import BackupError, backup
+from services.cli.backup import backup
+from services.cli.copying import BackupError
 from services.cli.reappend import reappend
 from services.cli.restore import _put_stream, restore
 from services.intake.app import build_app as intake_app
