@@ -40,7 +40,6 @@ _SETTINGS = {
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
-    "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     # Two of each service side by side: an sla_timer alone holds a session for each partition's lease.
     "max_connections": "200",
@@ -54,6 +53,15 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+
+
+def _shared_buffers_mb() -> int:
+    """A quarter of the machine's memory, as PostgreSQL's manual advises, up to 2 GB. It is taken as it is used.
+
+    With 256 MB an event among a million open cases cost PostgreSQL twice what it does among ten thousand.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return min(memory // 4, 2048)
 
 
 class PostgresqlError(OperatorError):
@@ -84,8 +92,14 @@ async def made(data: Path, log: Path) -> Server:
         await _initialise(binaries, folder, account, passwords[_OWNER])
     sockets = folder if len(str(folder)) <= _SOCKET_PATH_LIMIT else _short_folder(account)
     name = "gihan-" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    settings = {
+        **_SETTINGS,
+        "shared_buffers": f"{_shared_buffers_mb()}MB",
+        "unix_socket_directories": str(sockets),
+        "cluster_name": name,
+    }
     arguments: list[str | Path] = [binaries / "postgres", "-D", folder]
-    for setting, value in (_SETTINGS | {"unix_socket_directories": str(sockets), "cluster_name": name}).items():
+    for setting, value in settings.items():
         arguments += ["-c", f"{setting}={value}"]
     superuser_url = f"postgresql://{_OWNER}:{passwords[_OWNER]}@/{_OWNER}?host={sockets}"
     keeper = Keeper(

@@ -9,7 +9,7 @@ audited too.
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,7 +185,9 @@ async def gather(settings: Settings, book: Book, gateway: Path | None = None, da
             before = await _ends(nc)
             recorded = 0 if gateway is None else len(_lines(gateway / "record.jsonl"))
             tables = await _tables(pool)
-            clock = await open_clock(settings, pool)
+            # Whoever only joins a data folder is not told by which clock its services run; a row that moved says so.
+            stepped = settings.clock == "stepped" or await pool.fetchval("select now > 0 from chassis.clock")
+            clock = await open_clock(replace(settings, clock="stepped") if stepped else settings, pool)
             now = await clock.now()
         finally:
             pool.terminate()
@@ -203,7 +205,7 @@ async def gather(settings: Settings, book: Book, gateway: Path | None = None, da
         recorded_before=recorded,
         in_clear=clear,
         now=now,
-        stepped=settings.clock == "stepped",
+        stepped=stepped,
         settle_seconds=settings.settle_seconds,
         library=Library(files.read()),
         tenants=tenants_file.parse(settings.tenants_file.read_bytes()),
