@@ -92,10 +92,10 @@ def duty(due: str = "11-30", until: str = "survey.conducted") -> dict[str, Any]:
     return content
 
 
-def measured(limit: dict[str, int]) -> dict[str, Any]:
+def measured(limit: dict[str, int], **changes: Any) -> dict[str, Any]:
     content = base()
     row = {"id": "ring", "section": "6", "kind": "measure", "says": {"ko": "전화", "en": "We pick up."}}
-    content["promises"].append(row | {"on": "call.answered", "field": "rings", "limit": limit})
+    content["promises"].append(row | {"on": "call.answered", "field": "rings", "limit": limit} | changes)
     return content
 
 
@@ -307,6 +307,16 @@ WORD = base()["promises"][0] | {"id": "word", "says": {"ko": "연락드립니다
             base(),
             with_promise(suspends="none"),
             "A promise. The hours in which it counts, its pauses or its extension change. (answer)",
+        ),
+        (
+            measured({"at_most": 5}),
+            measured({"at_most": 5}, where={"line_busy": True}),
+            "We pick up. How it is judged, or what is done about it, changes. (ring)",
+        ),
+        (
+            base(),
+            with_promise(owed_by="citizen"),
+            "A promise. How it is judged, or what is done about it, changes. (answer)",
         ),
         (
             base(),

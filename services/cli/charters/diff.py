@@ -108,7 +108,11 @@ def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
         return
     changes = [*_time_changes(was, now), *_other_changes(was, now)]
     yield from changes
-    if not changes and was.says != now.says:
+    if not changes and msgspec.structs.replace(was, says=now.says, section=now.section) != now:
+        ko = f"{now.says['ko']} 판정하는 방법이나 그때 하는 일이 달라집니다."
+        en = f"{now.says['en']} How it is judged, or what is done about it, changes."
+        yield Change("occasion", now.id, {"ko": ko, "en": en})
+    elif not changes and was.says != now.says:
         yield _reworded(now.id, was.says, now.says)
 
 
