@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import asyncpg
 
+from services.chassis import clock
 from services.chassis.settings import Settings
 from services.cli.auditing.audit import audit, in_words
-from services.cli.auditing.evidence import Book
+from services.cli.auditing.evidence import Book, gather
+from services.rules.instants import instant
 
 
 async def test_an_invented_decision_is_seen(settings: Callable[..., Settings], pool: asyncpg.Pool) -> None:
@@ -19,3 +21,14 @@ async def test_an_invented_decision_is_seen(settings: Callable[..., Settings], p
     report = await audit(settings("replay"), Book(), settled=True)
     assert [one._replace(what="") for one in report.violations] == [("I2", "", "decision 3-1")]
     assert report.violations[0].what == "only the database holds it"
+
+
+async def test_a_stepped_clock_is_seen_without_being_told(
+    settings: Callable[..., Settings], pool: asyncpg.Pool
+) -> None:
+    """Else whatever a demo decided between two of its steps would be called late."""
+    assert not (await gather(settings("replay"), Book())).stepped
+    now = instant("2026-11-02T10:00:00+09:00")
+    await clock.step(pool, now)
+    found = await gather(settings("replay"), Book())
+    assert (found.stepped, found.now) == (True, now)
