@@ -27,8 +27,8 @@ async def test_a_stepped_clock_is_seen_without_being_told(
     settings: Callable[..., Settings], pool: asyncpg.Pool
 ) -> None:
     """Else whatever a demo decided between two of its steps would be called late."""
-    assert not (await gather(settings("replay"), Book())).stepped
+    assert not (await gather(settings("replay", clock="real"), Book())).stepped
     now = instant("2026-11-02T10:00:00+09:00")
     await clock.step(pool, now)
-    found = await gather(settings("replay"), Book())
+    found = await gather(settings("replay", clock="real"), Book())
     assert (found.stepped, found.now) == (True, now)

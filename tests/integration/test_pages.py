@@ -214,7 +214,9 @@ async def test_what_no_longer_asks_anything_is_not_for_citizens_to_do(
 ) -> None:
     """Papers that were asked for are theirs to bring until the petition is answered without them."""
     _, link = await citizen.file()
-    await told_by_desk(citizen, pool, "complaint.supplement_requested", respond_by="2026-11-20")
+    await told_by_desk(
+        citizen, pool, "complaint.supplement_requested", items=["plan"], respond_by="2026-11-20", dispatched_at=NOW
+    )
 
     async def page_says(words: str) -> bool:
         return words in (await citizen.http.get(link)).text
