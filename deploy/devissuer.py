@@ -170,7 +170,9 @@ def _page(tenants: Mapping[str, str], carried: Mapping[str, str]) -> str:
     )
     departments = "".join(f"<option>{escape(one)}</option>" for one in DEPARTMENTS)
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Development sign-on</title></head><body>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Development sign-on</title>'
+        "<style>body{max-width:30rem;margin:1.5rem auto;padding:0 1rem;font:1rem/1.55 sans-serif}</style></head><body>"
         "<main><h1>Development sign-on</h1><p>Whoever you say you are, you are. This machine alone.</p>"
         f'<form method="post">{hidden}<p><label>City <select name="tenant">{cities}</select></label></p>'
         f"<fieldset><legend>Role</legend>{roles}"

@@ -23,7 +23,7 @@ from services.rules import instants
 from services.rules.facts import Data, Fact
 from services.rules.fold import fold
 from services.rules.instants import SECOND, Instant
-from services.rules.rulebook import Library, Rulebook
+from services.rules.rulebook import Library, NotEnacted, Rulebook
 from services.rules.state import Case
 
 TOLERANCE_SECONDS = 150
@@ -95,7 +95,9 @@ def backtest(tenant: str, path: Path, workers: int = 1) -> Result:
     """
     library = Library(files.read())
     charter = library.charters_of(tenant)
-    zone = library.newest_calendar(charter[0][1].calendar)[1].zone if charter else ZoneInfo("UTC")
+    if not charter:
+        raise NotEnacted(f"there is no charter of {tenant}; `gihan charter list` names those that there are")
+    zone = library.newest_calendar(charter[0][1].calendar)[1].zone
     unreadable: list[str] = []
     with _open(path) as lines:
         batches = _batches(_rows(lines, zone, unreadable))

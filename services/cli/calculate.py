@@ -10,7 +10,7 @@ import typer
 
 from contracts import files
 from services.cli.errors import plain_errors
-from services.cli.options import AsJson
+from services.cli.options import AsJson, instant
 from services.rules import counting, instants
 from services.rules.calendar import Calendar
 from services.rules.counting import Gap, Span
@@ -67,7 +67,7 @@ def of_lines(lines: TextIO, calendar: Calendar) -> Iterator[dict[str, Any]]:
             continue
         try:
             case = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             case = None
         if not isinstance(case, dict):
             yield {"id": f"line {number}", "error": "not a JSON object"}
@@ -81,7 +81,7 @@ def of_case(case: dict[str, Any], calendar: Calendar) -> dict[str, Any]:
     try:
         whole_dates = WHOLE_DATES[case.get("pause_mode")]
         gaps = [
-            Gap(instants.instant(start), None if end is None else instants.instant(end), whole_dates)
+            Gap(instant(start), None if end is None else instant(end), whole_dates)
             for start, end in case.get("pauses") or ()
         ]
         if any(gap.end is not None and gap.end < gap.start for gap in gaps):
@@ -91,7 +91,7 @@ def of_case(case: dict[str, Any], calendar: Calendar) -> dict[str, Any]:
             raise ValueError("amount and extension take whole numbers, 0 or more")
         due = counting.due(
             calendar,
-            instants.instant(case["received_at"]),
+            instant(case["received_at"]),
             Span(case["amount"], case["unit"]),
             amounts[1:],
             gaps,

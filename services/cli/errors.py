@@ -24,6 +24,21 @@ def plain_errors() -> Iterator[None]:
         # The reader (head, a pager) has seen enough. Nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except (OperatorError, NotEnacted, Unreadable, ValueError, OSError) as error:
+    except OSError as error:
+        typer.echo(f"gihan: {_of_system(error)}", err=True)
+        raise typer.Exit(2) from None
+    except UnicodeDecodeError:
+        typer.echo("gihan: what was given is not text in UTF-8; save it as UTF-8 and try again", err=True)
+        raise typer.Exit(2) from None
+    except RecursionError:
+        typer.echo("gihan: what was given is nested too deeply to be read", err=True)
+        raise typer.Exit(2) from None
+    except (OperatorError, NotEnacted, Unreadable, ValueError) as error:
         typer.echo(f"gihan: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _of_system(error: OSError) -> str:
+    """What the system said, without its number: the file first, where it is about one."""
+    said = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {said}" if isinstance(error.filename, str | bytes) else said

@@ -105,7 +105,10 @@ def as_text(found: tuple[Answer, ...], language: Language, in_json: bool) -> str
 
 def _found(answers: tuple[Answer, ...] | None) -> tuple[Answer, ...]:
     if answers is None:
-        raise ValueError("nothing is known of this case by then")
+        raise ValueError(
+            "nothing is known of this case by then; name it by the city's id and the case id of the publishing system "
+            "(no receipt number), as in anseong/m-2026-000123"
+        )
     if not answers:
         raise ValueError("the charter has no promise of this name, or the case has none at all by then")
     return answers

@@ -186,6 +186,9 @@ def staff_events(content: str, form: str, tenant: Tenant, at: str) -> Iterator[L
     rows = json.loads(content) if form == "json" else list(csv.DictReader(io.StringIO(content)))
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("a directory is a CSV with a head line, or a JSON array of objects")
+    if not rows:
+        columns = ", ".join(STAFF_FIELDS)
+        raise ValueError(f"a directory has the columns {columns} and a row for each person; none is here")
     for number, row in enumerate(rows, start=1):
         if extra := row.keys() - set(STAFF_FIELDS):
             raise ValueError(f"a directory has the columns {', '.join(STAFF_FIELDS)}; {len(extra)} others are here")

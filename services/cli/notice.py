@@ -41,12 +41,12 @@ def previews(template: str | None, tenant: str | None, language: str, promise: s
     tenants = read_tenants()
     city = tenants.get(tenant or next(iter(tenants)))
     if city is None:
-        raise ValueError(f"There is no city {tenant!r}; take one of {sorted(tenants)}.")
+        raise ValueError(f"There is no city {tenant!r}; take one of {', '.join(sorted(tenants))}.")
     if language not in texts.LANGUAGES:
-        raise ValueError(f"There are no messages in {language!r}; take one of {list(texts.LANGUAGES)}.")
+        raise ValueError(f"There are no messages in {language!r}; take one of {', '.join(texts.LANGUAGES)}.")
     templates = texts.of_tenant(language, city.id).templates
     if template is not None and template not in templates:
-        raise ValueError(f"There is no message {template!r}; take one of {sorted(templates)}.")
+        raise ValueError(f"There is no message {template!r}; take one of {', '.join(sorted(templates))}.")
     values = dict(linting.PLAIN) | {"promise": promise}
     shown = []
     for name in [template] if template else templates:

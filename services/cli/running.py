@@ -171,10 +171,11 @@ def addresses(gihan: Gihan) -> list[str]:
     for service in permissions.SERVICES:
         url = gihan.services.url(service)
         lines.append(f"{service:<10} {url}/status  {url}/health/ready  {url}/metrics")
+    lines.append(f"citizens   {gihan.services.url('intake')}/")
     lines.append(f"API        {gihan.services.url('intake')}/openapi.json")
     lines.append(f"API keys   {gihan.servers.secrets / 'publishers.json'}")
     if gihan.gateway is not None:
-        lines.append(f"messages   {gihan.gateway / 'texts.jsonl'} (development gateways: nothing leaves this machine)")
+        lines.append(f"gateways   {gihan.gateway / 'texts.jsonl'} (for development: nothing leaves this machine)")
     return lines
 
 

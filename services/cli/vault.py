@@ -163,7 +163,10 @@ def report(
 ) -> None:
     """Who read what, why and how often, in a month. Shows no personal data. Ends with 1 where the record is broken."""
     with plain_errors():
-        begin = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - each tenant's zone is put in
+        try:
+            begin = datetime.strptime(month, "%Y-%m")  # noqa: DTZ007 - each tenant's zone is put in
+        except ValueError:
+            raise ValueError(f"--month {month} is no month: write one such as 2026-11") from None
         found = asyncio.run(_reports(data, tenant, begin, (begin + timedelta(days=32)).replace(day=1), {}))
     if as_json:
         rows = [{**one._asdict(), "lines": [line._asdict() for line in one.lines]} for one in found]

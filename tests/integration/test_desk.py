@@ -327,7 +327,10 @@ async def test_nobody_sees_what_is_not_theirs_to_know_of(desk: Office) -> None:
         assert answer.status_code == 404
         answer = await browser.hand_in("/desk/en/approve", key=[key])
         assert "What became" not in answer.text
-    assert (await audit.get("/desk/en/trail")).text.count("<h2") == 2
+    trail = (await audit.get("/desk/en/trail")).text
+    assert trail.count("<h2") == 2
+    assert "A message is written to a citizen or an official." in trail
+    assert "<td>a person&#39;s details</td>" in trail
     assert (await colleague.get("/desk/en/trail")).text.count("<h2") == 1
 
 

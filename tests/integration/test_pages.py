@@ -171,7 +171,9 @@ WRONG: tuple[tuple[dict[str, str], set[str]], ...] = (
     ({"address": ""}, {"address"}),
     ({"mobile": ""}, {"mobile"}),
     ({"mobile": "call me"}, {"mobile"}),
+    ({"mobile": "02-120-0000"}, {"mobile"}),  # no text reaches it
     ({"email": "nobody"}, {"email"}),
+    ({"email": "홍@시청.example"}, {"email"}),  # no mail can be handed over for it
     ({"notify_by": "pigeon"}, {"notify_by"}),
     ({"notify_by": "email"}, {"email"}),
     ({"title": "", "text": "", "mobile": "x"}, {"title", "text", "mobile"}),
@@ -189,6 +191,40 @@ async def test_errors_stand_beside_their_fields(citizen: Citizen, pool: asyncpg.
             kept = (PETITION | fields)["address"]
             assert f'value="{kept}"' in sent.text
     assert await filed(pool) == 0
+
+
+async def test_a_question_that_was_not_answered_is_not_quoted_with_a_colon(citizen: Citizen) -> None:
+    """What is missing is said behind the question as it stands on the page."""
+    for language, said in (
+        ("ko", "진행 상황을 어떻게 알려 드릴까요? 하나를 골라 주십시오."),
+        ("en", "How shall we tell you of progress? Please choose one."),
+    ):
+        sent = await citizen.send(f"/{language}/seoul/new/inquiry", PETITION | {"notify_by": ""})
+        assert said in unescape(sent.text)
+
+
+@pytest.mark.parametrize("mobile", ["010.0000.4321", "+82 10 0000 4321", "０１０－００００－４３２１"])
+async def test_a_number_is_taken_as_people_write_it(citizen: Citizen, mobile: str) -> None:
+    receipt, _ = await citizen.file(mobile=mobile)
+    assert (await citizen.look_up(receipt, "4321")).status_code == 303
+
+
+async def test_what_no_longer_asks_anything_is_not_for_citizens_to_do(
+    citizen: Citizen, pool: asyncpg.Pool, eventually: Eventually
+) -> None:
+    """Papers that were asked for are theirs to bring until the petition is answered without them."""
+    _, link = await citizen.file()
+    await told_by_desk(
+        citizen, pool, "complaint.supplement_requested", items=["plan"], respond_by="2026-11-20", dispatched_at=NOW
+    )
+
+    async def page_says(words: str) -> bool:
+        return words in (await citizen.http.get(link)).text
+
+    await eventually(lambda: page_says("하실 일"), 30)
+    await told_by_desk(citizen, pool, "complaint.completed", outcome="answered", by="k-1")
+    await eventually(lambda: page_says("답변을 드렸습니다"), 30)
+    assert not await page_says("하실 일")
 
 
 HOSTILE = (
@@ -515,6 +551,8 @@ async def test_where_addresses_lead(citizen: Citizen) -> None:
         assert (await citizen.http.get(path)).status_code == 404
     assert "<h1>" in (await citizen.http.get("/ko/atlantis")).text
     assert (await citizen.http.get("/atlantis")).headers["content-type"] == "application/problem+json"
+    for_people = await citizen.http.get("/atlantis", headers=english | {"Accept": "text/html"})
+    assert (for_people.status_code, for_people.headers["location"]) == (303, "/en/atlantis")
     assert (await citizen.http.get("/health/live")).json()["status"] == "live"
     assert (await citizen.http.post("/ko/seoul")).status_code == 405
     for path, target in (("/ko", "/ko/"), ("/en", "/en/"), ("/ko/seoul/", "/ko/seoul"), ("/seoul/", "/seoul")):

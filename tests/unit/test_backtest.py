@@ -65,7 +65,7 @@ def test_a_file_without_the_columns_says_which(tmp_path: Path) -> None:
 
 
 def test_a_tenant_without_a_charter_is_named(history: Path) -> None:
-    with pytest.raises(NotEnacted, match="'nowhere'"):
+    with pytest.raises(NotEnacted, match="no charter of nowhere"):
         backtest("nowhere", history)
 
 

@@ -63,6 +63,45 @@ def test_what_a_person_can_mend_is_said_in_a_sentence(arguments: list[str], said
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there.jsonl: No such file or directory"),
+        (b"\xff\xfe1", "not text in UTF-8; save it as UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("command", [("deadline", "--cases"), ("check",), ("backtest", "--tenant", "boston")])
+def test_a_file_that_cannot_be_read_is_said_in_a_sentence(
+    command: tuple[str, ...], content: bytes | None, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "there.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    result = gihan(*command, path)
+    assert result.exit_code in (1, 2)
+    assert said in result.output or (command == ("check",) and "The text is not UTF-8" in result.output)
+    assert "Errno" not in result.output
+    assert "codec" not in result.output
+
+
+def test_nesting_without_an_end_is_no_object(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text("[" * 200_000, encoding="utf-8")
+    result = gihan("deadline", "--cases", path)
+    assert json.loads(result.output) == {"id": "line 1", "error": "not a JSON object"}
+
+
+def test_a_time_that_is_none_and_a_city_without_a_charter() -> None:
+    result = gihan("deadline", "--received-at", "tomorrow")
+    assert "gihan: tomorrow is no time: write one such as" in result.output
+    result = gihan("vault", "access-report", "--month", "2026-13")
+    assert "gihan: --month 2026-13 is no month: write one such as 2026-11" in result.output
+    result = gihan("backtest", "--tenant", "nocity", __file__)
+    assert "gihan: there is no charter of nocity" in result.output
+    result = gihan("notice", "preview", "nope")
+    assert "There is no message 'nope'; take one of breach, breaches," in result.output
+
+
 def test_cases_line_by_line_from_a_file_and_from_standard_input(tmp_path: Path) -> None:
     lines = [
         asked(id="one"),

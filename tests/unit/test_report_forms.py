@@ -68,6 +68,13 @@ def test_every_number_of_the_year_is_on_the_page(report: Report, language: Langu
     assert not re.search(r"<script| on\w+=|https?://", page)
 
 
+def test_a_table_under_a_heading_of_its_name_shows_the_name_once(report: Report) -> None:
+    """It keeps its caption, for whoever goes from table to table by ear."""
+    page = html.whole(report, speaker_of("en", SEOUL)).decode()
+    assert '<caption class="unseen">At a glance</caption>' in page
+    assert "<caption>Month by month" in page
+
+
 def test_a_bar_is_as_long_as_its_number() -> None:
     plot = Plot("", (Bar("a", 500, "50%"), Bar("b", None, ""), Bar("c", 1000, "100%")), 1000)
     assert [plot.length(bar) for bar in plot.bars] == [500, 0, 1000]

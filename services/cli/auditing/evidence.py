@@ -185,9 +185,10 @@ async def gather(settings: Settings, book: Book, gateway: Path | None = None, da
             before = await _ends(nc)
             recorded = 0 if gateway is None else len(_lines(gateway / "record.jsonl"))
             tables = await _tables(pool)
-            # Whoever only joins a data folder is not told by which clock its services run; a row that moved says so.
-            stepped = settings.clock == "stepped" or await pool.fetchval("select now > 0 from chassis.clock")
-            clock = await open_clock(replace(settings, clock="stepped") if stepped else settings, pool)
+            # Who steps the clock leaves its mark; whoever looks from outside was not told how this was started.
+            if await pool.fetchval("select now > 0 from chassis.clock"):
+                settings = replace(settings, clock="stepped")
+            clock = await open_clock(settings, pool)
             now = await clock.now()
         finally:
             pool.terminate()
@@ -205,7 +206,7 @@ async def gather(settings: Settings, book: Book, gateway: Path | None = None, da
         recorded_before=recorded,
         in_clear=clear,
         now=now,
-        stepped=stepped,
+        stepped=settings.clock == "stepped",
         settle_seconds=settings.settle_seconds,
         library=Library(files.read()),
         tenants=tenants_file.parse(settings.tenants_file.read_bytes()),

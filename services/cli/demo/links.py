@@ -14,17 +14,23 @@ from services.cli import running
 
 SAMPLES = ("receipt", "breaches", "result")
 """The messages shown, by their templates: what is owed for a broken promise is told together with it."""
+TAKEN_BACK = ("correction", "corrections", "compensation_withdrawn", "fact_voided")
+"""What goes out where a message turned out to be wrong."""
 CITY = "anseong"
 """Whose report the demo ends with, and whose messages where it sent some."""
 
 
 async def chosen(pool: asyncpg.Pool) -> dict[str, str]:
-    """The key of the first message that went out by each template of SAMPLES, of CITY where it sent one."""
+    """The key of the first message that went out by each template of SAMPLES, of CITY where it sent one, and about a
+    case of which nothing was taken back, so that its page says what the message says."""
     rows = await pool.fetch(
-        "select distinct on (template) template, key from read.notices where template = any($1::text[])"
-        " and audience = 'citizen' and state in ('sent', 'delivered') order by template, tenant <> $2, settled_at, key",
+        "select distinct on (template) template, key from read.notices n where template = any($1::text[])"
+        " and audience = 'citizen' and state in ('sent', 'delivered') order by template, tenant <> $2,"
+        ' exists (select from read.notices later where (later.tenant, later."case") = (n.tenant, n."case")'
+        " and later.template = any($3::text[])), settled_at, key",
         list(SAMPLES),
         CITY,
+        list(TAKEN_BACK),
     )
     return {row["template"]: row["key"] for row in rows}
 
@@ -66,6 +72,7 @@ def _page(samples: Mapping[str, str], taken: Mapping[str, Mapping[str, str]]) ->
         "pre{white-space:pre-wrap;overflow-wrap:anywhere;font:inherit;margin:0}"
     )
     return (
-        '<!doctype html><html lang="ko"><head><meta charset="utf-8"><title>Messages of the demo</title>'
+        '<!doctype html><html lang="ko"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Messages of the demo</title>'
         f"<style>{style}</style></head><body><main><h1>Messages of the demo</h1>{''.join(parts)}</main></body></html>\n"
     )

@@ -118,12 +118,14 @@ async def _home(request: Request) -> Response:
 
 
 async def _to_language(request: Request) -> Response:
-    """An address without a language leads to that of the browser; Korean where it wants neither."""
+    """An address without a language leads to that of the browser; Korean where it wants neither. So does that of a
+    city that is not served here, for whoever reads pages: what is said there is a page as well."""
     site: Site | None = getattr(request.app.state, "site", None)
     tenant = request.path_params.get("tenant", "")
     if tenant in LANGUAGES:
         return RedirectResponse(f"/{tenant}/", HTTPStatus.SEE_OTHER)
-    if site is None or (tenant and tenant not in site.tenants):
+    for_people = "text/html" in request.headers.get("accept", "")
+    if site is None or (tenant and tenant not in site.tenants and not for_people):
         raise HTTPException(HTTPStatus.NOT_FOUND)
     language = preferred(request.headers.get("accept-language", ""))
     return RedirectResponse(f"/{language}/{tenant}", HTTPStatus.SEE_OTHER, headers={"Vary": "Accept-Language"})

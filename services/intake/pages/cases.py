@@ -27,6 +27,8 @@ from services.rules.tenants import Tenant
 
 SHOWN = ("office", "citizen")
 """Whose deadlines a citizen is shown; what others may do or not do binds nobody here."""
+YOURS = ("open", "suspended", "lapsed")
+"""What a citizen still has to do, or can no longer; what was done or no longer applies asks nothing of them."""
 TONES = {"met": "good", "kept": "good", "broken": "bad", "checking": "wait", "suspended": "wait", "open": "now"}
 _KEYS = re.compile(r" \[[^\]]+\]")
 """Keys of facts in an explanation, which are for clerks."""
@@ -180,7 +182,7 @@ class _Telling:
             owed=tuple(self.owed(row) for row in owed if self.now >= row["at"] + self.grace),
             running=self.promises(one for one in office if one.state in ("open", "suspended")),
             settled=self.promises(one for one in office if one.state not in ("open", "suspended")),
-            yours=self.promises(one for one in runs if one.owed_by == "citizen" and one.state != "met"),
+            yours=self.promises(one for one in runs if one.owed_by == "citizen" and one.state in YOURS),
             measured=tuple(self.measured(one) for one in self.answers if isinstance(one, Measured)),
             history=self.history(facts, decisions, notices),
             stuck=bool(self.case.stuck),

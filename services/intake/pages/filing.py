@@ -5,6 +5,7 @@ twice is one petition.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from starlette.responses import Response
 
 from contracts.envelope import Accepted
 from contracts.events import PERSON_DETAILS
+from services.chassis.contacts import mobile_number, takes_mail
 from services.chassis.pages import PageError
 from services.chassis.vault import mask_resident_numbers
 from services.intake import admission
@@ -38,8 +40,7 @@ FILED_AN_HOUR = 60
 """Petitions from one address: a public computer in a hall files more than a citizen."""
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_NUMBER = re.compile(r"[+]?[0-9][0-9 ()-]{6,18}")
-_EMAIL = re.compile(r"[^\s@<>,;]{1,64}@[^\s@<>,;]+\.[^\s@<>,;]+")
+_NUMBER = re.compile(r"[+]?[0-9][0-9 ().-]{6,18}")
 
 
 class Asked(NamedTuple):
@@ -219,14 +220,14 @@ def _wrong(visit: Visit, typed: Mapping[str, str], now: Instant) -> Iterator[Fie
             yield Field(name, say("errors.required", field=say(label)))
         else:
             yield from free_text(visit, name, label, value, LIMITS[name])
-        if value and name in ("mobile", "phone") and not _NUMBER.fullmatch(value):
+        if value and name in ("mobile", "phone") and not _NUMBER.fullmatch(unicodedata.normalize("NFKC", value)):
             yield Field(name, say("errors.number", field=say(label)))
-        if value and name == "email" and not _EMAIL.fullmatch(value):
+        if value and name == "email" and not (takes_mail(value) and "." in value.rpartition("@")[2]):
             yield Field(name, say("errors.email", field=say(label)))
     chosen = typed.get("notify_by", "")
     if chosen not in NOTIFY:
         yield Field("notify_by", say("errors.choose", field=say("file.notify")))
-    if chosen == "sms" and not typed.get("mobile"):
+    if chosen == "sms" and mobile_number(typed.get("mobile", "")) is None:
         yield Field("mobile", say("errors.sms_needs_mobile"))
     if chosen == "email" and not typed.get("email"):
         yield Field("email", say("errors.email_needs_email"))

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from services.chassis.links import Link
 from services.chassis.pages import PageError
 from services.chassis.vault import VaultError
+from services.chassis.vault.blind_index import numbers_of
 from services.intake.pages import cases
 from services.intake.pages.cases import Found, Page
 from services.intake.pages.filing import Field
@@ -148,8 +149,7 @@ async def _knows(visit: Visit, found: Found, digits: str) -> bool:
             person = await visit.site.vault.read_person(conn, visit.tenant.id, found.subject_ref, PURPOSE, READER)
     except VaultError:
         return False
-    numbers = [re.sub(r"\D", "", person.get(field, "")) for field in ("mobile", "phone")]
-    return any(len(number) >= 4 and hmac.compare_digest(number[-4:], digits) for number in numbers)
+    return any(len(number) >= 4 and hmac.compare_digest(number[-4:], digits) for number in numbers_of(person))
 
 
 def _form(

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.chassis.vault.purposes import purposes
 from services.notifier.desk import lists
 from services.notifier.desk.site import Visit
 from services.notifier.desk.words import named, task_name
@@ -92,14 +93,21 @@ async def _readings(visit: Visit, staff: str, before: str) -> tuple[list[dict[st
             "number": row["number"],
             "at": visit.speaker.when(_instant(row["at"])),
             "reader": row["reader"],
+            "says": _says(visit.speaker, row["purpose"]),
             "purpose": row["purpose"],
-            "kind": row["kind"],
+            "kind": named(visit.speaker, "reading", row["kind"].removeprefix("refused.")),
             "ref": row["ref"],
             "refused": row["kind"].startswith("refused."),
         }
         for row in rows
     ]
     return readings, str(rows[-1]["number"]) if len(rows) == PAGE else None
+
+
+def _says(speaker: Speaker, purpose: str) -> str:
+    """A purpose in words; nothing where somebody asked for one that does not exist."""
+    found = purposes().get(purpose.partition(":")[0])
+    return found.says[speaker.language] if found else ""
 
 
 def _instant(at: datetime) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
+from services.chassis.contacts import mobile_number
 from services.notifier.texts import Message
 from services.rules.instants import Instant
 from services.rules.tenants import Tenant
@@ -21,8 +22,6 @@ from services.rules.tenants import Tenant
 Means = Literal["sms", "email"]
 
 SUBJECT_BYTES = 40
-
-_MOBILE = re.compile(r"01[016789]\d{7,8}")
 
 
 class Outcome(StrEnum):
@@ -117,8 +116,7 @@ async def each(send: Callable[[Letter], Awaitable[Answer]], letters: Sequence[Le
 
 def mobile(letter: Letter) -> str | None:
     """The number of a letter's recipient in digits; None where no text can be sent to it."""
-    number = re.sub(r"[\s().-]", "", letter.contact.get("mobile", ""))
-    return number if _MOBILE.fullmatch(number) else None
+    return mobile_number(letter.contact.get("mobile", ""))
 
 
 BAD_NUMBER = Answer(Outcome.REJECTED, "bad_number")

@@ -4,7 +4,6 @@ The one rule: a mail is known by its Message-ID, which is the same at every atte
 copy for what it is, and which nobody can guess, so that a report about it (RFC 3464) proves that it has seen the mail.
 """
 
-import re
 import ssl
 from collections.abc import Callable, Sequence
 from email import policy
@@ -17,12 +16,11 @@ from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
+from services.chassis.contacts import takes_mail
 from services.notifier.gateways import Answer, Found, Letter, Means, Outcome, Told
 from services.notifier.gateways.calling import ANSWER_SECONDS, CONNECT_SECONDS
 from services.rules import instants
 from services.rules.instants import Instant
-
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 
 _NOT_OURS = (421, 530, 535, 538)
 """The server closes, or does not let us in: nothing that another mail would change."""
@@ -103,7 +101,7 @@ class EmailGateway:
     async def _send(self, letter: Letter) -> Answer:
         """Hands over a mail. Before the text itself is under way, a broken line means that nothing was taken."""
         to = letter.contact.get("email", "")
-        if not _ADDRESS.fullmatch(to):
+        if not takes_mail(to):
             return Answer(Outcome.REJECTED, "bad_address")
         id = letter.key if self._mark is None else f"{letter.key}.{self._mark(letter.key)}"
         mail = compose(letter, to, id)
