@@ -198,6 +198,12 @@ class Keeper:
             ended.cancel()
 
 
+def plain_environment() -> dict[str, str]:
+    """What a server gets of our environment; secrets and addresses of others stay out."""
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+    return {name: value for name in kept if (value := os.environ.get(name)) is not None}
+
+
 def _tail(log: Path) -> str:
     try:
         return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])

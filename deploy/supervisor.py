@@ -118,9 +118,17 @@ class Supervisor:
                 await self._get(service, "/health/ready")
                 return
             except httpx.HTTPStatusError as error:
-                red = error.response.json().get("red")
+                red = _red(error.response)
             except httpx.HTTPError:
                 red = "no answer"
             await asyncio.sleep(0.05)
         log = self._keepers[service].command.log
         raise ProcessError(f"{service} is not ready after {limit_seconds:.0f} s: {red}. Its log: {log}")
+
+
+def _red(answer: httpx.Response) -> object:
+    """The red parts of a service that says so itself. While it is down, another process may take its port."""
+    try:
+        return answer.json()["red"]
+    except (ValueError, KeyError, TypeError):
+        return f"something else answers at {answer.url} (HTTP {answer.status_code})"

@@ -6,13 +6,11 @@ holds. The master key is never in it.
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -20,40 +18,36 @@ import typer
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from deploy.embedded import AlreadyRuns, Embedded, data_folder, environment_of
-from deploy.permissions import BACKED_UP, SERVICES
-from services.chassis import broker, postgres
+from deploy.embedded import AlreadyRuns, Embedded
+from deploy.joining import data_folder, environment_of
+from deploy.permissions import BACKED_UP
+from services.chassis import broker
 from services.chassis.clock import RealClock
-from services.chassis.logs import OperatorError, error_code
+from services.chassis.logs import error_code
 from services.chassis.settings import Settings
 from services.chassis.vault import Vault, open_vault
+from services.cli.copying import (
+    FORMAT,
+    LONG_SECONDS,
+    MANIFEST,
+    PATIENCE_SECONDS,
+    SCHEMAS,
+    BackupError,
+    Done,
+    ask,
+    done_of,
+    patient,
+    sha256_of,
+    show,
+    table_names,
+)
 from services.cli.errors import plain_errors
 from services.cli.options import AsJson, Data
 from services.cli.running import read_tenants
 from services.rules import instants
 from services.rules.fold import REVISION
 
-FORMAT = 2
-MANIFEST = "manifest.json"
-SCHEMAS = ("vault", "intake")
-"""What the log cannot give back. Every other table is a projection, worked out again from the streams."""
 _CHUNK_BYTES = 128 * 1024
-_PATIENCE_SECONDS = 30.0
-LONG_SECONDS = 3600.0
-
-
-class BackupError(OperatorError):
-    """A backup cannot be taken or put back; says why and what to do."""
-
-
-class Done(NamedTuple):
-    """What was copied or put back: entries by stream, rows by table."""
-
-    streams: dict[str, int]
-    tables: dict[str, int]
-
-
-# Taking
 
 
 def backup_command(
@@ -112,7 +106,7 @@ def _begin(folder: Path) -> Path:
 def _complete(partial: Path, folder: Path, manifest: dict[str, Any]) -> None:
     """Adds the sum of each file and the manifest, and gives the folder its name once everything is on the disk."""
     manifest["files"] = {
-        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())
+        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in sorted(partial.iterdir())
     }
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in (*partial.iterdir(), partial):
@@ -173,7 +167,7 @@ async def _take_stream(nc: Client, name: str, folder: Path) -> dict[str, Any]:
     try:
         with path.open("wb") as file:
             while True:
-                chunk = await chunks.next_msg(timeout=_PATIENCE_SECONDS)
+                chunk = await chunks.next_msg(timeout=PATIENCE_SECONDS)
                 if not chunk.data:
                     break
                 file.write(chunk.data)
@@ -212,63 +206,6 @@ async def _take_table(connection: asyncpg.Connection, table: str, folder: Path) 
     return {"file": path.name, "columns": columns, "rows": int(copied.rpartition(" ")[2])}
 
 
-# Looking at a backup
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a backup, once every file has been compared with it. Raises BackupError."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        form = manifest["format"]
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BackupError(f"{folder} holds no backup: its {MANIFEST} is missing or cannot be read.") from None
-    if form != FORMAT:
-        raise BackupError(
-            f"{folder} is a backup of format {form}; this release reads {FORMAT}. Use the one that made it."
-        )
-    for name, said in files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != said["bytes"] or _sha256(path) != said["sha256"]:
-            raise BackupError(f"{path} is missing or damaged. Nothing was changed; use another copy of this backup.")
-    return manifest
-
-
-# What restoring needs too
-
-
-async def refuse_running(settings: Settings) -> None:
-    """Raises BackupError while a service is connected to the database: it would write meanwhile."""
-    connection = await postgres.connect(settings)
-    try:
-        names = [f"gihan/{service}" for service in SERVICES]
-        rows = await connection.fetch(
-            "select distinct application_name from pg_stat_activity"
-            " where datname = current_database() and application_name = any($1::text[]) order by 1",
-            names,
-        )
-    finally:
-        await connection.close()
-    if rows:
-        running = ", ".join(row["application_name"] for row in rows)
-        raise BackupError(f"Still running: {running}. Stop every service first; nothing was changed.")
-
-
-async def patient(settings: Settings) -> asyncpg.Connection:
-    """A session whose statements may take long: whole tables go through it."""
-    connection = await postgres.connect(settings)
-    await connection.execute("set statement_timeout = 0; set idle_in_transaction_session_timeout = 0")
-    return connection
-
-
-async def table_names(connection: asyncpg.Connection) -> list[str]:
-    rows = await connection.fetch(
-        "select schemaname || '.' || tablename as name from pg_tables where schemaname = any($1::text[]) order by 1",
-        list(SCHEMAS),
-    )
-    return [row["name"] for row in rows]
-
-
 async def _sequences(connection: asyncpg.Connection) -> list[str]:
     rows = await connection.fetch(
         "select schemaname || '.' || sequencename as name from pg_sequences where schemaname = any($1::text[])"
@@ -287,37 +224,11 @@ async def _migrations(connection: asyncpg.Connection) -> list[str]:
     return [row["name"] for row in await connection.fetch("select name from chassis.migrations order by name")]
 
 
-async def ask(nc: Client, subject: str, body: bytes, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
-    """The answer of nats-server to a request. Raises BackupError with its words where it refuses."""
-    try:
-        reply = await nc.request(subject, body, timeout=seconds)
-    except (NatsError, TimeoutError) as error:
-        raise BackupError(
-            f"nats-server did not answer ({error_code(error)}). Look at it and repeat the command."
-        ) from None
-    answer: dict[str, Any] = json.loads(reply.data) if reply.data else {}
-    if failure := answer.get("error"):
-        raise BackupError(f"nats-server refused: {failure.get('description')} (error {failure.get('err_code')}).")
-    return answer
-
-
-def done_of(manifest: Mapping[str, Any]) -> Done:
-    return Done(
-        {name: said["messages"] for name, said in manifest["streams"].items()},
-        {name: said["rows"] for name, said in manifest["tables"].items()},
-    )
-
-
 async def _key_marks(settings: Settings, connection: asyncpg.Connection) -> dict[str, str | None]:
     """A mark of each master key that the vault is wrapped in: tells it from another, and nothing about either. Whoever
     makes backups need not have the keys: then there are no marks."""
     master = None if settings.vault_keys is None else open_vault(settings).master
     return {epoch: None if master is None else master.mark(epoch) for epoch in sorted(await Vault.usage(connection))}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -326,9 +237,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def show(done: Done) -> None:
-    """Prints what was copied or put back, a line each."""
-    for name, count in {**done.streams, **done.tables}.items():
-        typer.echo(f"{name:<24} {count:>9}")

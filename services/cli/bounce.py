@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from deploy.embedded import data_folder, environment_of
+from deploy.joining import data_folder, environment_of
 from services.chassis import logs, postgres
 from services.chassis.settings import Settings, SettingsError
 from services.cli.options import Data

@@ -18,7 +18,7 @@ import typer
 from nats.aio.client import Client
 
 from contracts.envelope import Accepted, Refused
-from deploy.embedded import data_folder, environment_of
+from deploy.joining import data_folder, environment_of
 from services.chassis import broker, logs, postgres
 from services.chassis.settings import Settings
 from services.chassis.vault import VaultError, open_vault

@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from contracts.streams import import_subject
-from deploy.embedded import data_folder, environment_of
+from deploy.joining import data_folder, environment_of
 from services.chassis import broker, logs
 from services.chassis.clock import RealClock
 from services.chassis.logs import OperatorError, error_code

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.embedded import data_folder, environment_of
+from deploy.joining import data_folder, environment_of
 from services.chassis.settings import Settings
 from services.rules import instants
 from services.rules.explaining.words import Language

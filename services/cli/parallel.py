@@ -24,8 +24,9 @@ from rich.progress import Progress, TimeElapsedColumn
 from contracts import files
 from contracts.streams import PARTITIONS
 from services.cli.errors import plain_errors
+from services.cli.lines import Zones, text_of
 from services.cli.options import Contracts, instant
-from services.cli.simulate import EventFile, Step, Zones, new_world, steps, text_of
+from services.cli.simulate import EventFile, Step, new_world, steps
 from services.rules.fold import order
 from services.rules.instants import NEVER, Instant
 from services.rules.rulebook import Library

@@ -17,7 +17,7 @@ import typer
 
 from contracts.nkeys import Nkey
 from deploy import permissions
-from deploy.embedded import data_folder, environment_of, reload_nats
+from deploy.joining import data_folder, environment_of, reload_nats
 from deploy.provision import create_readers
 from deploy.publishers import REGISTER, PublisherError, Register
 from deploy.secret_files import write_secret

@@ -23,7 +23,7 @@ from services.chassis import broker, postgres
 from services.chassis.cursor import WrongLog, check_log
 from services.chassis.logs import OperatorError, error_code
 from services.chassis.settings import Settings
-from services.cli.backup import refuse_running
+from services.cli.copying import refuse_running
 from services.sla_timer.messages import tick_message
 
 BATCH_MESSAGES = 1_000

@@ -18,14 +18,15 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from deploy import roles
-from deploy.embedded import Embedded, data_folder
+from deploy.embedded import Embedded
+from deploy.joining import data_folder
 from deploy.provision import create_streams
 from services.chassis import broker, postgres
 from services.chassis.logs import error_code, get_logger
 from services.chassis.settings import Settings
 from services.chassis.vault import open_vault
 from services.chassis.vault.access import set_aside, take_up
-from services.cli.backup import (
+from services.cli.copying import (
     LONG_SECONDS,
     BackupError,
     Done,

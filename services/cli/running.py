@@ -15,7 +15,8 @@ import typer
 
 from deploy import devissuer, permissions
 from deploy import provision as provisioning
-from deploy.embedded import Embedded, data_folder, free_ports
+from deploy.embedded import Embedded, free_ports
+from deploy.joining import data_folder
 from deploy.processes import Command, Keeper
 from deploy.supervisor import Supervisor
 from services.chassis import settings

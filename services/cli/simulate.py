@@ -2,17 +2,14 @@
 
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from json.encoder import encode_basestring as quoted
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from contracts import files
 from contracts.events import MUNICIPAL_TYPES
 from contracts.streams import PARTITIONS, partition
-from services.rules import instants
 from services.rules.facts import Event, Fact, Moment, decode_event
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import route
@@ -145,19 +142,6 @@ def new_world(library: Library | None = None, own: Sequence[int] = range(PARTITI
     return World([Rulebook(library) for _ in range(PARTITIONS)], own)
 
 
-class Zones(dict[str, ZoneInfo]):
-    """The time zone of each tenant, by its newest calendar."""
-
-    def __init__(self, library: Library | None = None) -> None:
-        super().__init__()
-        self._library = library or Library(files.read())
-
-    def __missing__(self, tenant: str) -> ZoneInfo:
-        charter = self._library.charters_of(tenant)[-1][1]
-        self[tenant] = zone = self._library.newest_calendar(charter.calendar)[1].zone
-        return zone
-
-
 class Step(NamedTuple):
     """Which step of a simulation: before an event (by its number), with or after it; and the instant that passes."""
 
@@ -264,46 +248,3 @@ def _filled_in(event: Event, seen: Mapping[Name, Event], reported: Mapping[Name,
         officer = reported.get((event.tenant, event.case_id, data.about or ""))
         return msgspec.structs.replace(event, data=msgspec.structs.replace(data, officer=officer))
     return event
-
-
-def line_of(row: Decided, zone: ZoneInfo) -> dict[str, Any]:
-    """A decision as `gihan simulate` prints it; absent values are left out."""
-    decision = row.decision
-    line = {
-        "at": instants.text(decision.at, zone),
-        "tenant": row.tenant,
-        "case": row.case,
-        "decision": decision.kind,
-        "promise": decision.promise,
-        "due": None if decision.due is None else instants.text(decision.due, zone),
-        "remedy": decision.remedy,
-        "amount": decision.amount,
-        "task": decision.task,
-        "reason": decision.reason or decision.code,
-    }
-    return {name: value for name, value in line.items() if value not in ("", None)}
-
-
-def text_of(row: Decided, zone: ZoneInfo) -> str:
-    """`line_of` as JSON, to the letter, put together without making it first."""
-    tenant, case, decision = row
-    promise, due = decision.promise, decision.due
-    text = f'{{"at": "{instants.text(decision.at, zone)}"'
-    if tenant:
-        text += f', "tenant": {quoted(tenant)}'
-    if case:
-        text += f', "case": {quoted(case)}'
-    text += f', "decision": "{decision.kind}"'
-    if promise:
-        text += f', "promise": {quoted(promise)}'
-    if due is not None:
-        text += f', "due": "{instants.text(due, zone)}"'
-    if decision.remedy:
-        text += f', "remedy": {quoted(decision.remedy)}'
-    if decision.amount is not None:
-        text += f', "amount": {decision.amount}'
-    if decision.task:
-        text += f', "task": {quoted(decision.task)}'
-    if reason := decision.reason or decision.code:
-        text += f', "reason": {quoted(reason)}'
-    return text + "}"

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import typer
 
-from deploy.embedded import data_folder, environment_of
+from deploy.joining import data_folder, environment_of
 from services.chassis import logs, postgres
 from services.chassis.clock import Instant, open_clock
 from services.chassis.failpoints import arm

@@ -1,8 +1,9 @@
-"""Law: what stops a clock, how a demand for more papers runs, and what may close a case unanswered.
+"""Law: what stops a clock or extends a period, how a demand for more papers runs, and what may close a case unanswered.
 
 The one rule: grounds, numbers and dates stand in the law's file; here is only what they mean.
 
-Sources: Civil Petitions Treatment Act art. 21 to 23, its Decree art. 17, 20, 24 and 25.
+Sources: Civil Petitions Treatment Act art. 21 to 23, its Decree art. 17, 20, 21, 24 and 25;
+Disclosure Act art. 11(2).
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,23 @@ class SuspensionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.kinds is not None and kind not in self.kinds:
             return False
         return kind not in self.not_kinds and (self.begins_from is None or begin >= self.begins_from)
+
+
+class ExtensionRules(msgspec.Struct, frozen=True):
+    """How often and on what grounds a period may be extended (Decree art. 21; Disclosure Act art. 11(2))."""
+
+    maximum: int
+    second_needs_consent: bool
+    grounds: tuple[tuple[date | None, frozenset[str] | None], ...]
+    """(received from, allowed grounds or None for any), the last that holds for the date of receipt counts."""
+
+    def allows(self, ground: str | None, received: date) -> bool:
+        """Whether a ground is good for a case received on a date."""
+        allowed: frozenset[str] | None = None
+        for since, grounds in self.grounds:
+            if since is None or received >= since:
+                allowed = grounds
+        return allowed is None or ground in allowed
 
 
 class SupplementRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

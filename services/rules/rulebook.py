@@ -15,7 +15,8 @@ import yaml
 
 from services.rules import calendar as calendars
 from services.rules.calendar import Calendar, CalendarFile, Closure, Stretch, WeekHours
-from services.rules.charter import Charter, parse_charter
+from services.rules.charter import Charter
+from services.rules.charter_files import parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.effective import in_effect, key_of
 from services.rules.facts import Data, Event, Fact, fact_of

@@ -31,7 +31,7 @@ from tests.bench.room import Room, open_room, until
 from tests.bench.workload import Workload
 
 RUNS = 3
-CASES, CASES_QUICK = 45_000, 5_000
+CASES, CASES_QUICK = 30_000, 5_000
 FEW, FEW_QUICK = 700, 300
 """Cases of the log for those that take one message at a time. It spans as many days, with the same courses."""
 WARM = 0.05
@@ -230,9 +230,9 @@ async def _rebuild(room: Room, log: Log, *, lost: bool) -> Run:
         async with room.process("services.cli.main", "replay", "--rebuild", service="replay") as process:
             meter = room.meter({"python": [process.pid]})
             while process.returncode is None:  # what has ended cannot be read any more
-                used = meter.read()
+                used, shares = meter.read(), meter.shares()
                 await asyncio.sleep(0.02)
-            run = Run(log.facts, meter.seconds, used, *meter.shares())
+            run = Run(log.facts, meter.seconds, used, *shares)
         rows = await connection.fetch(OURS_DECIDED)
         if process.returncode or digest(map(tuple, rows)) != log.digest:
             raise Wrong(f"rebuilt: {len(rows)} decisions, not the {log.decisions} of the pure fold")

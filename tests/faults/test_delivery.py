@@ -188,10 +188,13 @@ async def state(world: World, case: str) -> str:
 
 
 async def troubles(world: World, means: str, fault: str) -> int:
-    """Attempts that show the fault."""
+    """Attempts that show the fault. One without an answer stands so until the gateway was asked after it."""
     outcome = {"down": "unreachable", "500": "deferred", "hang": "unanswered", "silent": "unanswered"}[fault]
     found: int = await world.pool.fetchval(
-        "SELECT count(*) FROM notifier.attempts WHERE means = $1 AND outcome = $2", means, outcome
+        "SELECT count(*) FROM notifier.attempts WHERE means = $1 "
+        "AND (outcome = $2 OR ($2 = 'unanswered' AND code = 'asked_after'))",
+        means,
+        outcome,
     )
     return found
 

@@ -126,11 +126,13 @@ class World:
     async def tell_gateways(self, faults: Mapping[str, str]) -> None:
         """Switches faults of the development gateways, and whether they report."""
         async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
-            for _ in range(100):  # they may be starting again at this moment
-                with contextlib.suppress(httpx.HTTPError):
-                    (await http.put(f"{self.gateway_url}/faults", json=faults)).raise_for_status()
-                    return
-                await asyncio.sleep(0.1)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(60):  # they may be starting again at this moment
+                    while True:
+                        with contextlib.suppress(httpx.HTTPError):
+                            (await http.put(f"{self.gateway_url}/faults", json=faults)).raise_for_status()
+                            return
+                        await asyncio.sleep(0.1)
         raise AssertionError("the development gateways do not come back")
 
     async def delete_consumer(self, stream: str, chance: Callable[[list[str]], str]) -> str:

@@ -22,10 +22,11 @@ from nats.js.errors import NotFoundError
 from contracts.streams import STREAMS, cases_subject, partition
 from deploy import bootstrap, provision
 from services.chassis import clock
-from services.chassis.cursor import LogCursor, WrongLog
+from services.chassis.cursor import WrongLog, read_up_to
 from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Erased, Vault, VaultError, open_vault
-from services.cli.backup import BackupError, backup
+from services.cli.backup import backup
+from services.cli.copying import BackupError
 from services.cli.reappend import reappend
 from services.cli.restore import _put_stream, restore
 from services.intake.app import build_app as intake_app
@@ -141,10 +142,8 @@ def event(id: str, type: str, case: str, time: str, **data: Any) -> dict[str, An
 
 async def entries(nc: Client, stream: str) -> list[tuple[int, str, bytes]]:
     """Everything in a stream but markers."""
-    found: list[tuple[int, str, bytes]] = []
-    async with LogCursor(nc, stream=stream, after=0) as cursor:
-        while read := await cursor.read(1000, 1.0):
-            found += [(entry.sequence, entry.subject, entry.data) for entry in read]
+    last = (await nc.jetstream().stream_info(stream)).state.last_seq
+    found = [(entry.sequence, entry.subject, entry.data) async for entry in read_up_to(nc, stream, last)]
     return [entry for entry in found if not entry[1].startswith("mark.")]
 
 

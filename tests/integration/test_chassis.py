@@ -50,22 +50,25 @@ async def test_a_batch_on_a_closed_connection_sends_nothing(connect, nc):
 async def test_a_forbidden_batch_is_unknown_and_the_log_says_why(connect, nc, capsys):
     sla_timer = await connect("sla_timer")
     with pytest.raises(BatchUnknown):
-        await broker.publish_batch(sla_timer, [], ("mark.intake.other", b""), 0, timeout_seconds=0.3)
+        await broker.publish_batch(sla_timer, [], ("mark.intake.other", b""), 0, timeout_seconds=1.0)
     assert "nats_denied" in capsys.readouterr().err
     assert await broker.last_message(nc, "CASES", "mark.intake.other") is None
 
 
-async def test_the_stepped_clock_wakes_who_waits_and_never_goes_back(settings, pool):
+async def test_the_stepped_clock_wakes_who_waits_and_never_goes_back(settings, pool, monkeypatch):
+    monkeypatch.setattr(clock, "_LONGEST_WAIT_SECONDS", 3600)  # so that who wakes was woken
     stepped = await clock.open_clock(settings("intake"), pool)
     try:
         await clock.step(pool, 5 * SECOND)
         assert await stepped.now() == 5 * SECOND
-        await asyncio.wait_for(stepped.wait(5 * SECOND), 0.5)  # reached: no waiting
+        async with asyncio.timeout(30):
+            await stepped.wait(5 * SECOND)  # reached: no waiting
         waiter = asyncio.create_task(stepped.wait(60 * SECOND))
         await asyncio.wait([waiter], timeout=0.05)
         assert not waiter.done()
         await clock.step(pool, 60 * SECOND)
-        await asyncio.wait_for(waiter, 0.5)
+        async with asyncio.timeout(30):
+            await waiter
         with pytest.raises(ClockError, match="cannot go backwards"):
             await clock.step(pool, 59 * SECOND)
         assert await stepped.now() == 60 * SECOND
@@ -73,16 +76,20 @@ async def test_the_stepped_clock_wakes_who_waits_and_never_goes_back(settings, p
         await stepped.close()
 
 
-async def test_the_stepped_clock_outlives_its_connection(settings, pool):
+async def test_the_stepped_clock_outlives_its_connection(settings, pool, monkeypatch, eventually):
     stepped = await clock.open_clock(settings("intake"), pool)
     try:
         await stepped.wait(0)
         await pool.execute("select pg_terminate_backend($1)", stepped._ear.get_server_pid())
         await stepped.wait(None)  # ends after a second, and the next one listens again
+        monkeypatch.setattr(clock, "_LONGEST_WAIT_SECONDS", 3600)  # so that who wakes was woken
         waiter = asyncio.create_task(stepped.wait(None))
-        await asyncio.wait([waiter], timeout=0.1)
-        await clock.step(pool, 5 * SECOND)
-        await asyncio.wait_for(waiter, 0.5)
+
+        async def woken() -> bool:
+            await clock.step(pool, await stepped.now() + SECOND)
+            return waiter.done()
+
+        await eventually(woken, 30)
     finally:
         await stepped.close()
 

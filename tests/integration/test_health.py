@@ -68,7 +68,7 @@ async def served(eventually):
 
 async def test_a_part_is_red_until_its_first_beat_when_down_and_when_frozen(served, eventually):
     health = Health("test")
-    fold = health.part("fold", frozen_after_seconds=0.3)
+    fold = health.part("fold", frozen_after_seconds=2.0)
     client = await served(health)
 
     async def red() -> dict[str, str]:
@@ -104,9 +104,9 @@ async def test_a_dead_server_is_red_in_time_and_green_again(served, eventually):
 
     await eventually(lambda: is_(status(), 200))
     alive = False
-    await eventually(lambda: is_(status(), 503), limit_seconds=2)
+    await eventually(lambda: is_(status(), 503))
     alive = True
-    await eventually(lambda: is_(status(), 200), limit_seconds=2)
+    await eventually(lambda: is_(status(), 200))
 
 
 async def is_(answer, wanted: int) -> bool:

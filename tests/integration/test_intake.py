@@ -21,7 +21,7 @@ from deploy import provision
 from deploy.embedded import Embedded
 from services.chassis import broker
 from services.chassis.clock import step
-from services.chassis.cursor import LogCursor
+from services.chassis.cursor import read_up_to
 from services.chassis.settings import Settings
 from services.chassis.vault import open_vault
 from services.intake import append, refill
@@ -110,13 +110,8 @@ def complaint(id: str, subject: str | None, source: str = "web", **data: Any) ->
 
 async def log_of(nc: Client, *cases: str) -> list[dict[str, Any]]:
     """The stored events of these cases, in order, each checked against its contract."""
-    found = []
-    async with LogCursor(nc, stream="CASES", after=0, subject="cases.>") as cursor:
-        while cursor.pending or not found:
-            entries = await cursor.read(1000, 0.2)
-            found += [orjson.loads(entry.data) for entry in entries]
-            if not entries:
-                break
+    last = (await nc.jetstream().stream_info("CASES")).state.last_seq
+    found = [orjson.loads(entry.data) async for entry in read_up_to(nc, "CASES", last, subject="cases.>")]
     for stored in found:
         StoredEnvelope.model_validate(stored)
         stored_model(stored["type"]).model_validate(stored["data"])

@@ -773,7 +773,8 @@ class Process:
             return 0
         if self._process.returncode is None:
             self._process.send_signal(how)
-        return await asyncio.wait_for(self._process.wait(), 15)
+        async with asyncio.timeout(60):
+            return await self._process.wait()
 
 
 @pytest.fixture

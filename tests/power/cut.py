@@ -37,7 +37,8 @@ from services.cli import running
 from services.cli.demo import compare
 from services.cli.demo.demo import MONDAY, played
 from services.cli.demo.driver import TROUBLES
-from services.cli.demo.week import Delivery, week
+from services.cli.demo.week.delivery import Delivery
+from services.cli.demo.week.plan import week
 from services.rules.instants import DAY, Instant, midnight
 from tests.power.disk import Disk, NotPossible, family, signal_all
 from tests.power.servers import Node, cluster, urls

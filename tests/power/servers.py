@@ -60,7 +60,7 @@ class Node:
         path.write_text(json.dumps(self._configuration()))
         with (self._folder / "nats.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(embedded._nats_server()), "--config", path], stdout=log, stderr=log, start_new_session=True
+                [str(embedded.nats_server()), "--config", path], stdout=log, stderr=log, start_new_session=True
             )
 
     async def well(self) -> None:

@@ -15,7 +15,8 @@ import pytest
 from services.cli import running
 from services.cli.demo import demo
 from services.cli.demo.demo import MONDAY, Outcome, played
-from services.cli.demo.week import Delivery, week
+from services.cli.demo.week.delivery import Delivery
+from services.cli.demo.week.plan import week
 from services.rules.instants import DAY, Instant, midnight
 
 SEED = 7

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded import environment_of
+from deploy.joining import environment_of
 from services.chassis import broker
 from services.chassis.settings import Settings
 from services.cli import running
 from services.cli.demo import demo
 from services.cli.demo.demo import MONDAY
 from services.cli.demo.driver import Driver
-from services.cli.demo.week import Delivery, week
+from services.cli.demo.week.delivery import Delivery
+from services.cli.demo.week.plan import week
 from services.cli.verify import verify
 from services.rules.instants import DAY, midnight
 

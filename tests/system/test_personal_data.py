@@ -19,7 +19,8 @@ import pytest
 
 from contracts.streams import inbox_subject
 from deploy import permissions
-from deploy.embedded import Embedded, environment_of
+from deploy.embedded import Embedded
+from deploy.joining import environment_of
 from services.chassis import broker, postgres
 from services.chassis.settings import Settings
 from services.chassis.vault import Erased, open_vault

@@ -12,7 +12,7 @@ from contracts import files
 from services.cli.charters.diff import diff
 from services.cli.charters.lint import lint
 from services.cli.main import app
-from services.rules.charter import parse_charter
+from services.rules.charter_files import parse_charter
 
 SHELF = files.read()
 MAPO = SHELF["charters/mapo-1.yaml"]
@@ -92,10 +92,10 @@ def duty(due: str = "11-30", until: str = "survey.conducted") -> dict[str, Any]:
     return content
 
 
-def measured(limit: dict[str, int]) -> dict[str, Any]:
+def measured(limit: dict[str, int], **changes: Any) -> dict[str, Any]:
     content = base()
     row = {"id": "ring", "section": "6", "kind": "measure", "says": {"ko": "전화", "en": "We pick up."}}
-    content["promises"].append(row | {"on": "call.answered", "field": "rings", "limit": limit})
+    content["promises"].append(row | {"on": "call.answered", "field": "rings", "limit": limit} | changes)
     return content
 
 
@@ -190,6 +190,8 @@ def test_a_charter_from_before_its_calendar_has_a_gap() -> None:
         (base(clauses=[CLAUSE | {"on": [{"on": "complaint.done"}]}]), ("error", "never_starts", "poster")),
         (base(clauses=[CLAUSE | {"kind": "notice", "notice": "poem"}]), ("error", "no_words", "poster")),
         (again(), ("error", "said_again", "answer")),
+        (with_promise(within=SEVEN | {"amount": "7"}), ("error", "unreadable", "file")),
+        (with_promise(warn={"amount": True, "unit": "working_minutes"}), ("error", "unreadable", "file")),
         (again(same_as="nothing"), ("error", "unreadable", "file")),
         (again(same_as="statutory-progress"), ("error", "unreadable", "file")),
         (base(calendar="mars"), ("error", "no_calendar", "file")),
@@ -307,6 +309,16 @@ WORD = base()["promises"][0] | {"id": "word", "says": {"ko": "연락드립니다
             "A promise. The hours in which it counts, its pauses or its extension change. (answer)",
         ),
         (
+            measured({"at_most": 5}),
+            measured({"at_most": 5}, where={"line_busy": True}),
+            "We pick up. How it is judged, or what is done about it, changes. (ring)",
+        ),
+        (
+            base(),
+            with_promise(owed_by="citizen"),
+            "A promise. How it is judged, or what is done about it, changes. (answer)",
+        ),
+        (
             base(),
             with_promise(says={"ko": "약속", "en": "A word."}),
             "Said otherwise: A word. Before: A promise. (answer)",
@@ -341,6 +353,36 @@ WORD = base()["promises"][0] | {"id": "word", "says": {"ko": "연락드립니다
 )
 def test_a_change_is_said_in_words(tmp_path: Path, old: dict[str, Any], new: dict[str, Any], said: str) -> None:
     assert differs(tmp_path, old, new) == said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "en", "ko"),
+    [
+        (
+            again(),
+            again(same_as="statutory-period"),
+            "A promise. One with this promise of the law: statutory-period now, none before. "
+            "Where two are one, missing both is owed for once. (answer)",
+            "약속 같은 것으로 보는 법령의 약속: 전에는 없음, 이제는 statutory-period. "
+            "하나인 둘을 어기면 보상은 한 번입니다. (answer)",
+        ),
+        (
+            again(same_as="statutory-period"),
+            again(),
+            "A promise. One with this promise of the law: none now, statutory-period before. "
+            "Where two are one, missing both is owed for once. (answer)",
+            "약속 같은 것으로 보는 법령의 약속: 전에는 statutory-period, 이제는 없음. "
+            "하나인 둘을 어기면 보상은 한 번입니다. (answer)",
+        ),
+    ],
+)
+def test_what_a_promise_is_one_with_is_said(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], en: str, ko: str
+) -> None:
+    assert differs(tmp_path, old, new) == en
+    assert differs(tmp_path, old, new, "--lang", "ko") == ko
+    (row,) = json.loads(differs(tmp_path, old, new, "--json"))
+    assert row["kind"] == "incident"
 
 
 def test_what_changes_by_a_law_and_a_service_is_said(tmp_path: Path) -> None:

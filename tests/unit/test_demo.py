@@ -10,7 +10,7 @@ import pytest
 from services.cli.demo import compare, links
 from services.cli.demo.compare import Decided
 from services.cli.demo.driver import Ends, Look
-from services.cli.demo.week import Delivery
+from services.cli.demo.week.delivery import Delivery
 
 STARTED = Decided(3, 1, "north", "c-1", "deadline.started", "north-callback", "1", 3600, 0)
 BROKEN = Decided(3, 2, "north", "c-1", "deadline.breached", "north-callback", "1", 3600, 3600)

@@ -19,7 +19,7 @@ from deploy import devissuer
 from deploy.devissuer import Issuer
 from services.chassis.settings import ROOT, Settings, SettingsError
 from services.chassis.signon import StaffRole
-from services.cli.demo import week
+from services.cli.demo.week import people
 from services.notifier.desk import item, lists
 from services.notifier.desk.item import typed_amount
 from services.notifier.desk.lists import LISTS, Filter, may_see
@@ -276,7 +276,7 @@ async def test_the_development_sign_on_gives_a_code_once_to_whoever_asked(monkey
 
 
 def test_the_development_sign_on_proposes_departments_of_the_demo() -> None:
-    assert devissuer.DEPARTMENTS == week.DEPARTMENTS
+    assert devissuer.DEPARTMENTS == people.DEPARTMENTS
 
 
 def test_every_page_stands_in_the_package() -> None:

@@ -18,7 +18,8 @@ import msgspec
 import pytest
 
 from contracts import files
-from services.rules.charter import Charter, parse_charter
+from services.rules.charter import Charter
+from services.rules.charter_files import parse_charter
 from services.rules.counting import PLAIN, WALL, WORKING
 from services.rules.explaining.course import read
 from services.rules.explaining.explain import Explanation, explain

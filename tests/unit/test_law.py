@@ -14,7 +14,7 @@ from stories import at, event, lines, new_world, passed, play, received, voided
 
 from contracts import files
 from contracts.streams import PARTITIONS
-from services.rules.charter import parse_charter, parse_law
+from services.rules.charter_files import parse_charter, parse_law
 from services.rules.explaining import answer
 from services.rules.explaining import text as explain_text
 from services.rules.explaining.explain import Explanation

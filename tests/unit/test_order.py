@@ -26,7 +26,7 @@ from test_governing import (
 from test_governing import told as progress
 
 from contracts import files
-from services.rules.charter import parse_charter
+from services.rules.charter_files import parse_charter
 from services.rules.facts import Event, Fact
 from services.rules.instants import DAY, HOUR
 from services.rules.rulebook import Library, Rulebook

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from stories import SEOUL, at, event, received
 
-from services.cli.simulate import Unreadable, Zones, line_of, read_events, simulate, text_of
+from services.cli.lines import Zones, line_of, text_of
+from services.cli.simulate import Unreadable, read_events, simulate
 from services.rules.instants import DAY, instant
 from services.rules.state import KINDS, Decision
 from services.rules.world import Decided

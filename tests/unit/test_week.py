@@ -9,7 +9,9 @@ import pytest
 
 from contracts.envelope import Envelope
 from contracts.events import FACTS, INBOX_TYPES, OPENING_TYPES
-from services.cli.demo.week import Delivery, office_after, week
+from services.cli.demo.week.delivery import Delivery
+from services.cli.demo.week.hours import office_after
+from services.cli.demo.week.plan import week
 from services.rules.instants import DAY, MINUTE, instant
 from services.rules.tenants import Source, Tenant
 

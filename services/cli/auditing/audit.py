@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from deploy.embedded import data_folder, environment_of
+from deploy.joining import data_folder, environment_of
 from services.chassis.settings import Settings
 from services.cli.auditing.deadlines import decided_in_order, decided_in_time
 from services.cli.auditing.evidence import Book, Ends, Evidence, Violation, gather

@@ -15,7 +15,7 @@ from services.cli.charters.diff import diff
 from services.cli.charters.lint import lint, read_clauses
 from services.cli.errors import plain_errors
 from services.cli.options import AsJson, Contracts
-from services.rules.charter import parse_charter
+from services.rules.charter_files import parse_charter
 from services.rules.rulebook import Library
 
 app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")

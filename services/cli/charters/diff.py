@@ -24,8 +24,8 @@ TESTS = {"any_of": "is", "none_of": "is not", "at_least": "is at least", "includ
 class Change(NamedTuple):
     """What a new version changes for citizens; `says` is the sentence by language.
 
-    `kind` is sooner, later, counted_otherwise, new, gone, means, date, limit, hours, words, amount, occasion or basis
-    (the calendar, the law and how it is read).
+    `kind` is sooner, later, counted_otherwise, new, gone, means, date, limit, hours, incident (what is owed for once),
+    words, amount, occasion or basis (the calendar, the law and how it is read).
     """
 
     kind: str
@@ -108,7 +108,11 @@ def _changed(was: Promise | None, now: Promise | None) -> Iterator[Change]:
         return
     changes = [*_time_changes(was, now), *_other_changes(was, now)]
     yield from changes
-    if not changes and was.says != now.says:
+    if not changes and msgspec.structs.replace(was, says=now.says, section=now.section) != now:
+        ko = f"{now.says['ko']} 판정하는 방법이나 그때 하는 일이 달라집니다."
+        en = f"{now.says['en']} How it is judged, or what is done about it, changes."
+        yield Change("occasion", now.id, {"ko": ko, "en": en})
+    elif not changes and was.says != now.says:
         yield _reworded(now.id, was.says, now.says)
 
 
@@ -132,7 +136,7 @@ def _time_changes(was: Promise, now: Promise) -> Iterator[Change]:
 
 
 def _other_changes(was: Promise, now: Promise) -> Iterator[Change]:
-    """What changes about what starts and keeps it, the measure, and what counts."""
+    """What changes about what starts and keeps it, the measure, what counts, and what it is one with."""
     if (was.starts, was.until, was.ends) != (now.starts, now.until, now.ends):
         ko, en = (
             f"{now.says['ko']} 시작이나 이행으로 치는 방법이 달라집니다",
@@ -150,6 +154,12 @@ def _other_changes(was: Promise, now: Promise) -> Iterator[Change]:
         ko = f"{now.says['ko']} 세는 시간대, 멈춤 또는 연장이 달라집니다."
         en = f"{now.says['en']} The hours in which it counts, its pauses or its extension change."
         yield Change("hours", now.id, {"ko": ko, "en": en})
+    if was.same_as != now.same_as:
+        ko = f"{now.says['ko']} 같은 것으로 보는 법령의 약속: 전에는 {was.same_as or '없음'}, 이제는"
+        en = f"{now.says['en']} One with this promise of the law: {now.same_as or 'none'} now,"
+        ko += f" {now.same_as or '없음'}. 하나인 둘을 어기면 보상은 한 번입니다."
+        en += f" {was.same_as or 'none'} before. Where two are one, missing both is owed for once."
+        yield Change("incident", now.id, {"ko": ko, "en": en})
 
 
 def _limit(promise: Promise, words: Mapping[str, str]) -> str:

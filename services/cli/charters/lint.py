@@ -7,21 +7,21 @@ import json
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel
 
 from contracts import files
-from contracts.events import FACTS, stored_model
+from contracts.events import FACTS
+from services.cli.charters import matching
 from services.cli.charters.spans import in_en, longer
 from services.notifier.notices import ASKED_FOR, SAID_ANYWAY
 from services.rules import calendar as calendars
-from services.rules.charter import Charter, Condition, Match, Promise, Start, parse_charter
+from services.rules.charter import Charter, Match, Promise
+from services.rules.charter_files import parse_charter
 from services.rules.counting import Span
 
 FORMAT = json.loads((files.FOLDER / "formats" / "charter.json").read_bytes())
-COMPUTED = frozenset({"period_days", "has_period"})
 NO_RULE = frozenset({"conduct"})
 """Kinds of clauses that no rule can keep."""
 
@@ -152,47 +152,10 @@ def _meetable(promise: Promise) -> Iterator[Finding]:
         yield from _possible(promise.id, match, "meet")
 
 
-def _possible(where: str, match: Match, verb: str) -> Iterator[Finding]:
-    """What keeps an event from ever matching: no such type, no such field, or a value that the field never has."""
+def _possible(where: str, match: Match, verb: Literal["start", "meet"]) -> Iterator[Finding]:
     code = {"start": "never_starts", "meet": "never_met"}[verb]
-    if match.type not in FACTS:
-        yield Finding("error", code, where, f"There is no event {match.type}, so it can never {verb} this.")
-        return
-    for condition in match.where:
-        path = ".".join(condition.path)
-        models = [stored_model(match.type), stored_model("complaint.received")]
-        kinds = [kind for model in models if (kind := _kind(model, condition.path)) is not None]
-        if path not in COMPUTED and not kinds:
-            yield Finding("error", code, where, f"{match.type} has no field {path}, so it can never {verb} this.")
-        elif kinds and (wrong := _never(condition, _allowed(kinds[0]))):
-            says = f"{path} of {match.type} is never {' or '.join(wrong)}, so it can never {verb} this."
-            yield Finding("error", code, where, says)
-
-
-def _kind(model: type[BaseModel], path: tuple[str, ...]) -> Any:
-    """The annotation of a field named by its path, or None where there is none."""
-    for name, info in model.model_fields.items():
-        if (info.alias or name) != path[0]:
-            continue
-        if len(path) == 1:
-            return info.annotation
-        inner = (info.annotation, *get_args(info.annotation))
-        models = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        return next((kind for one in models if (kind := _kind(one, path[1:])) is not None), None)
-    return None
-
-
-def _allowed(kind: Any) -> frozenset[Any]:
-    """The values that an annotation lists, or none where it lists no values."""
-    arguments = get_args(kind)
-    listed = {value for value in arguments if isinstance(value, str)}
-    return frozenset(listed).union(*(_allowed(inner) for inner in arguments if not isinstance(inner, str)))
-
-
-def _never(condition: Condition, allowed: frozenset[Any]) -> list[str]:
-    if condition.test != "any_of" or not allowed:
-        return []
-    return [str(value) for value in condition.values if isinstance(value, str) and value not in allowed]
+    for why in matching.obstacles(match):
+        yield Finding("error", code, where, f"{why}, so it can never {verb} this.")
 
 
 def _table(promise: Promise) -> Iterator[Finding]:
@@ -201,15 +164,14 @@ def _table(promise: Promise) -> Iterator[Finding]:
     types = [start.match.type for start in promise.starts if start.match is not None and start.match.type in FACTS]
     if not within.by or not types:
         return
-    kind = _kind(stored_model(types[0]), (within.by,))
-    if kind is None:
+    classes = matching.values(types[0], within.by)
+    if classes is None:
         says = f"{types[0]} has no field {within.by} to choose the time by."
         yield Finding("error", "never_starts", promise.id, says)
         return
-    allowed = {str(value) for value in _allowed(kind)}
-    for name in sorted(set(within.table) - allowed if allowed else ()):
+    for name in sorted(set(within.table) - classes if classes else ()):
         yield Finding("error", "gap", promise.id, f"{within.by} is never {name}; that row is for nobody.")
-    missing = sorted(allowed - set(within.table))
+    missing = sorted(classes - set(within.table))
     if missing and within.span is None:
         says = f"No time is promised where {within.by} is {', '.join(missing)}; add rows, or otherwise."
         yield Finding("warning", "gap", promise.id, says)
@@ -250,7 +212,7 @@ def _contradictions(content: dict[str, Any], own: list[Promise]) -> Iterator[Fin
         if set(one.starts) & set(other.starts):
             says = f"The same start and the same end, but {words}. Which is promised?"
             yield Finding("error", "contradiction", one.id, says)
-        elif any(_both(first, second) for first in one.starts for second in other.starts):
+        elif any(matching.both(first, second) for first in one.starts for second in other.starts):
             says = f"Some cases start both and end both the same way, with {words}."
             yield Finding("warning", "overlap", one.id, says)
 
@@ -264,23 +226,6 @@ def _said_again(charter: Charter, own: list[Promise]) -> Iterator[Finding]:
             if alike == of_law and charter.said_again.get(law.id) != promise.id:
                 says = f"It begins and ends as {law.id} of the law does; say so with same_as, or it is paid for twice."
                 yield Finding("error", "said_again", promise.id, says)
-
-
-def _both(one: Start, other: Start) -> bool:
-    """Whether one event can start both."""
-    if one.match is None or other.match is None or one.match.type != other.match.type:
-        return False
-    pairs = [(a, b) for a in one.match.where for b in other.match.where if a.path == b.path]
-    return not any(_apart(a, b) for a, b in pairs)
-
-
-def _apart(one: Condition, other: Condition) -> bool:
-    if one.test == other.test == "any_of":
-        return not set(one.values) & set(other.values)
-    if {one.test, other.test} == {"any_of", "none_of"}:
-        chosen, barred = (one, other) if one.test == "any_of" else (other, one)
-        return set(chosen.values) <= set(barred.values)
-    return False
 
 
 def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
@@ -301,8 +246,8 @@ def _remedies(content: dict[str, Any], charter: Charter) -> Iterator[Finding]:
             named = {*(breach if breach != "any" else ()), *(trigger.get("except") or ())}
             for name in sorted(named - set(charter.promises)):
                 yield Finding("error", "never_starts", where, f"It follows a breach of {name}, which nobody promises.")
-            grounds = _allowed(_kind(stored_model("fault.confirmed"), ("ground",)))
-            for name in sorted(set(trigger.get("fault") or ()) - grounds):
+            grounds = matching.values("fault.confirmed", "ground")
+            for name in sorted(set(trigger.get("fault") or ()) - (grounds or frozenset())):
                 says = f"It follows a fault of the kind {name}; no fault is ever confirmed as that."
                 yield Finding("error", "never_starts", where, says)
 

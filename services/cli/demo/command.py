@@ -22,7 +22,7 @@ from services.chassis.logs import OperatorError
 from services.cli import running
 from services.cli.demo import links
 from services.cli.demo.demo import MONDAY, City, Outcome, played, steps_of
-from services.cli.demo.week import week
+from services.cli.demo.week.plan import week
 from services.cli.errors import plain_errors
 from services.cli.options import AsJson
 from services.rules.instants import Instant, local

@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from services.chassis.cursor import LogCursor
 from services.chassis.logs import OperatorError
 from services.chassis.settings import ROOT
-from services.cli.demo.week import Delivery
+from services.cli.demo.week.delivery import Delivery
 
 REFOLD_SECONDS = 60
 BATCH = 1000

@@ -27,7 +27,7 @@ from services.cli import remedies, running
 from services.cli.demo import compare, links
 from services.cli.demo.compare import Decided
 from services.cli.demo.driver import Doors, Driver
-from services.cli.demo.week import Delivery
+from services.cli.demo.week.delivery import Delivery
 from services.rules.instants import DAY, HOUR, Instant, midnight
 from services.rules.tenants import Tenant
 

@@ -22,7 +22,7 @@ from nats.errors import Error as NatsError
 from contracts.streams import PARTITIONS, door_subject, inbox_subject
 from services.chassis import broker, clock
 from services.chassis.logs import OperatorError
-from services.cli.demo.week import Delivery
+from services.cli.demo.week.delivery import Delivery
 from services.rules.instants import Instant
 
 POLL_SECONDS = 0.003
