@@ -230,7 +230,10 @@ class Calendar:
         return moment
 
     def opening(self, moment: Instant) -> Instant:
-        """The instant itself where it lies in working time, else the next opening."""
+        """The instant itself where it lies in working time, else the next opening. Raises OutOfCalendar: what came
+        before the first date is not counted from it."""
+        if moment < self._since:
+            raise self._outside()
         if not self._starts:
             self._count_work()
         starts = self._starts

@@ -277,8 +277,9 @@ def test_thresholds_take_the_period_as_set() -> None:
 
 
 def test_beyond_the_calendar_there_is_an_error_and_past_its_horizon_an_answer() -> None:
-    with pytest.raises(OutOfCalendar, match="2020-01-01"):
-        counting.due(KR, at("2019-12-31 23:59"), Span(1, "working_hours"))
+    for unit in ("working_hours", "working_days", "statutory_days", "days", "months"):
+        with pytest.raises(OutOfCalendar, match="2020-01-01"):
+            counting.due(KR, at("2019-12-31 23:59"), Span(7, unit))
     with pytest.raises(OutOfCalendar):
         counting.due(KR, at("2026-11-02 10:00"), Span(3000, "statutory_days"))
     with pytest.raises(OutOfCalendar):
