@@ -211,7 +211,15 @@ def renamed() -> list[Told]:
         told(
             20 + number,
             f"sla.{P}.rapids.{type}",
-            {"id": id, "type": type, "tenant": "rapids", "case": "c1", "cause_sequence": 9, "data": data},
+            {
+                "id": id,
+                "type": type,
+                "time": at(9),
+                "tenant": "rapids",
+                "case": "c1",
+                "cause_sequence": 9,
+                "data": data,
+            },
             9,
         )
         for number, (id, type, data) in enumerate(rows)
@@ -226,6 +234,20 @@ def issued(key: str = REMEDY["key"], cause: str = f"{P}-4", *before: str) -> lis
         event = {"id": f"{key}-{name}", "type": f"remedy.{name}", "tenant": "rapids", "case": "c1", "data": data}
         found.append(told(5, f"notices.{P}.rapids.remedy.{name}", event, 5))
     return found
+
+
+def live_from(second: float, one: Told) -> Told:
+    """The same entry; one that enacts the charter says when its city goes live."""
+    if one.event.get("type") != "charter.enacted":
+        return one
+    event = one.event | {"data": one.event["data"] | {"go_live": at(second)}}
+    return told(one.sequence, one.subject, event, -9)
+
+
+def test_what_was_over_before_a_city_was_live_has_no_task() -> None:
+    evidence = sound()
+    early = replace(evidence, cases=[live_from(4, one) for one in evidence.cases], tasks=evidence.tasks[1:])
+    assert [line for line in said(early) if "its task" in line] == []
 
 
 def test_what_an_approver_told_apart_may_be_paid_as_well() -> None:
@@ -539,6 +561,10 @@ SPOILT: list[tuple[str, Callable[[Evidence], Evidence]]] = [
         lambda e: replace(e, tasks=[*e.tasks, dict(e.tasks[0]) | {"key": "k7"}]),
     ),
     (f"I7 the remedy stands, its task: []: {REMEDY['key']}", lambda e: replace(e, tasks=e.tasks[1:])),
+    (
+        f"I7 the remedy was over before its city was live, its task: ['assigned']: {REMEDY['key']}",
+        lambda e: replace(e, cases=[live_from(4, one) for one in e.cases]),
+    ),
     (
         f"I7 a task was told 2 times, assigned 1 times: {TASKS['compensation']}",
         lambda e: replace(e, notices=[*e.notices, e.notices[4]]),

@@ -96,11 +96,7 @@ class _Expected:
         decisions = [one for one in evidence.sla if one.subject.startswith("sla.") and one.sequence <= sla]
         self._decisions = sorted(decisions, key=lambda one: int(one.event["cause_sequence"]))
         self._facts = [one for one in evidence.facts() if one.sequence <= cases]
-        self._live: dict[str, Instant] = {}
-        for told in self._facts:
-            if told.event["type"] == "charter.enacted":
-                since = instants.instant(told.event["data"].get("go_live") or told.event["time"])
-                self._live.setdefault(told.event["tenant"], since)
+        self._live = _live_since(self._facts)
         ends = self._fold(lambda at, view: None)
         self._fold(lambda at, view: self._decide(at, view, ends))
         for told in _results(evidence):
@@ -160,10 +156,22 @@ def _as_read(told: Told) -> notices.Event:
     return _decode(told.data)
 
 
+def _live_since(facts: Iterable[Told]) -> dict[str, Instant]:
+    """Since when each city is live: the first charter that its log enacts says so."""
+    live: dict[str, Instant] = {}
+    for told in facts:
+        if told.event["type"] == "charter.enacted":
+            since = told.event["data"].get("go_live") or told.event["time"]
+            live.setdefault(told.event["tenant"], instants.instant(since))
+    return live
+
+
 def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
-    """I7. Of each remedy at most one stands at a time, with one task, and it is paid once, after a yes; a task is told
-    as often as it was assigned."""
+    """I7. Of each remedy at most one stands at a time, with one task (none for what was over before its city was live),
+    and it is paid once, after a yes; a task is told as often as it was assigned."""
+    live = _live_since(evidence.facts())
     stands: dict[str, bool] = {}
+    before_live: set[str] = set()
     for told in evidence.sla:
         kind = told.event.get("type")
         if kind not in ("remedy.proposed", "remedy.withdrawn"):
@@ -172,6 +180,9 @@ def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
         if stands.get(key, False) is (kind == "remedy.proposed"):
             yield Violation("I7", f"{kind} follows on another of the same remedy", f"{key} ({told.event['id']})")
         stands[key] = kind == "remedy.proposed"
+        over = told.event["data"].get("due") or told.event["time"]
+        if instants.instant(over) < live.get(told.event["tenant"], 0):
+            before_live.add(key)
     done = evidence.notifier.get("sla_sequence", 0)
     tasks = defaultdict(list)
     for row in evidence.tasks:
@@ -182,10 +193,10 @@ def tasks_once(evidence: Evidence, book: Book) -> Iterator[Violation]:
     if done == evidence.after.sla:
         for key, standing in stands.items():
             states = [row["state"] for row in tasks.get((key, notices.COMPENSATION), ())]
-            if states != ["kept"] and standing != (len(states) == 1 and states[0] in STANDING):
-                yield Violation(
-                    "I7", f"the remedy {'stands' if standing else 'was withdrawn'}, its task: {states}", key
-                )
+            owed = standing and key not in before_live
+            if states != ["kept"] and owed != (len(states) == 1 and states[0] in STANDING):
+                why = "stands" if owed else "was over before its city was live" if standing else "was withdrawn"
+                yield Violation("I7", f"the remedy {why}, its task: {states}", key)
     paid: Counter[str] = Counter()
     approved: set[tuple[str, str]] = set()
     for one in _results(evidence):
