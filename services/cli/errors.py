@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+import yaml
 
 from services.chassis.logs import OperatorError
 from services.cli.simulate import Unreadable
@@ -33,7 +34,7 @@ def plain_errors() -> Iterator[None]:
     except RecursionError:
         typer.echo("gihan: what was given is nested too deeply to be read", err=True)
         raise typer.Exit(2) from None
-    except (OperatorError, NotEnacted, Unreadable, ValueError) as error:
+    except (OperatorError, NotEnacted, Unreadable, ValueError, yaml.YAMLError) as error:
         typer.echo(f"gihan: {error}", err=True)
         raise typer.Exit(2) from None
 

@@ -56,6 +56,8 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
     Raises ValueError that names the promise and the field at fault.
     """
     content = yaml.load(document, Loader=yaml.CSafeLoader)
+    if not isinstance(content, dict):
+        raise ValueError("charter file: a mapping with tenant, version, promises and the rest is wanted")
     try:
         law = parse_law(laws[content["law"]]) if content.get("law") else None
         defaults = content.get("defaults") or {}

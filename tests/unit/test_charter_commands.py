@@ -219,6 +219,18 @@ def test_what_is_no_charter_is_said() -> None:
     assert (only.severity, only.code) == ("error", "unreadable")
     (only,) = lint(text({"tenant": "x"}), SHELF)
     assert (only.severity, only.code) == ("error", "unreadable")
+    (only,) = lint(b"a letter", SHELF)
+    assert "a mapping with tenant" in only.says
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"[" * 100_000, "nested too deeply"), (b"tenant: [", "flow node")])
+def test_a_file_that_is_no_yaml_ends_no_command_but_in_a_sentence(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "rapids-1.yaml"
+    file.write_bytes(content)
+    compared = gihan("charter", "diff", file, file)
+    assert (compared.exit_code, why in compared.output) == (2, True), compared.output
+    read = gihan("charter", "lint", file)
+    assert (read.exit_code, why in read.output) == (2 if b"[[" in content else 1, True), read.output
 
 
 def test_our_charters_have_no_error_and_mapo_s_document_contradicts_itself() -> None:

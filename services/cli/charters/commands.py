@@ -4,10 +4,12 @@ The one rule: nothing here enacts anything; a charter is read, and what is found
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 
 from contracts import files
 from services.cli.charters.coverage import coverage
@@ -17,6 +19,9 @@ from services.cli.errors import plain_errors
 from services.cli.options import AsJson, Contracts
 from services.rules.charter_files import parse_charter
 from services.rules.rulebook import Library
+
+MOST_NESTED = 50
+"""Deeper than any charter is."""
 
 app = typer.Typer(no_args_is_help=True, help="The charters that come with this Gihan.")
 
@@ -63,7 +68,7 @@ def lint_command(
         listed = {} if clauses is None else read_clauses(clauses)
         chosen = {name: content for name, content in shelf.items() if name.startswith("charters/")}
         if file is not None:
-            chosen = {str(file): file.read_bytes()}
+            chosen = {str(file): _document(file)}
         rows = []
         for name, content in chosen.items():
             tenant = Path(name).stem.rpartition("-")[0]
@@ -93,7 +98,7 @@ def diff_command(
         if lang not in ("ko", "en"):
             raise ValueError(f"--lang {lang}: ko or en")
         laws = {Path(n).stem: body for n, body in files.read(contracts).items() if n.startswith("law/")}
-        changes = diff(*(parse_charter(path.read_bytes(), laws) for path in (old, new)))
+        changes = diff(*(parse_charter(_document(path), laws) for path in (old, new)))
     if as_json:
         typer.echo(json.dumps([change._asdict() for change in changes], ensure_ascii=False))
         return
@@ -101,6 +106,18 @@ def diff_command(
         typer.echo(f"{change.says[lang]} ({change.where})")
     if not changes:
         typer.echo("Nothing changes for citizens." if lang == "en" else "시민에게 달라지는 것이 없습니다.")
+
+
+def _document(path: Path) -> bytes:
+    """A charter file of somebody's own. Raises ValueError where it is nested without an end: libyaml would not raise,
+    but end this process."""
+    document, depth = path.read_bytes(), 0
+    with suppress(yaml.YAMLError):  # whoever reads it as a charter says what is wrong with it
+        for event in yaml.parse(document, Loader=yaml.CSafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_NESTED:
+                raise ValueError(f"{path} is nested too deeply to be a charter")
+    return document
 
 
 @app.command("coverage")
