@@ -5,6 +5,7 @@ headers and two steps of a task for each message that it takes in or sends; read
 none of that, and it is most of what they would cost.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -54,6 +55,15 @@ class Wire(Client):
         if parts:
             self.stats["out_msgs"] += len(messages)
             await self._send_command(b"".join(parts))
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        """As the library's, behind all that waits to be sent. Its own overtakes that, so that the end of a `flush`
+        would say nothing of a subscription made just before."""
+        if self._pending and self.is_connected:
+            assert self._transport is not None
+            self._transport.writelines(self._pending)
+            self._pending, self._pending_data_size = [], 0
+        await super()._send_ping(future)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         take = self._takers.get(sid)

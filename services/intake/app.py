@@ -104,7 +104,7 @@ def build_app(settings: Settings) -> FastAPI:
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
             stream = _stream_broker(settings, nc, health, doors, inbox)
             await stream.start()
-            await nc.flush()  # until the server has taken the subscriptions, whoever asks at the door finds nobody
+            await nc.flush()  # until the server has the subscriptions, whoever asks at the door finds nobody
             health.check("inbox", InboxWatch(nc).look, every_seconds=2)
             try:
                 yield

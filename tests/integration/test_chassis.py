@@ -47,6 +47,26 @@ async def test_a_batch_on_a_closed_connection_sends_nothing(connect, nc):
     assert await broker.last_message(nc, "CASES", "mark.intake.closed") is None
 
 
+async def test_a_flush_comes_behind_what_waits_to_be_sent(nc, monkeypatch):
+    """Who has flushed is heard: the library's own ping overtakes the subscription before it."""
+    sent = bytearray()
+    write, writelines = nc._transport.write, nc._transport.writelines
+
+    def noted(data: bytes) -> None:
+        sent.extend(data)
+        write(data)
+
+    def noted_lines(lines: list[bytes]) -> None:
+        sent.extend(b"".join(lines))
+        writelines(lines)
+
+    monkeypatch.setattr(nc._transport, "write", noted)
+    monkeypatch.setattr(nc._transport, "writelines", noted_lines)
+    await nc.subscribe("heard.at.once")
+    await nc.flush()
+    assert 0 <= sent.find(b"SUB heard.at.once") < sent.find(b"PING"), bytes(sent)
+
+
 async def test_a_forbidden_batch_is_unknown_and_the_log_says_why(connect, nc, capsys):
     sla_timer = await connect("sla_timer")
     with pytest.raises(BatchUnknown):
