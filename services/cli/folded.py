@@ -14,11 +14,12 @@ from nats.aio.client import Client
 
 from services.chassis.cursor import read_up_to
 from services.rules.choosing import rules_of
-from services.rules.facts import Event, decode_event, fact_of
+from services.rules.facts import Event, decode_event
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
+from services.rules.stating import fact_of
 from services.rules.world import CaseKey, Partition
 from services.sla_timer import store
 from services.sla_timer.messages import decision_message
@@ -110,7 +111,8 @@ class Folded:
         if event.case_id == ALL and self._enacting.enact(event, sequence):
             self.enacted[sequence] = data
         told: list[Told] = []
-        for tenant, case_id, decision in decided:
+        for row in decided:
+            tenant, case_id, decision = row.tenant, row.case, row.decision
             case = self.world.cases[tenant, case_id]
             rules = rules_of(self.world.rulebook, case, None)
             number = self.place.decisions + len(told) + 1

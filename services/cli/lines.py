@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from contracts import files
 from services.rules import instants
 from services.rules.rulebook import Library
-from services.rules.world import Decided
+from services.rules.state import Decided
 
 
 class Zones(dict[str, ZoneInfo]):
@@ -46,7 +46,7 @@ def line_of(row: Decided, zone: ZoneInfo) -> dict[str, Any]:
 
 def text_of(row: Decided, zone: ZoneInfo) -> str:
     """`line_of` as JSON, to the letter, put together without making it first."""
-    tenant, case, decision = row
+    tenant, case, decision = row.tenant, row.case, row.decision
     promise, due = decision.promise, decision.due
     text = f'{{"at": "{instants.text(decision.at, zone)}"'
     if tenant:

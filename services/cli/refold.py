@@ -17,7 +17,8 @@ from services.chassis.cursor import Entry, read_up_to
 from services.chassis.settings import Settings
 from services.rules.facts import decode_event
 from services.rules.rulebook import Library, Rulebook
-from services.rules.world import Decided, Partition
+from services.rules.state import Decided
+from services.rules.world import Partition
 
 
 class Numbered(NamedTuple):

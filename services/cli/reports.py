@@ -38,7 +38,8 @@ from services.rules.reporting.enacted import enacted
 from services.rules.reporting.known import TAKING_BACK, Known, Settled, TakenBack
 from services.rules.reporting.report import Report
 from services.rules.rulebook import Library, Rulebook
-from services.rules.world import Decided, Partition
+from services.rules.state import Decided
+from services.rules.world import Partition
 
 CLOCK = "clock.advanced"
 

@@ -6,6 +6,7 @@ from the first fact.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from services.rules.charter import Match, Promise
 from services.rules.effective import closes, key_of
@@ -15,10 +16,12 @@ from services.rules.runs import Pause, Round, Run, span_of
 from services.rules.scan import Scan
 from services.rules.state import Apart, Bookmark, Case, Deadline, Halt, Rules
 
-PETITION = -1
+PETITION: Final = -1
 """In the place of a fact: what a run was begun by are the data of the petition, as classified."""
 
-RECEIPT, UPDATING, VOIDING = "complaint.received", "applicant.updated", "fact.voided"
+RECEIPT: Final = "complaint.received"
+UPDATING: Final = "applicant.updated"
+VOIDING: Final = "fact.voided"
 
 
 def may_be_marked(facts: tuple[Fact, ...]) -> bool:
@@ -51,7 +54,7 @@ def lay(scan: Scan, facts: tuple[Fact, ...], deadlines: Mapping[tuple[str, str],
         started_by = RECEIPT if origin == PETITION else facts[origin].type
         if run.at is not None or run.extensions or run.seen or run.day or run.started_by != started_by:
             seen = tuple(place for place, match in enumerate(run.until) if match in run.seen)
-            apart.append(Apart(number, run.started_by, run.at, run.day, tuple(run.extensions), seen))
+            apart.append(Apart(number, run.started_by, run.at, run.day, run.extensions, seen))
     rounds: list[tuple[Instant, int]] = []
     if scan.rounds:
         places = {id(run): number for number, run in enumerate(scan.runs.values())}
@@ -128,8 +131,8 @@ def _run(deadline: Deadline, origin: int, facts: tuple[Fact, ...], scan: Scan) -
 def _set_apart(run: Run, one: Apart) -> None:
     until: tuple[Match, ...] = run.until
     run.started_by, run.at, run.day = one.started_by, one.at, one.day
-    run.extensions = list(one.extensions)
-    run.seen = {until[place] for place in one.seen}
+    run.extensions = one.extensions
+    run.seen = frozenset(until[place] for place in one.seen)
 
 
 def _halt(pause: Pause) -> Halt:

@@ -3,26 +3,29 @@
 The one rule: every date is written in the file. Nothing here knows a holiday, and past the horizon a calendar still
 answers, but what it answers is provisional.
 
-A calendar is compiled once into tables of whole numbers; counting is then a bisection.
+A calendar is compiled once into tables of whole numbers; counting is then a look into them.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 from itertools import pairwise
-from typing import TypeVar
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 import yaml
 
-from services.rules.instants import Instant, local, midnight, of_datetime
+from services.rules.instants import DAY, HOUR, Instant, local, midnight, of_datetime
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-YEARS_PAST_HORIZON = 6
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+YEARS_PAST_HORIZON: Final = 6
 """How far a calendar goes on by its weekly hours alone. A deadline beyond that is refused, never guessed."""
 
-MIDNIGHT = time(0)
+STEP: Final = 4 * HOUR
+"""Work is found by its amount from a table of so much each; a stretch of work is about as long."""
+
+MIDNIGHT: Final = time(0)
 
 Stretch = tuple[time, time]
 WeekHours = tuple[tuple[Stretch, ...], ...]
@@ -123,12 +126,16 @@ class Calendar:
         self._since = midnight(file.starts, file.zone)
         self._until = midnight(date.fromordinal(self._last + 1), file.zone)
         # Tables are made when first asked for: a charter knows more hours than a case has promises.
-        # When each date begins, and the one after the last.
+        # When each date begins, and the one after the last; `even` where all dates are found to be of the same length.
         self._begins: list[Instant] = []
+        self._is_even = False
         # Starts and ends of all stretches of work, and the work done before each.
         self._starts: list[Instant] = []
         self._ends: list[Instant] = []
         self._before: list[int] = []
+        # How many stretches come before each date, and how many begin with less work done than so many STEPs.
+        self._places: list[int] = []
+        self._steps: list[int] = []
         # The working dates as ordinals, and for each date how many come before it.
         self._open: list[int] = []
         self._open_before: list[int] = []
@@ -145,20 +152,27 @@ class Calendar:
     def _midnights(self) -> list[Instant]:
         if not self._begins:
             self._begins = [midnight(date.fromordinal(n), self.zone) for n in range(self._first, self._last + 2)]
+            self._is_even = all(after - day == DAY for day, after in pairwise(self._begins))
         return self._begins
 
     def _count_work(self) -> None:
         starts: list[Instant] = []
         ends: list[Instant] = []
         before: list[int] = []
+        places: list[int] = []
+        steps: list[int] = []
         total = 0
         for ordinal in range(self._first, self._last + 1):
+            places.append(len(starts))
             for start, stop in self.shifts(ordinal):
+                while len(steps) * STEP <= total:
+                    steps.append(len(starts))
                 starts.append(start)
                 ends.append(stop)
                 before.append(total)
                 total += stop - start
-        self._ends, self._before, self._starts = ends, before, starts
+        places.append(len(starts))
+        self._ends, self._before, self._places, self._steps, self._starts = ends, before, places, steps, starts
 
     def shifts(self, ordinal: int) -> list[tuple[Instant, Instant]]:
         """The stretches of work of one date, as instants."""
@@ -193,9 +207,15 @@ class Calendar:
 
     def ordinal(self, moment: Instant) -> int:
         """The local date of an instant, as an ordinal. Raises OutOfCalendar."""
+        return self._first + self._date(moment)
+
+    def _date(self, moment: Instant) -> int:
+        """The local date of an instant, as its place among those of the calendar. Raises OutOfCalendar."""
         if not self._since <= moment < self._until:
             raise self._outside()
-        return self._first + bisect_right(self._begins or self._midnights(), moment) - 1
+        if self._is_even:
+            return (moment - self._since) // DAY
+        return bisect_right(self._begins or self._midnights(), moment) - 1
 
     def midnight(self, ordinal: int) -> Instant:
         """The instant at which a date begins. Raises OutOfCalendar."""
@@ -205,23 +225,32 @@ class Calendar:
 
     def worked(self, moment: Instant) -> int:
         """Working time from the calendar's first date up to an instant, in microseconds."""
-        if not self._since <= moment < self._until:
-            raise self._outside()
-        if not self._starts:
-            self._count_work()
-        starts = self._starts
-        place = bisect_right(starts, moment) - 1
+        place = self._stretch_by(moment)
         if place < 0:
             return 0
         end = self._ends[place]
-        return self._before[place] + (moment if moment < end else end) - starts[place]
+        return self._before[place] + (moment if moment < end else end) - self._starts[place]
+
+    def _stretch_by(self, moment: Instant) -> int:
+        """The place of the last stretch that has begun by an instant; -1 where none has. Raises OutOfCalendar."""
+        if not self._starts:
+            self._count_work()
+        day, starts = self._date(moment), self._starts
+        place, after = self._places[day], self._places[day + 1]
+        while place < after and starts[place] <= moment:
+            place += 1
+        return place - 1
 
     def at(self, total: int) -> Instant:
         """The first instant by which `total` microseconds have been worked: an end of a stretch is never carried
         over to the next one's start. Raises OutOfCalendar."""
         if not self._starts:
             self._count_work()
-        place = bisect_left(self._before, total) - 1
+        before, step = self._before, total // STEP
+        place = self._steps[step] if 0 <= step < len(self._steps) else (len(before) if step > 0 else 0)
+        while place < len(before) and before[place] < total:
+            place += 1
+        place -= 1
         if place < 0:
             place = 0
         moment = self._starts[place] + total - self._before[place]
@@ -232,12 +261,7 @@ class Calendar:
     def opening(self, moment: Instant) -> Instant:
         """The instant itself where it lies in working time, else the next opening. Raises OutOfCalendar: what came
         before the first date is not counted from it."""
-        if moment < self._since:
-            raise self._outside()
-        if not self._starts:
-            self._count_work()
-        starts = self._starts
-        place = bisect_right(starts, moment) - 1
+        place, starts = self._stretch_by(moment), self._starts
         if place >= 0 and moment < self._ends[place]:
             return moment
         if place + 1 >= len(starts):

@@ -4,13 +4,15 @@ The one rule: a task or a message follows from one fact and the petition it is a
 officer are counted in the officer's own case, where no citizen's promise runs.
 """
 
+from typing import Final
+
 from services.rules.charter import Charter, Clause, Match, Petition, Remedy
 from services.rules.demands import all_hold
 from services.rules.effective import in_effect, key_of
 from services.rules.facts import Data, Fact
 from services.rules.state import Finding, Rules, Standing
 
-TRY_AGAIN = "try_again"
+TRY_AGAIN: Final = "try_again"
 """The task that a call in time brings which reached nobody."""
 
 

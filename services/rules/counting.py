@@ -11,6 +11,7 @@ art. 20 (what does not count), Civil Act art. 155 to 161 (everything else).
 from calendar import monthrange
 from collections.abc import Sequence
 from datetime import UTC, date
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,17 +19,17 @@ import msgspec
 from services.rules.calendar import Calendar
 from services.rules.instants import HOUR, MINUTE, SECOND, Instant, local, of_datetime
 
-PLAIN = {"seconds": SECOND, "minutes": MINUTE}
+PLAIN: Final = {"seconds": SECOND, "minutes": MINUTE}
 """Units of elapsed time, in microseconds."""
 
-WALL = {"calendar_hours": HOUR}
+WALL: Final = {"calendar_hours": HOUR}
 """Units read off the clock on the wall, in microseconds: a day later is the same time of day, also where the clock was
 put forward in between."""
 
-WORKING = {"working_minutes": MINUTE, "working_hours": HOUR}
+WORKING: Final = {"working_minutes": MINUTE, "working_hours": HOUR}
 """Units of time inside working hours, in microseconds."""
 
-TO_THE_MINUTE = frozenset({*PLAIN, *WALL, *WORKING, "working_days"})
+TO_THE_MINUTE: Final = frozenset({*PLAIN, *WALL, *WORKING, "working_days"})
 """Units that end at a time of day."""
 
 UNITS = (
@@ -44,10 +45,10 @@ UNITS = (
     "years",
 )
 
-WORKING_DAY = 8 * HOUR
+WORKING_DAY: Final = 8 * HOUR
 """A day of a period of up to five days (art. 19(1)); a policy of the law, not of an office."""
 
-HOURS_UP_TO_DAYS = 5
+HOURS_UP_TO_DAYS: Final = 5
 """A period set as so many days or fewer is counted in hours of eight a day (art. 19(1), (2))."""
 
 
@@ -69,7 +70,7 @@ class Gap(msgspec.Struct, frozen=True):
     whole_dates: bool
 
 
-_UTC = ZoneInfo("UTC")
+_UTC: Final = ZoneInfo("UTC")
 
 Interval = tuple[int, int | None]
 

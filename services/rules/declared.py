@@ -5,13 +5,13 @@ what was settled when a case closed keeps what was known then.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.rules.effective import in_effect
 from services.rules.facts import Fact
 from services.rules.instants import Instant, of_datetime
 
-DECLARING = {
+DECLARING: Final = {
     "outage.declared": "outage",
     "outage.lifted": "outage",
     "force_majeure.declared": "force_majeure",

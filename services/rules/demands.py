@@ -5,7 +5,7 @@ what the contract of events says it means.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from services.rules import counting
 from services.rules.counting import Span
@@ -14,7 +14,7 @@ from services.rules.facts import Data
 if TYPE_CHECKING:
     from services.rules.charter import Condition, Petition
 
-DEFAULTS: Mapping[str, Any] = {"cause": "absent", "line_busy": True}
+DEFAULTS: Final[Mapping[str, Any]] = {"cause": "absent", "line_busy": True}
 """What an absent field means (the contract of events)."""
 
 DERIVED = frozenset({"period_days", "has_period", "policy"})

@@ -5,14 +5,14 @@ their values (`facts`), which msgspec makes and which therefore stay interpreted
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from services.rules.instants import Instant, of_datetime
 
 if TYPE_CHECKING:
-    from services.rules.facts import Fact
+    from services.rules.facts import Elsewhere, Event, Fact
 
-_NAMING_A_MOMENT = {
+_NAMING_A_MOMENT: Final = {
     "complaint.supplement_requested": "dispatched_at",
     "complaint.supplement_received": "arrived_at",
     "complaint.suspended": "from_",
@@ -20,10 +20,10 @@ _NAMING_A_MOMENT = {
 }
 """The field in which a fact may say that it has effect earlier than it happened."""
 
-ANSWERING = frozenset({"complaint.completed", "complaint.rejected"})
-VOIDING = frozenset({"complaint.returned", "complaint.withdrawn", "complaint.closed_without_answer"})
-TRANSFERRED = "complaint.transferred"
-CLOSING = ANSWERING | VOIDING | {TRANSFERRED}
+ANSWERING: Final = frozenset({"complaint.completed", "complaint.rejected"})
+VOIDING: Final = frozenset({"complaint.returned", "complaint.withdrawn", "complaint.closed_without_answer"})
+TRANSFERRED: Final = "complaint.transferred"
+CLOSING: Final = ANSWERING | VOIDING | {TRANSFERRED}
 """What may end a case."""
 
 
@@ -41,6 +41,20 @@ def moment_of(fact: "Fact") -> Instant:
         return time
     named = getattr(fact.data, field)
     return time if named is None else min(time, of_datetime(named))
+
+
+def recorded_at(event: "Event | Elsewhere") -> Instant:
+    """When intake recorded an event; where that is not said, when it happened."""
+    recorded = event.recordedtime
+    return of_datetime(event.time if recorded is None else recorded)
+
+
+def happened_at(event: "Event") -> Instant:
+    """When an event happened: as its publisher says, and no later than it was recorded. What has been told has
+    happened; a publisher whose clock is ahead would otherwise have promises broken whose due instant is still to come.
+    """
+    time, recorded = event.time, event.recordedtime
+    return of_datetime(time if recorded is None or time <= recorded else recorded)
 
 
 def closes(fact: "Fact") -> bool:

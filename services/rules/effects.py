@@ -4,6 +4,7 @@ The one rule: an effect notes what happened and has every open run counted anew;
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -88,7 +89,7 @@ def _update_applicant(scan: Scan, fact: Fact) -> None:
 def _extend_objection(scan: Scan, fact: Fact) -> None:
     for run in scan.unmet.values():
         if run.live and run.promise.extended_by == fact.type and run.span is not None:
-            run.extensions.append((run.span.amount, key_of(fact)))
+            run.extensions += ((run.span.amount, key_of(fact)),)
     scan.recount()
 
 
@@ -102,7 +103,7 @@ def _extend(scan: Scan, fact: Fact) -> None:
     scan.extensions += 1
     for run in scan.unmet.values():
         if run.live and run.promise.extends:
-            run.extensions.append((fact.data.amount or 0, key_of(fact)))
+            run.extensions += ((fact.data.amount or 0, key_of(fact)),)
     scan.recount()
 
 
@@ -131,7 +132,7 @@ def close(scan: Scan) -> None:
     scan.rounds = [round for round in scan.rounds if not round.run.promise.ends_with_case]
 
 
-EFFECTS: Mapping[str, Callable[[Scan, Fact], None]] = {
+EFFECTS: Final[Mapping[str, Callable[[Scan, Fact], None]]] = {
     "complaint.supplement_requested": _suspend,
     "complaint.supplement_extended": _give_longer,
     "complaint.supplement_received": _resume,

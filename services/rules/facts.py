@@ -14,7 +14,7 @@ from services.rules.effective import ANSWERING as ANSWERING
 from services.rules.effective import VOIDING as VOIDING
 from services.rules.effective import closes as closes
 from services.rules.effective import in_effect as in_effect
-from services.rules.instants import Instant, of_datetime
+from services.rules.instants import Instant
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with an offset; one without names no instant and is no event's."""
@@ -141,14 +141,21 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     @property
     def recorded(self) -> Instant:
         """When intake recorded it; where that is not said, when it happened."""
-        return of_datetime(self.recordedtime or self.time)
+        return effective.recorded_at(self)
 
-    @property
-    def happened(self) -> Instant:
-        """When it happened: as its publisher says, and no later than it was recorded. What has been told has happened;
-        a publisher whose clock is ahead would otherwise have promises broken whose due instant is still to come."""
-        recorded = self.recordedtime
-        return of_datetime(self.time if recorded is None or self.time <= recorded else recorded)
+
+class Elsewhere(msgspec.Struct, frozen=True, gc=False):
+    """An event that concerns other partitions, as far as these must know of it."""
+
+    type: str
+    id: str
+    time: Moment
+    source: str = ""
+    tenant: str = ""
+    subject: str = ""
+    case: str = ""
+    recordedtime: Moment | None = None
+    routes: tuple[str, ...] | None = None
 
 
 decode_event = msgspec.json.Decoder(Event).decode
@@ -177,15 +184,3 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     def moment(self) -> Instant:
         """The instant from which the fact has effect, no later than when it happened."""
         return effective.moment_of(self)
-
-
-COPIED = ("fault.confirmed", "fault.dismissed")
-"""Types of which the case of the officer keeps a copy."""
-
-
-def fact_of(event: Event, sequence: int) -> Fact:
-    """The fact that an event states."""
-    origin = ""
-    if event.type in COPIED and (about := event.subject.lower()) != event.case_id:
-        origin = about
-    return Fact(sequence, event.source, event.id, event.type, event.happened, event.data, origin)

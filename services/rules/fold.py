@@ -6,6 +6,7 @@ are the exception: once written they stay, and a due instant is warned of once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import msgspec
 
@@ -17,14 +18,14 @@ from services.rules.instants import Instant
 from services.rules.routing import OFFICER
 from services.rules.state import RANK, TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
 
-REVISION = "1"
+REVISION: Final = "1"
 """The newest revision of these rules. Code that changes any decision is a new one, enacted in the log from where it
 holds."""
 
-MENDING = "rules.enacted"
+MENDING: Final = "rules.enacted"
 """The type of the event by which another revision takes over; it works out anew the cases that are stuck."""
 
-REASONS = {
+REASONS: Final = {
     "complaint.extended": "extended",
     "complaint.classified": "classified",
     "complaint.reopened": "reopened",
@@ -42,10 +43,10 @@ REASONS = {
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
 
 
-ENDED = ("void", "lapsed")
+ENDED: Final = ("void", "lapsed")
 """States in which nothing is promised any more."""
 
-DEEMED = "deemed_acceptance"
+DEEMED: Final = "deemed_acceptance"
 """Why the breach of a period is more than that: the petition counts as accepted from the day after it."""
 
 
@@ -107,7 +108,9 @@ def decided(
     return changed, in_order(decisions)
 
 
-REVISIONS: dict[str, Callable[[Case, Instant, Rules, Fact | None], tuple[Case, list[Decision]]]] = {REVISION: evolve}
+REVISIONS: Final[dict[str, Callable[[Case, Instant, Rules, Fact | None], tuple[Case, list[Decision]]]]] = {
+    REVISION: evolve
+}
 """What works a case out, by revision. An old one stays for as long as there is a log that enacted it: a replay folds by
 it what lies before the next `rules.enacted`."""
 

@@ -3,31 +3,71 @@
 The one rule: inside the core an instant is an integer, so that equal instants are equal numbers and order is plain.
 """
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timezone, tzinfo
 from functools import lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo
 
 Instant = int
 
-SECOND = 1_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+SECOND: Final = 1_000_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
 
-NEVER: Instant = 2**63
-"""After every instant."""
+NEVER: Final = 2**62 - 1
+"""After every instant: the largest number that compiled code keeps without an object of its own."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TWO = [f"{number:02}" for number in range(60)]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCHS: Final[dict[tzinfo, datetime]] = {UTC: _EPOCH}
+"""1970 in every fixed offset that was met: between two times of one zone Python asks no zone for anything."""
+_STEADY: Final[dict[tzinfo, datetime]] = {}
+"""The same for zones whose clock is never put forward or back in the years below; elsewhere the year of UTC."""
+_MOST_ZONES: Final = 24 * 60
+_FIRST_STEADY: Final = 2000
+_LAST_STEADY: Final = 2099
+_TWO: Final = [f"{number:02}" for number in range(60)]
 """Seconds in two digits."""
 
 
 def of_datetime(moment: datetime) -> Instant:
     """The instant of an aware datetime. Raises ValueError for a naive one."""
-    if moment.tzinfo is None:
+    zone = moment.tzinfo
+    if zone is None:
         raise ValueError("a time without an offset names no instant; give one such as +09:00")
-    since = moment - _EPOCH
+    epoch = _EPOCHS.get(zone)
+    if epoch is None:
+        epoch = _epoch_for(moment, zone)
+    since = moment - epoch
     return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
+
+
+def _epoch_for(moment: datetime, zone: tzinfo) -> datetime:
+    """1970 in the zone of a time, where its difference to that time on the wall is the one that passed; else in UTC."""
+    if type(zone) is timezone:
+        epoch = _EPOCH.astimezone(zone)
+        if len(_EPOCHS) < _MOST_ZONES:
+            _EPOCHS[zone] = epoch
+        return epoch
+    known = _STEADY.get(zone)
+    if known is None:
+        known = _steady_epoch(zone)
+        if len(_STEADY) < _MOST_ZONES:
+            _STEADY[zone] = known
+    return known if _FIRST_STEADY <= moment.year <= _LAST_STEADY else _EPOCH
+
+
+def _steady_epoch(zone: tzinfo) -> datetime:
+    """1970 in a zone as it is shown there in the steady years; in UTC where its offset changes within them. No country
+    has changed it for less than a week."""
+    first, last = date(_FIRST_STEADY, 1, 1).toordinal(), date(_LAST_STEADY, 12, 31).toordinal()
+    days = (date.fromordinal(ordinal) for ordinal in range(first, last, 7))
+    offsets = {datetime(day.year, day.month, day.day, tzinfo=zone).utcoffset() for day in days}
+    if len(offsets) > 1:
+        return _EPOCH
+    (offset,) = offsets
+    assert offset is not None
+    return (_EPOCH + offset).replace(tzinfo=zone)
 
 
 def instant(text: str) -> Instant:

@@ -3,6 +3,8 @@
 The one rule: what was said of the facts before stands, whatever comes (`reads_on`); only then is a fact read on.
 """
 
+from typing import Final
+
 import msgspec
 
 from services.rules import bookmark
@@ -16,12 +18,13 @@ from services.rules.scan import Scan, keep
 from services.rules.standing import walk
 from services.rules.state import Case, Decision, Finding, Rules
 
-REACHING_BACK = frozenset({"complaint.received", "complaint.classified", "fact.voided", "fault.reported"})
+REACHING_BACK: Final = frozenset({"complaint.received", "complaint.classified", "fact.voided", "fault.reported"})
 """Types of facts that may change what follows from facts before them."""
 
 
 class Kept:
-    """A warm case: as last returned, with the scan that it was worked out by and what was told of it."""
+    """A warm case: as last returned, with the scan that it was worked out by and what was told of it. `was_asked` since
+    a case to let go was last looked for."""
 
     __slots__ = (
         "brought",
@@ -36,6 +39,7 @@ class Kept:
         "scan",
         "version",
         "voids",
+        "was_asked",
     )
 
     def __init__(self, case: Case, scan: Scan, rules: Rules, rulebook: Rulebook) -> None:
@@ -43,6 +47,7 @@ class Kept:
         self.scan = scan
         self.rules = rules
         self.version = rulebook.version(case.tenant)
+        self.was_asked = False
         self.may_be_marked = bookmark.may_be_marked(case.facts)
         self.earliest: Instant = NEVER
         self.voids = False

@@ -7,13 +7,14 @@ Sources: Civil Petitions Treatment Act art. 21 to 23, 35, its Decree art. 20, 21
 """
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from services.rules import counting
 from services.rules.effective import ANSWERING, VOIDING, key_of, moment_of
 from services.rules.facts import Fact
 from services.rules.scan import FEE, SUPPLEMENT, Scan, instant_of
 
-OF_AN_OPEN_CASE = frozenset(
+OF_AN_OPEN_CASE: Final = frozenset(
     {
         *VOIDING,
         *ANSWERING,
@@ -26,10 +27,10 @@ OF_AN_OPEN_CASE = frozenset(
         "consultation.extended",
     }
 )
-PERIOD = "statutory-period"
+PERIOD: Final = "statutory-period"
 """The promise of the law inside whose period others are consulted."""
 
-WANT_RECEIPT = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.", "consultation.")
+WANT_RECEIPT: Final = ("complaint.", "disclosure.", "guardian.", "delay.", "objection.", "consultation.")
 """What means nothing without a petition, by the beginning of its type."""
 
 

@@ -4,16 +4,16 @@ The one rule: from the stored event alone, so that intake, simulation and replay
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from contracts.events import MUNICIPAL_TYPES, TENANT_WIDE
 from contracts.streams import PARTITIONS, partition
 
-ALL = "_all"
+ALL: Final = "_all"
 """The case that stands for every case of a tenant."""
 
 
-OFFICER = "_officer-"
+OFFICER: Final = "_officer-"
 """What the case of an officer begins with."""
 
 

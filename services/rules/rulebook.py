@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import yaml
 
@@ -19,16 +19,17 @@ from services.rules.charter import Charter
 from services.rules.charter_files import parse_charter
 from services.rules.declared import DECLARING, Declared, known_to
 from services.rules.effective import in_effect, key_of
-from services.rules.facts import Data, Event, Fact, fact_of
+from services.rules.facts import Data, Event, Fact
 from services.rules.fold import REVISION, REVISIONS
 from services.rules.instants import NEVER, Instant, local, midnight, of_datetime
 from services.rules.state import NEW_CASES, OPEN_FROM_TODAY, REOPENED, RETROACTIVE, Lives, Rules, Stage
+from services.rules.stating import fact_of
 
-OPEN_CASES = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
+OPEN_CASES: Final = frozenset({OPEN_FROM_TODAY, RETROACTIVE})
 """How a charter may apply besides to new cases."""
 
-ENACTING = frozenset({"rules.enacted", "calendar.enacted", "calendar.exception", "charter.enacted", *DECLARING})
-MOVING = ENACTING | {"fact.voided"}
+ENACTING: Final = frozenset({"rules.enacted", "calendar.enacted", "calendar.exception", "charter.enacted", *DECLARING})
+MOVING: Final = ENACTING | {"fact.voided"}
 """Types of events that may reach every case of their tenant."""
 
 

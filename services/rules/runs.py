@@ -3,7 +3,7 @@
 The one rule: these live as long as one scan of one case; what leaves it is frozen (`state`).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from services.rules.charter import PERIOD_UNITS, Match, Petition, Promise, Yearly
 from services.rules.counting import Gap, Span
@@ -12,6 +12,8 @@ from services.rules.effective import key_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
 from services.rules.state import Rules, State
+
+NONE_SEEN: Final[frozenset[Match]] = frozenset()
 
 
 class Stop(NamedTuple):
@@ -83,8 +85,8 @@ class Run:
         self.rules: Rules | None = None
         self.at: Instant | None = None
         self.began: Instant | None = None
-        self.extensions: list[tuple[int, str]] = []
-        self.stops: list[Stop] = []
+        self.extensions: tuple[tuple[int, str], ...] = ()
+        self.stops: tuple[Stop, ...] = ()
         self.day = ""
         self.state: State = "open"
         self.due: Instant | None = None
@@ -92,7 +94,7 @@ class Run:
         self.met_at: Instant | None = None
         self.turned: Instant | None = None
         self.deemed = False
-        self.seen: set[Match] = set()
+        self.seen: frozenset[Match] = NONE_SEEN
         self.warned_for: Instant | None = None
         self.warn_at: Instant | None = None
         self.yearly: tuple[int, Yearly] | None = None
@@ -116,7 +118,7 @@ class Run:
                 if not wants_all:
                     return True
                 held = True
-                self.seen.add(match)
+                self.seen |= {match}
         return held and self.seen.issuperset(until)
 
     @property

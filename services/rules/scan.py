@@ -5,6 +5,7 @@ The one rule: a due instant is counted anew from the run's start, its amounts an
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from typing import Final
 
 import msgspec
 
@@ -18,15 +19,15 @@ from services.rules.law import LawRules
 from services.rules.runs import Pause, Round, Run, Stop
 from services.rules.state import Deadline, Finding, Rules, State
 
-SUPPLEMENT = "supplement"
+SUPPLEMENT: Final = "supplement"
 """The ground of the time in which the petitioner supplements."""
 
-FEE = "fee"
+FEE: Final = "fee"
 """The ground of the time in which a fee that was asked for is not paid. It adds no time: what waits for it is due as
 before once it is paid."""
 
-DATE_LENGTH = len("2026-11-02")
-CLOSING_TO_MIDNIGHT = Span(6, "calendar_hours")
+DATE_LENGTH: Final = len("2026-11-02")
+CLOSING_TO_MIDNIGHT: Final = Span(6, "calendar_hours")
 """What a period counted in dates loses where the last date is read as over at 18:00."""
 
 
@@ -226,18 +227,20 @@ class Scan:
         else:
             if policy.after_hours_receipt == "next_open" and span.unit == "statutory_days":
                 start = calendar.opening(start)
-            run.stops = self.stops_of(promise, resumed)
-            due = counting.due(
-                calendar, start, span, [amount for amount, _ in run.extensions], [stop.gap for stop in run.stops]
-            )
+            run.stops = stops = self.stops_of(promise, resumed) if self.pauses else ()
+            if stops or run.extensions:
+                longer, gaps = [amount for amount, _ in run.extensions], [stop.gap for stop in stops]
+                due = counting.due(calendar, start, span, longer, gaps)
+            else:
+                due = counting.due(calendar, start, span)
         if due is not None and policy.day_end == "18:00" and counting.in_dates(span):
             return counting.before(calendar, due, CLOSING_TO_MIDNIGHT)
         return due
 
-    def stops_of(self, promise: Promise, resumed: Instant | None) -> list[Stop]:
+    def stops_of(self, promise: Promise, resumed: Instant | None) -> tuple[Stop, ...]:
         """The time that does not count for a promise, as far as the scan has come."""
         if promise.suspends == "none":
-            return []
+            return ()
         dates = promise.suspends == "dates" and self.charter.policy.pause_mode == "day_inclusive"
         stops = []
         for pause in self.pauses:
@@ -252,7 +255,7 @@ class Scan:
                     end = max(pause.begin, resumed)
                 gap = Gap(pause.begin, end, dates and not self.law.suspension_by(pause.ground).exact)
                 stops.append(Stop(gap, pause.ground, pause.begun_by, ended_by))
-        return stops
+        return tuple(stops)
 
     def named(self, respond_by: str | None) -> Instant | None:
         """A named instant, or the end of a named date, which a closed one hands on (Decree art. 24(4))."""

@@ -5,7 +5,7 @@ The one rule: frozen values of plain kinds, so that equal histories are equal by
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -210,6 +210,14 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     suspended: bool = False
 
 
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """A decision with the case it is about."""
+
+    tenant: str
+    case: str
+    decision: Decision
+
+
 class Rules(NamedTuple):
     """What a case is judged by: charter, calendars by name of their hours, and the revision of the rules.
 
@@ -233,10 +241,12 @@ class Rules(NamedTuple):
         return date.fromordinal(self.calendars["office"].ordinal(moment))
 
 
-NEW_CASES, OPEN_FROM_TODAY, RETROACTIVE = "new_cases", "open_from_today", "retroactive"
+NEW_CASES: Final = "new_cases"
+OPEN_FROM_TODAY: Final = "open_from_today"
+RETROACTIVE: Final = "retroactive"
 """How a charter may apply. `new_cases` is a stage of the tenant's own case alone: its yearly duties."""
 
-REOPENED = "reopened"
+REOPENED: Final = "reopened"
 """A stage that begins with the next life of a case: what was enacted while it was closed."""
 
 

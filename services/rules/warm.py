@@ -6,7 +6,7 @@ the two against each other.
 """
 
 from datetime import date
-from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -34,13 +34,13 @@ from services.rules.shifting import shift
 from services.rules.standing import of_scan
 from services.rules.state import Bookmark, Case, Decision, Rules
 
-MOST = 20_000
+MOST: Final = 20_000
 """So many cases of a partition are kept warm; one takes some five kilobytes."""
 
 EDITION = f"1-{REVISION}"
 """What a bookmark is read by beside the files: raised with whatever changes in it, or in how a scan is read on."""
 
-SHIFTING = "calendar.exception"
+SHIFTING: Final = "calendar.exception"
 """The type of the event that closes or opens a date."""
 
 CaseKey = tuple[str, str]
@@ -117,18 +117,19 @@ class Warm:
             rules = self.rulebook.rules_for(case.tenant, fact.time, fact.sequence)
             if not rules.stages and REVISIONS[rules.revision] is evolve:
                 return self._opened(case, fact, clock, rules)
-        kept = self._kept.pop((case.tenant, case.id), None)
+        key = (case.tenant, case.id)
+        kept = self._kept.get(key)
         if kept is not None and kept.case is case and kept.reads_on(fact, self.rulebook):
-            if fact is not None and holds(case, fact):
-                changed, decisions = case, list[Decision]()
-            else:
-                if fact is not None:
-                    kept.scan.facts.append(fact)
-                try:
-                    changed, decisions = kept.read_on(fact, clock)
-                except Exception as error:
-                    return stuck_by(error, case if fact is None else with_fact(case, fact)), [], kept.rules
-            self._kept[case.tenant, case.id] = kept
+            kept.was_asked = True
+            if fact is not None:
+                if holds(case, fact):
+                    return case, [], kept.rules
+                kept.scan.facts.append(fact)
+            try:
+                changed, decisions = kept.read_on(fact, clock)
+            except Exception as error:
+                del self._kept[key]
+                return stuck_by(error, case if fact is None else with_fact(case, fact)), [], kept.rules
             return changed, decisions, kept.rules
         rules = rules_of(self.rulebook, case, fact)
         if fact is None:
@@ -194,10 +195,24 @@ class Warm:
 
     def _keep(self, kept: Kept) -> None:
         if len(self._kept) >= self._most:
-            # Many at once: the first of a dictionary is the slower to find the more was taken from its beginning.
-            for key in list(islice(self._kept, self._most // 16 or 1)):
-                del self._kept[key]
+            self._let_go(self._most // 16 or 1)
         self._kept[kept.case.tenant, kept.case.id] = kept
+
+    def _let_go(self, number: int) -> None:
+        """Lets so many cases grow cold: those that came first, but each that was asked for since gets a second chance.
+
+        Many at once: the first of a dictionary is the slower to find the more was taken from its beginning.
+        """
+        while number > 0 and self._kept:
+            for key, kept in list(self._kept.items()):
+                if number <= 0:
+                    break
+                del self._kept[key]
+                if kept.was_asked:
+                    kept.was_asked = False
+                    self._kept[key] = kept
+                else:
+                    number -= 1
 
 
 def opens_alone(case: Case, fact: Fact) -> bool:

@@ -5,6 +5,7 @@ refusal; a fact that comes late and puts it in order takes the measure back.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from services.rules.charter import Petition, Workflow
 from services.rules.effective import key_of, moment_of
@@ -12,7 +13,7 @@ from services.rules.facts import Fact
 from services.rules.scan import Scan
 from services.rules.state import Finding
 
-OUT_OF_ORDER = "step_out_of_order"
+OUT_OF_ORDER: Final = "step_out_of_order"
 
 
 def watch(scan: Scan, fact: Fact) -> None:

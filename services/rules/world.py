@@ -5,28 +5,20 @@ The one rule: the same fold in the same order as the live service, so that what 
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from contracts.streams import PARTITIONS, partition
-from services.rules.facts import Event, Fact, fact_of
+from services.rules.facts import Event, Fact
 from services.rules.fold import MENDING, order
 from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.routing import ALL, route
 from services.rules.rulebook import MOVING, Rulebook
-from services.rules.state import Case, Decision
+from services.rules.state import Case, Decided, Decision
+from services.rules.stating import fact_of
 from services.rules.warm import Warm
 
 CaseKey = tuple[str, str]
-
-
-class Decided(NamedTuple):
-    """A decision with the case it is about."""
-
-    tenant: str
-    case: str
-    decision: Decision
 
 
 class Partition:
@@ -41,6 +33,8 @@ class Partition:
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
         self._heap: list[tuple[Instant, CaseKey]] = []
+        self._soonest: Instant | None = None
+        self._is_known = True
 
     @property
     def rulebook(self) -> Rulebook:
@@ -79,6 +73,7 @@ class Partition:
         decided: list[Decided] = []
         while self._heap and self._heap[0][0] < self.clock:
             at, key = heapq.heappop(self._heap)
+            self._is_known = False
             case = self.cases[key]
             if case.next_at != at:
                 continue  # moved since it was queued
@@ -89,9 +84,12 @@ class Partition:
 
     def next_at(self) -> Instant | None:
         """The earliest instant at which time alone changes something, or None."""
-        while self._heap and self.cases[self._heap[0][1]].next_at != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        if not self._is_known:
+            heap, cases = self._heap, self.cases
+            while heap and cases[heap[0][1]].next_at != heap[0][0]:
+                heapq.heappop(heap)
+            self._soonest, self._is_known = heap[0][0] if heap else None, True
+        return self._soonest
 
     def _replan(self, event: Event, sequence: int) -> list[Decided]:
         cause = fact_of(event, sequence)
@@ -107,9 +105,16 @@ class Partition:
 
     def _keep(self, key: CaseKey, case: Case, before: Case | None) -> None:
         self.cases[key] = case
-        at = case.next_at
-        if at is not None and (before is None or before.next_at != at):
+        at: Instant | None = case.next_at
+        was: Instant | None = None if before is None else before.next_at
+        if at == was:
+            return
+        if was == self._soonest:
+            self._is_known = False  # unless another waits for the same instant
+        if at is not None:
             heapq.heappush(self._heap, (at, key))
+            if self._soonest is None or at < self._soonest:
+                self._soonest = at
 
 
 def _about(key: CaseKey, decisions: list[Decision]) -> list[Decided]:

@@ -12,10 +12,11 @@ import asyncpg
 from contracts.streams import partition
 from services.chassis.cursor import Entry
 from services.chassis.outbox import link
-from services.rules.facts import Event, fact_of
+from services.rules.facts import Event
 from services.rules.instants import Instant
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
+from services.rules.stating import fact_of
 from services.rules.warm import Warm
 from services.rules.world import mends, reaches, reaches_home
 from services.sla_timer import store

@@ -10,10 +10,11 @@ from operator import attrgetter
 
 from services.chassis import logs
 from services.chassis.cursor import Entry
-from services.rules.facts import Event, Fact, decode_event, fact_of
+from services.rules.facts import Event, Fact, decode_event
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.state import Case, Decision, Rules
+from services.rules.stating import fact_of
 from services.rules.warm import Warm
 from services.sla_timer.messages import decision_message
 from services.sla_timer.store import CaseKey, Position, Row

@@ -18,10 +18,11 @@ from services.chassis.health import Part
 from services.chassis.lease import Lease
 from services.chassis.settings import Settings
 from services.chassis.tasks import end
-from services.rules.facts import Event, decode_event, fact_of
+from services.rules.facts import Event, decode_event
 from services.rules.instants import Instant
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case
+from services.rules.stating import fact_of
 from services.rules.warm import Warm
 from services.rules.world import mends, reaches_home
 from services.sla_timer import store

@@ -41,10 +41,11 @@ from deploy.embedded import Embedded  # noqa: E402
 from services.chassis import broker, postgres  # noqa: E402
 from services.chassis.cursor import read_up_to  # noqa: E402
 from services.chassis.settings import Settings  # noqa: E402
-from services.rules.facts import decode_event, fact_of  # noqa: E402
+from services.rules.facts import decode_event  # noqa: E402
 from services.rules.instants import DAY, instant, of_datetime  # noqa: E402
 from services.rules.rulebook import Library, Rulebook  # noqa: E402
 from services.rules.state import Case  # noqa: E402
+from services.rules.stating import fact_of  # noqa: E402
 from services.rules.tenants import parse  # noqa: E402
 from services.rules.warm import Warm  # noqa: E402
 from services.sla_timer import store  # noqa: E402

@@ -20,7 +20,8 @@ from services.chassis.cursor import read_up_to
 from services.rules.facts import decode_event
 from services.rules.instants import HOUR, MINUTE, SECOND, Instant, instant, text
 from services.rules.rulebook import Library, Rulebook
-from services.rules.world import Decided, Partition
+from services.rules.state import Decided
+from services.rules.world import Partition
 from tests.bench.machine import resident_mb
 from tests.bench.results import Run
 from tests.bench.room import Room, open_room, until

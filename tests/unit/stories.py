@@ -16,7 +16,8 @@ from services.rules import instants
 from services.rules.facts import Data, Event, decode_event
 from services.rules.instants import instant
 from services.rules.rulebook import Library, Rulebook
-from services.rules.world import Decided, World
+from services.rules.state import Decided
+from services.rules.world import World
 
 SEOUL = ZoneInfo("Asia/Seoul")
 LIBRARY = Library(files.read())

@@ -16,7 +16,6 @@ from stories import SEOUL, at
 
 from contracts import files
 from contracts.streams import PARTITIONS
-from services.cli import simulate as simulation
 from services.cli.folded import Folded, whole
 from services.cli.simulate import read_events, simulate
 from services.rules import instants
@@ -25,7 +24,8 @@ from services.rules.fold import REVISION
 from services.rules.instants import Instant
 from services.rules.routing import route
 from services.rules.rulebook import Library
-from services.rules.world import Decided
+from services.rules.simulation import filled_in
+from services.rules.state import Decided
 from services.sla_timer.messages import tick_message
 
 LOGS = Path(__file__).parents[1] / "golden" / "logs"
@@ -72,7 +72,7 @@ def with_copies(events: list[Event]) -> Iterator[tuple[Event, list[tuple[int, st
     seen: dict[tuple[str, str, str], Event] = {}
     reported: dict[tuple[str, str, str], str | None] = {}
     for event in events:
-        full = simulation._filled_in(event, seen, reported)
+        full = filled_in(event, seen, reported)
         assert full is not None
         seen[full.tenant, full.source, full.id] = full
         if full.type == "fault.reported":

@@ -21,9 +21,9 @@ from contracts.streams import partition
 from services.rules.facts import Data, Event, Fact
 from services.rules.instants import DAY, HOUR, local
 from services.rules.rulebook import Library, Rulebook
-from services.rules.state import Case
+from services.rules.state import Case, Decided
 from services.rules.warm import Warm
-from services.rules.world import Decided, Partition
+from services.rules.world import Partition
 
 TENANT, CASE = "anseong", "c1"
 SHELF = files.read()

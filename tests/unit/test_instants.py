@@ -1,12 +1,13 @@
 """Instants as text: told quickly, and the same as the standard library tells them."""
 
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rules.instants import SECOND, instant, local, text
+from services.rules.instants import SECOND, instant, local, of_datetime, text
 
 ZONES = ("Asia/Seoul", "America/New_York", "Asia/Kathmandu", "Europe/Amsterdam", "Africa/Monrovia", "Pacific/Apia")
 
@@ -31,3 +32,17 @@ def test_is_what_the_standard_library_tells(seconds: int, fraction: int, zone: s
 def test_carries_the_offset_of_the_zone(moment: str, zone: str, told: str) -> None:
     """Also where that is none of whole minutes."""
     assert text(instant(moment), ZoneInfo(zone)) == told
+
+
+@given(
+    st.datetimes(datetime(1890, 1, 2), datetime(2150, 1, 1)),
+    st.sampled_from([*(ZoneInfo(zone) for zone in ZONES), UTC, timezone(timedelta(hours=9)), timezone.min]),
+    st.integers(0, 1),
+)
+def test_a_time_is_the_instant_that_its_own_offset_makes_it(naive: datetime, zone: tzinfo, fold: int) -> None:
+    """Also where the clock is put back and shows an hour twice, and in years in which a zone was not yet steady."""
+    moment = naive.replace(tzinfo=zone, fold=fold)
+    offset = moment.utcoffset()
+    assert offset is not None
+    since = naive - offset - datetime(1970, 1, 1)
+    assert of_datetime(moment) == since // timedelta(microseconds=1)

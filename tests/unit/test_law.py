@@ -20,7 +20,8 @@ from services.rules.explaining import text as explain_text
 from services.rules.explaining.explain import Explanation
 from services.rules.facts import Event
 from services.rules.rulebook import Library, Rulebook
-from services.rules.world import Decided, World
+from services.rules.state import Decided
+from services.rules.world import World
 
 FILES = files.read()
 STATUTORY: Mapping[str, Any] = {"kind": "statutory", "period": {"amount": 10, "unit": "days"}}

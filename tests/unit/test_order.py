@@ -30,8 +30,8 @@ from services.rules.charter_files import parse_charter
 from services.rules.facts import Event, Fact
 from services.rules.instants import DAY, HOUR
 from services.rules.rulebook import Library, Rulebook
-from services.rules.state import Case, Rules, Stage
-from services.rules.world import Decided, Partition, World
+from services.rules.state import Case, Decided, Rules, Stage
+from services.rules.world import Partition, World
 
 SHORT = settings(max_examples=100)
 LATER = charter("3", "2026-11-16", promise("answer", 12), promise("word", 2, until="complaint.progress_notified"))

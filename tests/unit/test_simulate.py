@@ -13,8 +13,7 @@ from stories import SEOUL, at, event, received
 from services.cli.lines import Zones, line_of, text_of
 from services.cli.simulate import Unreadable, read_events, simulate
 from services.rules.instants import DAY, instant
-from services.rules.state import KINDS, Decision
-from services.rules.world import Decided
+from services.rules.state import KINDS, Decided, Decision
 
 
 def file_of(*rows: dict[str, object]) -> list[bytes]:

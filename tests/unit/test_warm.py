@@ -17,14 +17,15 @@ from test_governing_properties import LIBRARY as VERSIONED
 from contracts.streams import partition
 from services.rules import warm as warming
 from services.rules.choosing import rules_of
-from services.rules.facts import Data, Event, Fact, fact_of
+from services.rules.facts import Data, Event, Fact
 from services.rules.fold import fold
 from services.rules.instants import DAY, HOUR, local
 from services.rules.routing import ALL
 from services.rules.rulebook import Rulebook
-from services.rules.state import Case, Decision, Rules
+from services.rules.state import Case, Decided, Decision, Rules
+from services.rules.stating import fact_of
 from services.rules.warm import Warm
-from services.rules.world import Decided, Partition, reaches
+from services.rules.world import Partition, reaches
 from services.sla_timer import store
 
 OFTEN = settings(max_examples=400)

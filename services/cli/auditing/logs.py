@@ -14,10 +14,10 @@ from services.chassis.cursor import Entry
 from services.chassis.outbox import link
 from services.cli.auditing.evidence import Book, Evidence, Row, Told, Violation
 from services.cli.refold import Numbered, Refold
-from services.rules.facts import COPIED
 from services.rules.instants import instant
 from services.rules.routing import route
 from services.rules.state import Case
+from services.rules.stating import COPIED
 
 
 def appended_once(evidence: Evidence, book: Book) -> Iterator[Violation]:

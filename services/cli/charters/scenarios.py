@@ -17,7 +17,7 @@ from services.cli.simulate import simulate
 from services.rules import instants
 from services.rules.facts import Event, decode_event
 from services.rules.rulebook import Library
-from services.rules.world import Decided
+from services.rules.state import Decided
 
 FOLDER = Path(__file__).parents[3] / "tests" / "scenarios"
 ZONE = ZoneInfo("Asia/Seoul")

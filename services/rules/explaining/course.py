@@ -75,6 +75,6 @@ def _course(run: Run, deadline: Deadline, rules: Rules) -> Course:
         run.yearly is not None,
         run.started_by,
         run.rounds,
-        tuple(run.extensions),
-        tuple(run.stops),
+        run.extensions,
+        run.stops,
     )

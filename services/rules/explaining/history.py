@@ -12,11 +12,12 @@ import msgspec
 from services.rules.choosing import rules_of
 from services.rules.explaining.course import Key
 from services.rules.explaining.explain import Cause, Moved, Told
-from services.rules.facts import Event, Fact, fact_of
+from services.rules.facts import Event, Fact
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Deadline
+from services.rules.stating import fact_of
 from services.rules.world import reaches
 
 

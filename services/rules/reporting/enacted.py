@@ -7,9 +7,10 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.rules.charter import Charter
-from services.rules.facts import fact_of, in_effect
+from services.rules.facts import in_effect
 from services.rules.instants import Instant, midnight, of_datetime
 from services.rules.rulebook import Rulebook
+from services.rules.stating import fact_of
 
 
 class Enacted(NamedTuple):

@@ -19,11 +19,12 @@ from contracts import files
 from contracts.streams import PARTITIONS, partition
 from services.chassis import broker as chassis
 from services.chassis.settings import Settings
-from services.rules.facts import Event, decode_event, fact_of
+from services.rules.facts import Event, decode_event
 from services.rules.instants import Instant, of_datetime
 from services.rules.routing import ALL
 from services.rules.rulebook import Library, Rulebook
 from services.rules.state import Case, Decision
+from services.rules.stating import fact_of
 from services.rules.warm import Warm
 from services.rules.world import reaches_home
 
