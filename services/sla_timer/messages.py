@@ -71,7 +71,7 @@ def decision_message(
     cause_sequence: int,
 ) -> tuple[str, bytes]:
     """(subject, CloudEvent bytes) of one decision. Times carry the offset of the tenant's calendar."""
-    office = rules.calendar("office")
+    office = rules.calendars["office"]
     zone, due, first_due = office.zone, decision.due, decision.first_due
     due_text = None if due is None else _text(due, zone)
     first_text = due_text if first_due == due else None if first_due is None else _text(first_due, zone)
@@ -90,7 +90,7 @@ def decision_message(
         decision.task,
         decision.reason,
         decision.code,
-        _reference(decision.about),
+        _reference(decision.about) if decision.about else None,
         None if cause is None else _Reference(cause.source, cause.id),
         case.charter or rules.charter.label,
         office.version,
@@ -126,6 +126,6 @@ def tick_message(partition: int, number: int, to: Instant) -> bytes:
     return _encode(event)
 
 
-def _reference(key: str) -> _Reference | None:
+def _reference(key: str) -> _Reference:
     source, _, id = key.partition("/")
-    return _Reference(source, id) if key else None
+    return _Reference(source, id)

@@ -42,8 +42,8 @@ def by_instants(calendar: Calendar) -> Callable[[Instant], Instant | None]:
 
 def by_datetimes(calendar: Calendar) -> Count:
     """The same for whoever has datetimes."""
-    count = by_instants(calendar)
-    return lambda start: local(count(of_datetime(start)) or 0, SEOUL)
+    span = Span(HOURS, "working_hours")
+    return lambda start: local(counting.due(calendar, of_datetime(start), span) or 0, SEOUL)
 
 
 def by_day_walk(calendar: Calendar) -> Count:

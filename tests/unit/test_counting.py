@@ -2,7 +2,10 @@
 
 import json
 import os
+from bisect import bisect_left, bisect_right
 from datetime import date
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,7 +19,7 @@ from services.cli.calculate import of_lines
 from services.rules import counting
 from services.rules.calendar import Calendar, Closure, OutOfCalendar, close, open_on, parse_hours
 from services.rules.counting import Gap, Span
-from services.rules.instants import DAY, HOUR, MINUTE, instant, text
+from services.rules.instants import DAY, HOUR, MINUTE, instant, local, midnight, text
 from services.rules.rulebook import Library
 
 LIBRARY = Library(files.read())
@@ -390,3 +393,60 @@ def test_all_cases_of_the_table_named_by_the_environment() -> None:
     found = {answer["id"]: answer.get("due") for answer in of_lines(lines, KR)}  # type: ignore[arg-type]
     assert found == expected
     assert len(expected) >= 40
+
+
+ROUND_THE_CLOCK = LIBRARY.compiled(MA_FILE, parse_hours({"mon-sun": ["00:00-24:00"]}))
+NOW_AND_THEN = LIBRARY.compiled(KR_FILE, parse_hours({"tue": ["00:00-00:10", "23:40-24:00"], "sat": ["11:00-11:01"]}))
+
+
+@cache
+def stretches(calendar: Calendar) -> list[tuple[int, int]]:
+    """All work of a calendar, stretch by stretch."""
+    first = calendar.file.starts.toordinal()
+    dates = range(first, date(calendar.file.horizon.year + 6, 12, 31).toordinal() + 1)
+    return [stretch for ordinal in dates for stretch in calendar.shifts(ordinal)]
+
+
+@given(st.sampled_from([KR, MA, ROUND_THE_CLOCK, NOW_AND_THEN]), st.data())
+def test_a_look_into_the_tables_finds_what_the_list_of_all_work_says(calendar: Calendar, data: st.DataObject) -> None:
+    """At the edges of stretches, of dates and of the calendar, and where the clock is put forward and back."""
+    work = stretches(calendar)
+    zone, first = calendar.zone, midnight(calendar.file.starts, calendar.zone)
+    after = midnight(date(calendar.file.horizon.year + 7, 1, 1), zone)
+    edges = st.sampled_from(work).flatmap(st.sampled_from) | st.sampled_from([first, after - 1])
+    moment = data.draw(edges | st.integers(first, after - 1)) + data.draw(st.sampled_from([-1, 0, 1]))
+    if not first <= moment < after:
+        for ask in (calendar.worked, calendar.opening, calendar.ordinal):
+            with pytest.raises(OutOfCalendar):
+                ask(moment)
+        return
+    assert calendar.ordinal(moment) == local(moment, zone).toordinal()
+    place = bisect_right(work, (moment, after))
+    assert calendar.worked(moment) == sum(min(end, moment) - begin for begin, end in work[:place])
+    ahead = [max(begin, moment) for begin, end in work[max(place - 1, 0) : place + 1] if end > moment]
+    if ahead:
+        assert calendar.opening(moment) == ahead[0]
+    else:
+        with pytest.raises(OutOfCalendar):
+            calendar.opening(moment)
+
+
+@given(st.sampled_from([KR, MA, ROUND_THE_CLOCK, NOW_AND_THEN]), st.data())
+def test_an_amount_of_work_is_done_at_the_first_instant_by_which_so_much_was_worked(
+    calendar: Calendar, data: st.DataObject
+) -> None:
+    work = stretches(calendar)
+    before = totals(calendar)
+    total = data.draw(st.sampled_from(before) | st.integers(1, before[-1])) + data.draw(st.sampled_from([-1, 0, 1]))
+    if total > before[-1]:
+        with pytest.raises(OutOfCalendar):
+            calendar.at(total)
+        return
+    place = max(bisect_left(before, total) - 1, 0)
+    assert calendar.at(total) == work[place][0] + total - before[place]
+
+
+@cache
+def totals(calendar: Calendar) -> list[int]:
+    """The work done before each stretch, and after the last."""
+    return [0, *accumulate(end - begin for begin, end in stretches(calendar))]

@@ -190,6 +190,17 @@ def test_only_so_many_cases_are_warm() -> None:
     assert [warm.case(("anseong", name)) is not None for name in ("c1", "c2", "c3")] == [False, True, True]
 
 
+def test_a_case_that_was_asked_for_stays_warm_longer_than_one_that_was_not() -> None:
+    warm = Warm(Rulebook(LIBRARY), most=3)
+    fact = Fact(1, "desk", "f1", "complaint.received", START)
+    cases = [warm.fold(Case("anseong", name), fact, 0)[0] for name in ("c1", "c2", "c3")]
+    warm.fold(cases[0], Fact(2, "desk", "f2", "complaint.assigned", START + HOUR), 0)
+    for name in ("c4", "c5"):
+        warm.fold(Case("anseong", name), fact, 0)
+    are_warm = [warm.case(("anseong", f"c{number}")) is not None for number in range(1, 6)]
+    assert are_warm == [True, False, False, True, True]
+
+
 @pytest.mark.skipif(warming.__file__.endswith(".so"), reason="nothing stands in the place of a compiled function")
 def test_a_case_on_which_the_rules_fail_is_warm_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for it is told of the case that is stuck, not of the one before."""
