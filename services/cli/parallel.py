@@ -49,7 +49,8 @@ START = multiprocessing.get_context("fork") if sys.platform == "linux" else mult
 PLACES = {"before": 0, "with": 1, "with_home": 2}
 
 Row = str
-"""What orders a line among all others, a zero character, and the line; none where an error stands in its place."""
+"""What orders a line among all others, a zero character, and the line with its end; no line where an error stands in
+its place."""
 
 
 def simulate(
@@ -74,8 +75,7 @@ def simulate(
             def told(events: int) -> None:
                 shown.update(task, completed=events, refresh=True)
 
-            lines = simulated(file, limit, contracts, workers or workers_for(file), told)
-            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.writelines(simulated(file, limit, contracts, workers or workers_for(file), told))
 
 
 def cores() -> int:
@@ -91,7 +91,8 @@ def workers_for(path: Path) -> int:
 def simulated(
     path: Path, until: Instant | None, contracts: Path | None, workers: int, told: Callable[[int], None]
 ) -> Iterator[str]:
-    """The decisions as lines of JSON, in order, by so many processes. `told` hears how many events have been read.
+    """The decisions as lines of JSON, in order, by so many processes; some lines at a time, each with its end. `told`
+    hears how many events have been read.
 
     What was decided before an error comes before it; of several errors the first in the file is raised.
     """
@@ -101,7 +102,7 @@ def simulated(
         with _no_collector():
             zones = Zones(library)
             for _, decided in _steps(EventFile(path), until, library, range(PARTITIONS), told):
-                yield from [text_of(row, zones[row.tenant]) for row in decided]
+                yield "".join([text_of(row, zones[row.tenant]) + "\n" for row in decided])
         return
     processes, received, errors = [], list[Iterator[list[Row]]](), dict[Row, Exception]()
     try:
@@ -113,10 +114,11 @@ def simulated(
             sender.close()
             processes.append(process)
             received.append(_received(receiver, _ignore if number else told, errors))
-        for row in _merged(received):
-            if row in errors:
-                raise errors[row]
-            yield row.rpartition("\0")[2]
+        for rows in _merged(received):
+            wrong = next((place for place, row in enumerate(rows) if row in errors), None) if errors else None
+            yield "".join([row.rpartition("\0")[2] for row in rows[:wrong]])
+            if wrong is not None:
+                raise errors[rows[wrong]]
     finally:
         for process in processes:
             process.terminate()
@@ -160,7 +162,7 @@ def _work(path: Path, until: Instant | None, contracts: Path | None, own: range,
         for step, decided in _steps(events, until, library, own, sender.send):
             head = f"{step.event:012}{PLACES[step.place]}{step.at + NEVER:020}"
             for number, row in enumerate(decided):
-                batch.append(f"{head}{_place(row, number)}\0{text_of(row, zones[row.tenant])}")
+                batch.append(f"{head}{_place(row, number)}\0{text_of(row, zones[row.tenant])}\n")
             if len(batch) >= ROWS:
                 sender.send(batch)
                 batch = []
@@ -190,7 +192,7 @@ def _received(pipe: Connection, told: Callable[[int], None], errors: dict[Row, E
             yield message
 
 
-def _merged(streams: Sequence[Iterator[list[Row]]]) -> Iterator[Row]:
+def _merged(streams: Sequence[Iterator[list[Row]]]) -> Iterator[list[Row]]:
     """All rows in order, given those of each process in order. Text is compared and sorted a batch at a time, which
     costs a tenth of merging values one by one."""
     waiting = [next(stream, []) for stream in streams]
@@ -202,7 +204,7 @@ def _merged(streams: Sequence[Iterator[list[Row]]]) -> Iterator[Row]:
             ready += rows[:cut]
             waiting[number] = rows[cut:] or (next(streams[number], []) if cut else [])
         ready.sort()
-        yield from ready
+        yield ready
 
 
 @contextmanager

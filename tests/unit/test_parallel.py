@@ -14,7 +14,7 @@ WEEK = Path(__file__).parents[1] / "golden" / "logs" / "week-1.jsonl"
 
 
 def test_the_decisions_of_a_week_are_the_same_in_any_number_of_processes() -> None:
-    alone, three = (list(simulated(WEEK, None, None, workers, lambda _: None)) for workers in (1, 3))
+    alone, three = (lines_of(WEEK, workers) for workers in (1, 3))
     assert three == alone
     assert len({json.loads(line)["tenant"] for line in alone}) > 1
 
@@ -31,11 +31,15 @@ def test_what_stands_before_an_error_in_the_file_comes_before_it_in_any_number_o
         assert len(printed[0]) > 10
 
 
+def lines_of(file: Path, workers: int) -> list[str]:
+    return "".join(simulated(file, None, None, workers, lambda _: None)).splitlines()
+
+
 def until_error(file: Path, workers: int, said: str) -> list[str]:
     printed: list[str] = []
     with pytest.raises(Unreadable, match=said):
         printed.extend(simulated(file, None, None, workers, lambda _: None))
-    return printed
+    return "".join(printed).splitlines()
 
 
 def test_what_is_taken_back_in_another_partition_is_taken_back_in_any_number_of_processes(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_what_is_taken_back_in_another_partition_is_taken_back_in_any_number_of_
     rows.sort(key=lambda event: str(event["time"]))
     file = tmp_path / "events.jsonl"
     file.write_text("".join(json.dumps(event) + "\n" for event in rows))
-    alone, five = (list(simulated(file, None, None, workers, lambda _: None)) for workers in (1, 5))
+    alone, five = (lines_of(file, workers) for workers in (1, 5))
     assert five == alone
     assert {"remedy.withdrawn", "deadline.moved"} <= {json.loads(line)["decision"] for line in alone}
 
