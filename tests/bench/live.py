@@ -31,8 +31,8 @@ from tests.bench.room import Room, open_room, until
 from tests.bench.workload import Workload
 
 RUNS = 3
-CASES, CASES_QUICK = 30_000, 5_000
-FEW, FEW_QUICK = 700, 300
+CASES, CASES_QUICK = 30_000, 3_000
+FEW, FEW_QUICK = 700, 200
 """Cases of the log for those that take one message at a time. It spans as many days, with the same courses."""
 WARM = 0.05
 """The first share of the facts is not measured: processes start, caches fill."""
@@ -166,9 +166,10 @@ async def pure_fold(nc: Client, stream: str) -> Log:
         ends[number] = entry.sequence
         if event.tenant and not event.type.endswith(".enacted"):
             places[number].append(entry.sequence)
-        for tenant, case, decision in partitions[number].take(event, entry.sequence):
+        for row in partitions[number].take(event, entry.sequence):
+            decision = row.decision
             told = (decision.kind, decision.promise, decision.occurrence, decision.due, decision.at)
-            rows.append((number, entry.sequence, tenant, case, *told))
+            rows.append((number, entry.sequence, row.tenant, row.case, *told))
     clock = max(partition.clock for partition in partitions)
     return Log(sum(map(len, places)), digest(rows), len(rows), places, ends, clock)
 

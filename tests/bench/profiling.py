@@ -54,7 +54,9 @@ class Sampler:
     async def start(self) -> None:
         """Begins to sample."""
         program = Path(sys.executable).with_name("py-spy")
-        arguments = ["record", "--pid", str(self._pid), "--rate", str(RATE), "--duration", str(MOST_SECONDS)]
+        # Without stopping the process for each look: one that ends while it is stopped never ends.
+        arguments = ["record", "--nonblocking", "--pid", str(self._pid), "--rate", str(RATE)]
+        arguments += ["--duration", str(MOST_SECONDS)]
         self._process = await asyncio.create_subprocess_exec(
             program, *arguments, "--function", "--format", "raw", "--output", self._path,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
@@ -166,12 +168,15 @@ async def _profile(quick: bool, only: Sequence[str]) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix="gihan-bench-") as name:
         folder = Path(name)
         found = describe(folder)
-        machine = f"{found['cpu']}, {found['cores']} cores"
+        core = found["core of Gihan"]
+        machine = f"{found['cpu']}, {found['cores']} cores, the core {core}"
+        # What is compiled is seen as one piece, inside whoever calls it.
+        suffix = "" if core == "compiled" else f"-{core}"
         FOLDER.mkdir(parents=True, exist_ok=True)
         for service, sampled in (("fold", of_sla_timer), ("intake", of_intake)):
             parts = await sampled(quick, folder) if service in only else {}
             for part in parts:
-                written.append(FOLDER / f"profile-{part}.md")
+                written.append(FOLDER / f"profile-{part}{suffix}.md")
                 written[-1].write_text(as_table(part, parts, machine), encoding="utf-8")
     return written
 

@@ -23,8 +23,8 @@ from tests.bench.results import Bar, Figure, Outcome
 from tests.bench.workload import Workload
 
 RUNS = 3
-CASES, CASES_QUICK = 230_000, 12_000
-"""A million facts, and fifty thousand."""
+CASES, CASES_QUICK = 230_000, 6_000
+"""A million facts, and twenty-six thousand."""
 COMPARED = 2_000
 HISTORY_CASES = 1_000_000
 

@@ -13,7 +13,7 @@ from tests.bench.results import Bar, Figure, Outcome
 from tests.bench.room import Room, until
 
 RUNS = 3
-DUE, DUE_QUICK = 10_000, 2_000
+DUE, DUE_QUICK = 10_000, 1_000
 PEERS = ("pgqueuer_jobs", "procrastinate_jobs", "apscheduler_jobs")
 
 
