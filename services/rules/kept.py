@@ -23,8 +23,7 @@ REACHING_BACK: Final = frozenset({"complaint.received", "complaint.classified", 
 
 
 class Kept:
-    """A warm case: as last returned, with the scan that it was worked out by and what was told of it. `was_asked` since
-    a case to let go was last looked for."""
+    """A warm case: as last returned, with the scan that it was worked out by and what was told of it."""
 
     __slots__ = (
         "brought",
@@ -39,7 +38,6 @@ class Kept:
         "scan",
         "version",
         "voids",
-        "was_asked",
     )
 
     def __init__(self, case: Case, scan: Scan, rules: Rules, rulebook: Rulebook) -> None:
@@ -47,7 +45,6 @@ class Kept:
         self.scan = scan
         self.rules = rules
         self.version = rulebook.version(case.tenant)
-        self.was_asked = False
         self.may_be_marked = bookmark.may_be_marked(case.facts)
         self.earliest: Instant = NEVER
         self.voids = False

@@ -6,6 +6,7 @@ the two against each other.
 """
 
 from datetime import date
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -118,18 +119,18 @@ class Warm:
             if not rules.stages and REVISIONS[rules.revision] is evolve:
                 return self._opened(case, fact, clock, rules)
         key = (case.tenant, case.id)
-        kept = self._kept.get(key)
+        kept = self._kept.pop(key, None)
         if kept is not None and kept.case is case and kept.reads_on(fact, self.rulebook):
-            kept.was_asked = True
+            if fact is not None and holds(case, fact):
+                self._kept[key] = kept
+                return case, [], kept.rules
             if fact is not None:
-                if holds(case, fact):
-                    return case, [], kept.rules
                 kept.scan.facts.append(fact)
             try:
                 changed, decisions = kept.read_on(fact, clock)
             except Exception as error:
-                del self._kept[key]
                 return stuck_by(error, case if fact is None else with_fact(case, fact)), [], kept.rules
+            self._kept[key] = kept
             return changed, decisions, kept.rules
         rules = rules_of(self.rulebook, case, fact)
         if fact is None:
@@ -195,24 +196,10 @@ class Warm:
 
     def _keep(self, kept: Kept) -> None:
         if len(self._kept) >= self._most:
-            self._let_go(self._most // 16 or 1)
-        self._kept[kept.case.tenant, kept.case.id] = kept
-
-    def _let_go(self, number: int) -> None:
-        """Lets so many cases grow cold: those that came first, but each that was asked for since gets a second chance.
-
-        Many at once: the first of a dictionary is the slower to find the more was taken from its beginning.
-        """
-        while number > 0 and self._kept:
-            for key, kept in list(self._kept.items()):
-                if number <= 0:
-                    break
+            # Many at once: the first of a dictionary is the slower to find the more was taken from its beginning.
+            for key in list(islice(self._kept, self._most // 16 or 1)):
                 del self._kept[key]
-                if kept.was_asked:
-                    kept.was_asked = False
-                    self._kept[key] = kept
-                else:
-                    number -= 1
+        self._kept[kept.case.tenant, kept.case.id] = kept
 
 
 def opens_alone(case: Case, fact: Fact) -> bool:
