@@ -32,7 +32,7 @@ from tests.bench.workload import Workload
 
 RUNS = 3
 CASES, CASES_QUICK = 30_000, 3_000
-FEW, FEW_QUICK = 700, 200
+FEW, FEW_QUICK = 700, 150
 """Cases of the log for those that take one message at a time. It spans as many days, with the same courses."""
 WARM = 0.05
 """The first share of the facts is not measured: processes start, caches fill."""
