@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
+from emptying import empty
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -622,7 +623,7 @@ async def test_a_ledger_put_back_from_yesterday_learns_what_people_did_since(
         await eventually(office.quiet, 60)
     after = [await pool.fetch(query) for query in _ALL[:3]]
     told, record = await office._stored("NOTICES", "notices.>"), office.gateway.record()
-    await pool.execute("TRUNCATE " + ", ".join(f"notifier.{name}" for name in names))
+    await empty(pool, "TRUNCATE " + ", ".join(f"notifier.{name}" for name in names))
     for name in names:
         columns = await pool.fetchval(
             "SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns "

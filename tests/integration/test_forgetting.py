@@ -11,6 +11,7 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+from emptying import empty
 from fastapi import FastAPI
 from nats.aio.client import Client
 from typer.testing import CliRunner
@@ -314,7 +315,7 @@ async def test_a_report_stays_sealed_when_intake_learns_its_cases_from_the_log(c
     await city.pool.execute(
         "update vault.subjects set confidential = false; update vault.texts set confidential = false"
     )
-    await city.pool.execute("truncate intake.cases, intake.reservations, intake.batches")
+    await empty(city.pool, "truncate intake.cases, intake.reservations, intake.batches")
     async with city.running():
         await city.eventually(lambda: _known(city, "h-1"), 30)
         with pytest.raises(NotAllowed):

@@ -11,6 +11,7 @@ import asyncpg
 import httpx
 import orjson
 import pytest
+from emptying import empty
 from fastapi import FastAPI
 from nats.aio.client import Client
 
@@ -349,7 +350,7 @@ async def test_reservations_that_were_lost_come_back_from_the_log(
     await post(web, complaint("l5", "l-5"), event("l6", "complaint.withdrawn", "l-5"))
     known = [await pool.fetch(query) for query in (_RESERVED, "table read.subject_refs order by 2")]
     fate = [await web.get(f"/v1/events/web/l{n}") for n in range(1, 7)]
-    await pool.execute("truncate intake.reservations, intake.batches, intake.cases restart identity")
+    await empty(pool, "truncate intake.reservations, intake.batches, intake.cases restart identity")
     await pool.execute("select setval('intake.receipt_numbers', 1)")
     write, fails = refill._write, iter([False, True])
 

@@ -18,6 +18,7 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
+from emptying import empty
 from nats.aio.client import Client
 
 from contracts.envelope import StoredEnvelope
@@ -569,7 +570,7 @@ async def _lose_ledger(pool: asyncpg.Pool) -> None:
     """All that the notifier keeps is gone, as after `gihan provision` of an empty database."""
     tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'notifier'")
     names = ", ".join(f"notifier.{row['tablename']}" for row in tables)
-    await pool.execute(f"TRUNCATE {names} RESTART IDENTITY")
+    await empty(pool, f"TRUNCATE {names} RESTART IDENTITY")
     await pool.execute("INSERT INTO notifier.position (log, sequence) VALUES ('CASES', 0), ('SLA', 0)")
 
 
@@ -684,7 +685,7 @@ async def test_a_ledger_older_than_notices_heals(
     before = [await pool.fetch(query) for query in _LEDGER]
     told, record = await world._stored("NOTICES", "notices.>"), world.gateway.record()
     assert len(record) == 3  # both receipts, and the breach with what is owed for it
-    await pool.execute(f"TRUNCATE {', '.join(f'notifier.{table}' for table in tables)}")
+    await empty(pool, f"TRUNCATE {', '.join(f'notifier.{table}' for table in tables)}")
     for table in sorted(tables, key=lambda table: table == "attempts"):
         await pool.execute(f"INSERT INTO notifier.{table} OVERRIDING SYSTEM VALUE SELECT * FROM copy.{table}")
     async with working(world, settings("notifier"), nc, Health("notifier")):

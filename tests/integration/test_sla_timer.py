@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import httpx
 import pytest
+from emptying import empty
 from fastapi import FastAPI
 from nats.aio.client import Client
 
@@ -311,7 +312,7 @@ async def test_lost_database_publishes_nothing_twice(
         await eventually(lambda: _contains(log, "deadline.breached yeonje-opinion-date"))
         await eventually(lambda: _all_sent(pool))
     before = await log.emitted(0)
-    await pool.execute("truncate sla_timer.cases, sla_timer.decisions, sla_timer.relay, sla_timer.enacted")
+    await empty(pool, "truncate sla_timer.cases, sla_timer.decisions, sla_timer.relay, sla_timer.enacted")
     await pool.execute(
         "update sla_timer.partitions set sequence = 0, event_id = null, clock = 0, tick_sequence = 0, ticks = 0, "
         "decisions = 0"
