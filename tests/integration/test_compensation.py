@@ -15,7 +15,6 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
-from emptying import empty
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -38,6 +37,7 @@ from services.notifier.tasks.life import Actor, Item, NotPossible
 from services.rules.instants import DAY, instant
 from services.rules.rulebook import Library
 from services.rules.tenants import Tenant
+from tests.integration.emptying import empty
 from tests.integration.test_notifier import (  # noqa: F401 - fixtures
     AFTER_HOLD,
     DUE,

@@ -11,7 +11,6 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
-from emptying import empty
 from fastapi import FastAPI
 from nats.aio.client import Client
 from typer.testing import CliRunner
@@ -29,6 +28,7 @@ from services.intake.judge import Publisher
 from services.rules.instants import instant
 from services.rules.tenants import Tenant
 from services.sla_timer.app import build_app as sla_timer_app
+from tests.integration.emptying import empty
 
 TENANT = "anseong"
 MONDAY = "2026-04-06T10:00:00+09:00"

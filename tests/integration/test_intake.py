@@ -11,7 +11,6 @@ import asyncpg
 import httpx
 import orjson
 import pytest
-from emptying import empty
 from fastapi import FastAPI
 from nats.aio.client import Client
 
@@ -33,6 +32,7 @@ from services.intake.judge import Publisher, judge
 from services.intake.reserve import Batch, reserve
 from services.rules.instants import instant
 from services.rules.tenants import Tenant
+from tests.integration.emptying import empty
 
 NOW = "2026-03-12T10:00:00+09:00"
 Eventually = Callable[..., Awaitable[Any]]

@@ -18,7 +18,6 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
-from emptying import empty
 from nats.aio.client import Client
 
 from contracts.envelope import StoredEnvelope
@@ -37,6 +36,7 @@ from services.notifier.gateways import calling
 from services.notifier.gateways.development import DevelopmentGateway
 from services.notifier.gateways.email import EmailGateway, Server
 from services.rules.instants import HOUR, instant
+from tests.integration.emptying import empty
 
 TENANT = "anseong"  # its slowest source reports within an hour
 NOW = instant("2026-03-10T09:00:00+09:00")

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import httpx
 import pytest
-from emptying import empty
 from fastapi import FastAPI
 from nats.aio.client import Client
 
@@ -26,6 +25,7 @@ from services.rules.routing import ALL
 from services.rules.state import Case
 from services.sla_timer import store
 from services.sla_timer.app import build_app
+from tests.integration.emptying import empty
 
 Eventually = Callable[..., Awaitable[Any]]
 MONDAY = "2026-04-06T10:00:00+09:00"
