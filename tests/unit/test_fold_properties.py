@@ -77,7 +77,8 @@ class Reader:
         assert one.due is not None
         if one.reason == "reopened":
             assert run.met or run.void
-            run.met = run.void = False
+            # It runs again, also where it stood still when it ended; else it would be said to be suspended.
+            run.met = run.void = run.suspended = False
         else:
             assert one.due != run.due
         run.due = one.due
