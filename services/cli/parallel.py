@@ -85,7 +85,7 @@ def cores() -> int:
 
 def workers_for(path: Path) -> int:
     """How many processes a file is worth."""
-    return 1 if path.stat().st_size < SMALL_BYTES else cores()
+    return 1 if EventFile(path).size() < SMALL_BYTES else cores()
 
 
 def simulated(

@@ -126,7 +126,7 @@ class Calendar:
         self._since = midnight(file.starts, file.zone)
         self._until = midnight(date.fromordinal(self._last + 1), file.zone)
         # Tables are made when first asked for: a charter knows more hours than a case has promises.
-        # When each date begins, and the one after the last; `even` where all dates are found to be of the same length.
+        # When each date begins, and the one after the last; even where all dates turn out to be of one length.
         self._begins: list[Instant] = []
         self._is_even = False
         # Starts and ends of all stretches of work, and the work done before each.

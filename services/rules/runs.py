@@ -14,6 +14,7 @@ from services.rules.instants import Instant
 from services.rules.state import Rules, State
 
 NONE_SEEN: Final[frozenset[Match]] = frozenset()
+"""What most runs have seen of several events that are all wanted."""
 
 
 class Stop(NamedTuple):

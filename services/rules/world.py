@@ -33,6 +33,7 @@ class Partition:
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
         self._heap: list[tuple[Instant, CaseKey]] = []
+        # What `next_at` says, worked out anew only after the case that waits for it has moved.
         self._soonest: Instant | None = None
         self._is_known = True
 
