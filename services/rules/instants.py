@@ -22,7 +22,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCHS: Final[dict[tzinfo, datetime]] = {UTC: _EPOCH}
 """1970 in every fixed offset that was met: between two times of one zone Python asks no zone for anything."""
 _STEADY: Final[dict[tzinfo, datetime]] = {}
-"""The same for zones whose clock is never put forward or back in the years below; elsewhere the year of UTC."""
+"""The same for zones whose clock is never put forward or back in the years below; for any other zone that of UTC."""
 _MOST_ZONES: Final = 24 * 60
 _FIRST_STEADY: Final = 2000
 _LAST_STEADY: Final = 2099
