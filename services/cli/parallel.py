@@ -24,21 +24,17 @@ from rich.progress import Progress, TimeElapsedColumn
 from contracts import files
 from contracts.streams import PARTITIONS
 from services.cli.errors import plain_errors
-from services.cli.lines import Zones, text_of
 from services.cli.options import Contracts, instant
-from services.cli.simulate import EventFile, new_world, steps
-from services.rules.fold import order
+from services.cli.simulate import EventFile, new_world
+from services.cli.zones import Zones
 from services.rules.instants import NEVER, Instant
+from services.rules.lines import Lines
 from services.rules.rulebook import Library
 from services.rules.simulation import Step
-from services.rules.state import Decided
 from services.rules.world import World
 
 ROWS = 2_000
 """So many lines a process hands over at once."""
-
-PROGRESS = 10_000
-"""After so many events it is told how far the file has been read."""
 
 SMALL_BYTES = 8_000_000
 """A file below this is simulated sooner than other processes have started."""
@@ -72,10 +68,10 @@ def simulate(
         with bar as shown:
             task = shown.add_task("")
 
-            def told(events: int) -> None:
-                shown.update(task, completed=events, refresh=True)
+            def tell(events: int) -> None:
+                shown.update(task, advance=events, refresh=True)
 
-            sys.stdout.writelines(simulated(file, limit, contracts, workers or workers_for(file), told))
+            sys.stdout.writelines(simulated(file, limit, contracts, workers or workers_for(file), tell))
 
 
 def cores() -> int:
@@ -89,10 +85,10 @@ def workers_for(path: Path) -> int:
 
 
 def simulated(
-    path: Path, until: Instant | None, contracts: Path | None, workers: int, told: Callable[[int], None]
+    path: Path, until: Instant | None, contracts: Path | None, workers: int, tell: Callable[[int], None]
 ) -> Iterator[str]:
-    """The decisions as lines of JSON, in order, by so many processes; some lines at a time, each with its end. `told`
-    hears how many events have been read.
+    """The decisions as lines of JSON, in order, by so many processes; some lines at a time, each with its end. `tell`
+    hears from time to time how many events more were folded.
 
     What was decided before an error comes before it; of several errors the first in the file is raised.
     """
@@ -100,9 +96,9 @@ def simulated(
     library = _library(contracts)
     if workers == 1:
         with _no_collector():
-            zones = Zones(library)
-            for _, decided in _steps(EventFile(path), until, library, range(PARTITIONS), told):
-                yield "".join([text_of(row, zones[row.tenant]) + "\n" for row in decided])
+            for _, lines in _steps(EventFile(path), until, library, range(PARTITIONS), tell):
+                for text in lines.texts:
+                    yield text + "\n"
         return
     processes, received, errors = [], list[Iterator[list[Row]]](), dict[Row, Exception]()
     try:
@@ -113,7 +109,7 @@ def simulated(
             process.start()
             sender.close()
             processes.append(process)
-            received.append(_received(receiver, _ignore if number else told, errors))
+            received.append(_received(receiver, tell, errors))
         for rows in _merged(received):
             wrong = next((place for place, row in enumerate(rows) if row in errors), None) if errors else None
             yield "".join([row.rpartition("\0")[2] for row in rows[:wrong]])
@@ -126,15 +122,11 @@ def simulated(
 
 
 def _steps(
-    events: EventFile, until: Instant | None, library: Library, own: Sequence[int], told: Callable[[int], None]
-) -> Iterator[tuple[Step, list[Decided]]]:
-    """The steps of some partitions; tells from time to time how far the file has been read."""
-    next_told, world = PROGRESS, new_world(library, own)
-    for step, decided in steps(events, until, world):
-        if step.event >= next_told:
-            told(step.event)
-            next_told = step.event + PROGRESS
-        yield step, decided
+    events: EventFile, until: Instant | None, library: Library, own: Sequence[int], tell: Callable[[int], None]
+) -> Iterator[tuple[Step, Lines]]:
+    """The steps of some partitions."""
+    world = new_world(library, own)
+    yield from events.steps(until, world, Zones(library), tell)
     if events.size() >= SMALL_BYTES:
         _leave_standing(world)
 
@@ -153,37 +145,32 @@ def _library(contracts: Path | None) -> Library:
 
 
 def _work(path: Path, until: Instant | None, contracts: Path | None, own: range, sender: Connection) -> None:
-    """One process: hands over its lines and how far it has read, and at last None, before it the error that stopped it
-    with its place: behind all that was decided up to the last event read."""
+    """One process: hands over its lines and how many events it has folded, and at last None; before that the error that
+    stopped it with its place: behind all that was decided up to the last event walked over."""
     gc.disable()
     events, library, batch = EventFile(path), _library(contracts), list[Row]()
-    zones = Zones(library)
     try:
-        for step, decided in _steps(events, until, library, own, sender.send):
-            head = f"{step.event:012}{PLACES[step.place]}{step.at + NEVER:020}"
-            for number, row in enumerate(decided):
-                batch.append(f"{head}{_place(row, number)}\0{text_of(row, zones[row.tenant])}\n")
+        for step, lines in _steps(events, until, library, own, sender.send):
+            head = f"{step.event:012}{PLACES[step.place]}"
+            if step.place == "before":
+                head += f"{step.at + NEVER:020}"
+            for number, text in enumerate(lines.texts):
+                batch.append(f"{head}{lines.places[number] if lines.places else number:06}\0{text}\n")
             if len(batch) >= ROWS:
                 sender.send(batch)
                 batch = []
         sender.send(batch)
     except Exception as error:
         sender.send(batch)
-        sender.send((f"{events.given + 1:012} {own.start:02}\0", error))
+        sender.send((f"{events.walked + 1:012} {own.start:02}\0", error))
     sender.send(None)
 
 
-def _place(row: Decided, number: int) -> str:
-    """Where a decision stands among those of its step, as `world.step_order` has it; `number` is its own there."""
-    due, promise, rank, occurrence = order(row.decision)
-    return f"{due + NEVER:020}{row.tenant}\0{row.case}\0{promise}\0{rank:02}{occurrence}\0{number:06}"
-
-
-def _received(pipe: Connection, told: Callable[[int], None], errors: dict[Row, Exception]) -> Iterator[list[Row]]:
+def _received(pipe: Connection, tell: Callable[[int], None], errors: dict[Row, Exception]) -> Iterator[list[Row]]:
     """The batches of one process, none of them empty."""
     while (message := pipe.recv()) is not None:
         if isinstance(message, int):
-            told(message)
+            tell(message)
         elif isinstance(message, tuple):
             row, error = message
             errors[row] = error
@@ -217,7 +204,3 @@ def _no_collector() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _ignore(_: int) -> None:
-    """Nobody listens to the other processes' progress."""

@@ -22,10 +22,10 @@ from services.chassis.settings import Settings
 from services.cli.errors import plain_errors
 from services.cli.explain import Asked, asked
 from services.cli.folded import Folded, Told, folded, whole
-from services.cli.lines import Zones
 from services.cli.options import AsJson, Data, instant, settings_of_reader
 from services.cli.rebuild import rebuild
 from services.cli.verify import verify
+from services.cli.zones import Zones
 from services.rules import instants
 from services.rules.instants import Instant
 from services.rules.rulebook import Library

@@ -21,9 +21,9 @@ from services.chassis.cursor import read_up_to
 from services.chassis.pdf import FontMissing
 from services.chassis.settings import Settings
 from services.cli.errors import plain_errors
-from services.cli.lines import Zones
 from services.cli.options import AsJson, Data, instant, language, settings_of_reader
 from services.cli.simulate import new_world, read_events, steps
+from services.cli.zones import Zones
 from services.intake.pages.words import Language
 from services.intake.reporting import html, printed
 from services.intake.reporting.document import speaker_of

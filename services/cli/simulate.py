@@ -2,17 +2,19 @@
 
 import re
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from contracts import files
 from contracts.events import MUNICIPAL_TYPES
 from contracts.streams import PARTITIONS, partition
-from services.rules import simulation
-from services.rules.facts import Elsewhere, Event, decode_event
+from services.rules import chapters, simulation
+from services.rules.facts import Elsewhere, Event, decode_elsewhere, decode_event
 from services.rules.instants import Instant
+from services.rules.lines import Lines, lines_of
 from services.rules.rulebook import Library, Rulebook
 from services.rules.simulation import BEYOND, CLOCK, Name, Step, Told
 from services.rules.state import Decided
@@ -39,17 +41,18 @@ def _concerns(event: Elsewhere, own: Container[int], voided: Container[Name]) ->
     )
 
 
-_decode_elsewhere = msgspec.json.Decoder(Elsewhere).decode
-
-
 class EventFile:
     """A file of CloudEvents, a JSON object a line; read anew whenever somebody walks over it, so that it need not fit
     into memory. Walking raises Unreadable."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.given = 0
-        """How many events the present walk has given out."""
+        self._told: Told | None = None
+
+    @property
+    def walked(self) -> int:
+        """How many events the decisions before an error reach to."""
+        return self._told.walked if self._told else 0
 
     def size(self) -> int:
         """In bytes."""
@@ -61,23 +64,46 @@ class EventFile:
 
     def telling(self) -> Iterator[Event]:
         """The events that say something of the whole file, and maybe others. Most lines are not read for that."""
+        for first, lines in self._blocks():
+            if _may_tell(b"".join(lines)):
+                yield from _events((line if _may_tell(line) else b"" for line in lines), first)
+
+    def steps(
+        self, until: Instant | None, world: World, zones: Mapping[str, ZoneInfo], tell: Callable[[int], None]
+    ) -> Iterator[tuple[Step, Lines]]:
+        """What each step decides that decides anything, in a new world of some partitions, or of all, as `simulate` has
+        it: case by case, unless the file holds ticks. `tell` hears from time to time how many events more were folded.
+        """
+        self._told = told = Told(self.telling())
+        if told.ticks:
+            events = self._in_order(world.own, told.voided, tell)
+            for step, decided in simulation.steps(events, told, until, world, _complain):
+                yield step, lines_of(decided, zones)
+        else:
+            yield from chapters.steps(self._blocks(), _event, told, until, world, zones, _complain, tell)
+
+    def _blocks(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The lines, some at a time, with the number of the first."""
         first = 1
         with self._path.open("rb") as file:
             while lines := file.readlines(BLOCK_BYTES):
-                if _may_tell(b"".join(lines)):
-                    yield from _events((line if _may_tell(line) else b"" for line in lines), first)
+                yield first, lines
                 first += len(lines)
 
-    def walked(self, own: Sequence[int], voided: Container[Name]) -> Iterator[Event | Elsewhere]:
+    def _in_order(
+        self, own: Sequence[int], voided: Container[Name], tell: Callable[[int], None]
+    ) -> Iterator[Event | Elsewhere]:
         """All events in order, those that concern only cases of other partitions than `own` not read whole."""
-        self.given = 0
-        every = len(own) == PARTITIONS
+        every, given = len(own) == PARTITIONS, 0
         with self._path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 event = _event(number, line) if every else _concerning(number, line, own, voided)
                 if event is not None:
-                    self.given += 1
                     yield event
+                if isinstance(event, Event):
+                    given += 1
+                    if given % chapters.TELL == 0:
+                        tell(chapters.TELL)
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
@@ -107,7 +133,7 @@ def _event(number: int, line: bytes) -> Event | None:
 
 def _concerning(number: int, line: bytes, own: Container[int], voided: Container[Name]) -> Event | Elsewhere | None:
     try:
-        found = _decode_elsewhere(line)
+        found = decode_elsewhere(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _event(number, line)  # says what is wrong with it
     return _event(number, line) if _concerns(found, own, voided) else found
@@ -137,9 +163,6 @@ def simulate(
 
 def steps(events: Iterable[Event], until: Instant | None, world: World) -> Iterator[tuple[Step, list[Decided]]]:
     """What each step decides that decides anything, in a world of some partitions, or of all, as `simulate` has it."""
-    if isinstance(events, EventFile):
-        told = Told(events.telling())
-        return simulation.steps(events.walked(world.own, told.voided), told, until, world, _complain)
     return simulation.steps(events, Told(events), until, world, _complain)
 
 

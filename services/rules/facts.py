@@ -162,6 +162,9 @@ decode_event = msgspec.json.Decoder(Event).decode
 """An Event from its JSON bytes. Raises msgspec.DecodeError (msgspec.ValidationError where a field is of the wrong
 kind), whose text names the field's path."""
 
+decode_elsewhere = msgspec.json.Decoder(Elsewhere).decode
+"""As much of an event as other partitions need, and the same errors as far as that is wrong."""
+
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A fact in the state of a case. `sequence` is its place in the log, `time` when it happened, no

@@ -26,8 +26,9 @@ _STEADY: Final[dict[tzinfo, datetime]] = {}
 _MOST_ZONES: Final = 24 * 60
 _FIRST_STEADY: Final = 2000
 _LAST_STEADY: Final = 2099
+_QUARTER: Final = 15 * MINUTE
 _TWO: Final = [f"{number:02}" for number in range(60)]
-"""Seconds in two digits."""
+"""Minutes and seconds in two digits."""
 
 
 def of_datetime(moment: datetime) -> Instant:
@@ -83,20 +84,26 @@ def local(moment: Instant, zone: ZoneInfo) -> datetime:
 
 def text(moment: Instant, zone: ZoneInfo) -> str:
     """RFC 3339 text of an instant with the zone's offset; fractions only where there are any."""
-    minute, rest = divmod(moment, MINUTE)
-    words = _minute(minute, zone)
+    quarter, rest = divmod(moment, _QUARTER)
+    words = _quarter(quarter, zone)
     if words is None:
         return local(moment, zone).isoformat()
+    hour, minute, offset = words
     second, fraction = divmod(rest, SECOND)
-    return f"{words[0]}{_TWO[second]}.{fraction:06}{words[1]}" if fraction else f"{words[0]}{_TWO[second]}{words[1]}"
+    clock = f"{hour}{_TWO[minute + second // 60]}:{_TWO[second % 60]}"
+    return f"{clock}.{fraction:06}{offset}" if fraction else f"{clock}{offset}"
 
 
 @lru_cache(maxsize=1 << 14)
-def _minute(minute: int, zone: ZoneInfo) -> tuple[str, str] | None:
-    """The text of a minute before its seconds and after them; None where the offset is none of whole minutes, as no
-    zone's is today. What is told lies close together, so that most minutes are asked for again."""
-    words = local(minute * MINUTE, zone).isoformat()
-    return (words[:17], words[19:]) if len(words) == 25 else None
+def _quarter(quarter: int, zone: ZoneInfo) -> tuple[str, int, str] | None:
+    """A quarter of an hour: the text before its minutes, the first of them, and the text of the offset. None where the
+    clock is put forward or back in it, or stands at no quarter as it begins. What is told lies close together, so that
+    most quarters are asked for again."""
+    begin, end = local(quarter * _QUARTER, zone), local((quarter + 1) * _QUARTER - 1, zone)
+    if begin.minute % 15 or begin.second or begin.utcoffset() != end.utcoffset():
+        return None
+    words = begin.isoformat()
+    return (words[:14], begin.minute, words[19:]) if len(words) == 25 else None
 
 
 def midnight(day: date, zone: ZoneInfo) -> Instant:

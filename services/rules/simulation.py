@@ -39,10 +39,11 @@ class Told:
 
     `ticks`: they hold the ticks themselves. `voided` names the facts that are taken back somewhere, `stated` has those
     of them that were read, `reported` the officer whom each fault report names. `opened` are the tenants whose charter
-    is enacted or taken as such.
+    is enacted or taken as such. `walked`: how many events all that is decided before an error reaches to.
     """
 
     def __init__(self, events: Iterable[Event]) -> None:
+        self.walked: int = 0
         self.ticks = False
         self.opened: set[str] = set()
         self.voided: set[Name] = set()
@@ -68,6 +69,14 @@ class Told:
                 self.reported[(event.tenant, event.case_id, event.id)] = event.data.officer
         return completed
 
+    def opens(self, event: Event | Elsewhere) -> Fact | None:
+        """What opens the tenant's own case where nothing in the history enacts the charter: its duties run from its
+        first event."""
+        if event.tenant in self.opened or not event.tenant:
+            return None
+        self.opened.add(event.tenant)
+        return Fact(0, "", "charter", ENACTED, of_datetime(event.time))
+
 
 def steps(
     events: Iterable[Event | Elsewhere], told: Told, until: Instant | None, world: World, say: Callable[[str], None]
@@ -80,9 +89,10 @@ def steps(
     """
     last: Instant = 0
     number = 0
-    ticks, opened = told.ticks, told.opened
+    ticks = told.ticks
     for event in events:
         number += 1
+        told.walked = number
         recorded = recorded_at(event)
         if recorded > last:
             last = recorded
@@ -90,7 +100,6 @@ def steps(
             for at, decided in world.pass_before(last):
                 yield Step(number, "before", at), decided
             world.stand_at(last)
-        tenant: str = event.tenant
         if isinstance(event, Event):
             completed = told.filled_in(event)
             if completed is None:
@@ -100,14 +109,17 @@ def steps(
             decided = world.feed(completed, number)
             if decided:
                 yield Step(number, "with"), decided
-        if tenant and tenant not in opened:
-            # Nothing in the history enacts the charter: the tenant's duties run from its first event.
-            opened.add(tenant)
-            fact = Fact(0, "", "charter", ENACTED, of_datetime(event.time))
-            yield Step(number, "with_home"), world.open_home(tenant, fact)
+        home = told.opens(event)
+        if home is not None:
+            yield Step(number, "with_home"), world.open_home(event.tenant, home)
     if not ticks:
         for at, decided in world.pass_before(last if until is None else until):
             yield Step(number + 1, "before", at), decided
+    say_stuck(world, say)
+
+
+def say_stuck(world: World, say: Callable[[str], None]) -> None:
+    """Names the cases on which the rules failed."""
     for partition in world.partitions:
         for case in partition.cases.values():
             if case.stuck:

@@ -108,6 +108,10 @@ class Warm:
             received = min(fact.time for fact in case.facts)
         return self.rulebook.rules_for(case.tenant, received, case.facts[0].sequence)
 
+    def let_go(self, key: CaseKey) -> None:
+        """Lets a case grow cold."""
+        self._kept.pop(key, None)
+
     def forget(self) -> None:
         """Lets all cases grow cold."""
         self._kept.clear()

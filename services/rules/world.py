@@ -19,6 +19,8 @@ from services.rules.stating import fact_of
 from services.rules.warm import Warm
 
 CaseKey = tuple[str, str]
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Case).decode
 
 
 class Partition:
@@ -32,6 +34,9 @@ class Partition:
         self.number = number
         self.clock: Instant = 0
         self.cases: dict[CaseKey, Case] = {}
+        # Cases for which time brings nothing more, as texts: those that are over, and those that are not.
+        self._over: dict[CaseKey, bytes] = {}
+        self._resting: dict[CaseKey, bytes] = {}
         self._heap: list[tuple[Instant, CaseKey]] = []
         # What `next_at` says, worked out anew only after the case that waits for it has moved.
         self._soonest: Instant | None = None
@@ -62,11 +67,11 @@ class Partition:
 
     def state(self, key: CaseKey, fact: Fact) -> list[Decided]:
         """Folds a fact of a case of this partition."""
-        before = self.cases.get(key)
+        before = self.case(key)
         case = Case(key[0], key[1]) if before is None else before
         changed, decisions, _ = self.warm.fold(case, fact, self.clock)
-        self._keep(key, changed, before)
-        return _about(key, decisions)
+        self.keep(key, changed, before)
+        return about(key, decisions)
 
     def tick(self, to: Instant) -> list[Decided]:
         """Lets time pass to `to`: every instant before it happens, the cases in order of their earliest one."""
@@ -75,19 +80,19 @@ class Partition:
         while self._heap and self._heap[0][0] < self.clock:
             at, key = heapq.heappop(self._heap)
             self._is_known = False
-            case = self.cases[key]
-            if case.next_at != at:
+            case = self.cases.get(key)
+            if case is None or case.next_at != at:
                 continue  # moved since it was queued
             changed, decisions, _ = self.warm.fold(case, None, self.clock)
-            self._keep(key, changed, case)
-            decided += _about(key, decisions)
+            self.keep(key, changed, case)
+            decided += about(key, decisions)
         return decided
 
     def next_at(self) -> Instant | None:
         """The earliest instant at which time alone changes something, or None."""
         if not self._is_known:
-            heap, cases = self._heap, self.cases
-            while heap and cases[heap[0][1]].next_at != heap[0][0]:
+            heap = self._heap
+            while heap and not self._waits(*heap[0]):
                 heapq.heappop(heap)
             self._soonest, self._is_known = heap[0][0] if heap else None, True
         return self._soonest
@@ -95,16 +100,52 @@ class Partition:
     def _replan(self, event: Event, sequence: int) -> list[Decided]:
         cause = fact_of(event, sequence)
         decided: list[Decided] = []
+        for key in [key for key in self._resting if key[0] == event.tenant]:
+            self.case(key)
         for key in sorted(key for key in self.cases if key[0] == event.tenant):
             case = self.cases[key]
             if not reaches(event, case):
                 continue
             changed, decisions, _ = self.warm.refold(case, cause, self.clock)
-            self._keep(key, changed, case)
-            decided += _about(key, decisions)
+            self.keep(key, changed, case)
+            decided += about(key, decisions)
         return decided
 
-    def _keep(self, key: CaseKey, case: Case, before: Case | None) -> None:
+    def waiting_before(self, limit: Instant) -> list[CaseKey]:
+        """The cases for which an instant before `limit` is the next; nobody waits for them until they are kept as if
+        they had not been there before."""
+        heap, found = self._heap, list[CaseKey]()
+        while heap and heap[0][0] < limit:
+            at, key = heapq.heappop(heap)
+            if self._waits(at, key):
+                found.append(key)
+        self._is_known = False
+        return found
+
+    def _waits(self, at: Instant, key: CaseKey) -> bool:
+        """Whether a case still waits for an instant, or has moved since it was queued."""
+        case = self.cases.get(key)
+        return case is not None and case.next_at == at
+
+    def case(self, key: CaseKey) -> Case | None:
+        """A case, also where it was put away."""
+        found = self.cases.get(key)
+        if found is None:
+            away = self._over if key in self._over else self._resting
+            if key in away:
+                found = self.cases[key] = _decode(away.pop(key))
+        return found
+
+    def put_away(self, key: CaseKey, case: Case) -> None:
+        """Takes a case as it is now, for which time brings nothing more. Few are asked for again: it is kept as a text,
+        in a quarter of the memory."""
+        self.cases.pop(key, None)
+        self.warm.let_go(key)
+        away = self._over if case.closed else self._resting
+        away[key] = _encode(case)
+
+    def keep(self, key: CaseKey, case: Case, before: Case | None) -> None:
+        """Takes a case as it is now, and waits for its next instant unless it did so `before`."""
         self.cases[key] = case
         at: Instant | None = case.next_at
         was: Instant | None = None if before is None else before.next_at
@@ -118,7 +159,8 @@ class Partition:
                 self._soonest = at
 
 
-def _about(key: CaseKey, decisions: list[Decision]) -> list[Decided]:
+def about(key: CaseKey, decisions: list[Decision]) -> list[Decided]:
+    """Decisions with the case that they are about."""
     tenant, case = key
     return [Decided(tenant, case, decision) for decision in decisions]
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from services.cli.lines import Zones, line_of
 from services.cli.parallel import cores
 from services.cli.simulate import read_events, simulate
+from services.cli.zones import Zones
+from services.rules.lines import line_of
 from tests.bench.results import Bar, Figure, Outcome
 from tests.bench.workload import Workload
 

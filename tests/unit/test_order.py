@@ -110,7 +110,7 @@ def _restarted(of: World, kept: Sequence[tuple[Event, int]]) -> World:
 
 
 def _put(partition: Partition, case: Case, key: tuple[str, str]) -> None:
-    partition._keep(key, case, None)
+    partition.keep(key, case, None)
 
 
 @SHORT

@@ -22,6 +22,7 @@ ALLOWED = frozenset(
         "hashlib",
         "heapq",
         "itertools",
+        "json",
         "msgspec",
         "typing",
         "yaml",

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from stories import SEOUL, at, event, received
 
-from services.cli.lines import Zones, line_of, text_of
 from services.cli.simulate import Unreadable, read_events, simulate
+from services.cli.zones import Zones
 from services.rules.instants import DAY, instant
+from services.rules.lines import line_of, text_of, whose
 from services.rules.state import KINDS, Decided, Decision
 
 
@@ -318,4 +319,6 @@ INSTANTS = st.integers(instant("1969-01-01T00:00:00Z"), instant("2100-01-01T00:0
 )
 def test_a_line_is_written_as_its_values_would_be(tenant: str, case: str, decision: Decision) -> None:
     row = Decided(tenant, case, decision)
-    assert text_of(row, SEOUL) == json.dumps(line_of(row, SEOUL), ensure_ascii=False)
+    assert text_of(row.decision, whose(row.tenant, row.case), SEOUL) == json.dumps(
+        line_of(row, SEOUL), ensure_ascii=False
+    )

@@ -1,0 +1,80 @@
+"""Lines: decisions as JSON, as `gihan simulate` prints them.
+
+The one rule: times are told in the zone of the tenant's own calendar, and absent values are left out.
+"""
+
+from collections.abc import Mapping
+from json.encoder import encode_basestring as quoted
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from services.rules import instants
+from services.rules.fold import order
+from services.rules.instants import NEVER
+from services.rules.state import Decided, Decision
+
+
+class Lines(NamedTuple):
+    """What a step decides: a line of JSON for each decision, and where it stands among them (`place`), as far as
+    decisions of other cases may belong between them."""
+
+    texts: list[str]
+    places: list[str]
+
+
+def lines_of(decided: list[Decided], zones: Mapping[str, ZoneInfo]) -> Lines:
+    """The decisions of a step, which are in order."""
+    return Lines(
+        [text_of(row.decision, whose(row.tenant, row.case), zones[row.tenant]) for row in decided],
+        [place_of(row.tenant, row.case, row.decision, number) for number, row in enumerate(decided)],
+    )
+
+
+def line_of(row: Decided, zone: ZoneInfo) -> dict[str, Any]:
+    """A decision as `gihan simulate` prints it."""
+    decision = row.decision
+    line = {
+        "at": instants.text(decision.at, zone),
+        "tenant": row.tenant,
+        "case": row.case,
+        "decision": decision.kind,
+        "promise": decision.promise,
+        "due": None if decision.due is None else instants.text(decision.due, zone),
+        "remedy": decision.remedy,
+        "amount": decision.amount,
+        "task": decision.task,
+        "reason": decision.reason or decision.code,
+    }
+    return {name: value for name, value in line.items() if value not in ("", None)}
+
+
+def whose(tenant: str, case: str) -> str:
+    """The part of a line that says about whom it is, which is the same in all of a case."""
+    text = f', "tenant": {quoted(tenant)}' if tenant else ""
+    return f'{text}, "case": {quoted(case)}' if case else text
+
+
+def text_of(decision: Decision, whose: str, zone: ZoneInfo) -> str:
+    """`line_of` as JSON, to the letter, put together without making it first."""
+    promise, due, amount = decision.promise, decision.due, decision.amount
+    line = f'{{"at": "{instants.text(decision.at, zone)}"{whose}, "decision": "{decision.kind}"'
+    if promise:
+        line += f', "promise": {quoted(promise)}'
+    if due is not None:
+        line += f', "due": "{instants.text(due, zone)}"'
+    if decision.remedy:
+        line += f', "remedy": {quoted(decision.remedy)}'
+    if amount is not None:
+        line += f', "amount": {amount}'
+    if decision.task:
+        line += f', "task": {quoted(decision.task)}'
+    if reason := decision.reason or decision.code:
+        line += f', "reason": {quoted(reason)}'
+    return line + "}"
+
+
+def place_of(tenant: str, case: str, decision: Decision, number: int) -> str:
+    """Where a decision stands among those of its step, as `world.step_order` has it: texts in this order. `number` is
+    its own among those that are equal otherwise."""
+    due, promise, rank, occurrence = order(decision)
+    return f"{due + NEVER:020}{tenant}\0{case}\0{promise}\0{rank:02}{occurrence}\0{number:06}"
