@@ -20,7 +20,8 @@ NEVER: Final = 2**62 - 1
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCHS: Final[dict[tzinfo, datetime]] = {UTC: _EPOCH}
-"""1970 in every fixed offset that was met: between two times of one zone Python asks no zone for anything."""
+"""1970 in every fixed offset that was met: between two times of one zone Python asks no zone for anything. Between
+those of equal zones it asks both, so that the object met last stands here."""
 _STEADY: Final[dict[tzinfo, datetime]] = {}
 """The same for zones whose clock is never put forward or back in the years below; for any other zone that of UTC."""
 _MOST_ZONES: Final = 24 * 60
@@ -37,16 +38,18 @@ def of_datetime(moment: datetime) -> Instant:
     if zone is None:
         raise ValueError("a time without an offset names no instant; give one such as +09:00")
     epoch = _EPOCHS.get(zone)
-    if epoch is None:
+    if epoch is None or epoch.tzinfo is not zone:
         epoch = _epoch_for(moment, zone)
     since = moment - epoch
-    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
+    # Compiled code multiplies numbers below 2**30 without making objects of them.
+    return since.days * 8_640 * 10_000_000 + since.seconds * SECOND + since.microseconds
 
 
 def _epoch_for(moment: datetime, zone: tzinfo) -> datetime:
     """1970 in the zone of a time, where its difference to that time on the wall is the one that passed; else in UTC."""
     if type(zone) is timezone:
-        epoch = _EPOCH.astimezone(zone)
+        known = _EPOCHS.pop(zone, None)
+        epoch = _EPOCH.astimezone(zone) if known is None else known.replace(tzinfo=zone)
         if len(_EPOCHS) < _MOST_ZONES:
             _EPOCHS[zone] = epoch
         return epoch
@@ -84,14 +87,19 @@ def local(moment: Instant, zone: ZoneInfo) -> datetime:
 
 def text(moment: Instant, zone: ZoneInfo) -> str:
     """RFC 3339 text of an instant with the zone's offset; fractions only where there are any."""
-    quarter, rest = divmod(moment, _QUARTER)
+    quarter = moment // _QUARTER
     words = _quarter(quarter, zone)
     if words is None:
         return local(moment, zone).isoformat()
     hour, minute, offset = words
-    second, fraction = divmod(rest, SECOND)
+    rest = moment - quarter * _QUARTER
+    second = rest // SECOND
+    fraction = rest - second * SECOND
     clock = f"{hour}{_TWO[minute + second // 60]}:{_TWO[second % 60]}"
-    return f"{clock}.{fraction:06}{offset}" if fraction else f"{clock}{offset}"
+    if not fraction:
+        return f"{clock}{offset}"
+    digits = str(fraction + SECOND)  # sooner than a format, and has the zeros behind its first digit
+    return f"{clock}.{digits[1:]}{offset}"
 
 
 @lru_cache(maxsize=1 << 14)

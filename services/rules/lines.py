@@ -5,8 +5,10 @@ The one rule: times are told in the zone of the tenant's own calendar, and absen
 
 from collections.abc import Mapping
 from json.encoder import encode_basestring as quoted
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from services.rules import instants
 from services.rules.fold import order
@@ -14,7 +16,7 @@ from services.rules.instants import NEVER
 from services.rules.state import Decided, Decision
 
 
-class Lines(NamedTuple):
+class Lines(msgspec.Struct, frozen=True):
     """What a step decides: a line of JSON for each decision, and where it stands among them (`place`), as far as
     decisions of other cases may belong between them."""
 

@@ -5,7 +5,7 @@ what only intake knows is filled in from the events before it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,7 +26,7 @@ Name = tuple[str, str, str]
 """What names an event in all tenants: tenant, source, id."""
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """Which step of a simulation: before an event (by its number), with or after it; and the instant that passes."""
 
     event: int

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rules.instants import SECOND, instant, local, of_datetime, text
+from services.rules.instants import _EPOCHS, SECOND, instant, local, of_datetime, text
 
 ZONES = ("Asia/Seoul", "America/New_York", "Asia/Kathmandu", "Europe/Amsterdam", "Africa/Monrovia", "Pacific/Apia")
 
@@ -46,3 +46,11 @@ def test_a_time_is_the_instant_that_its_own_offset_makes_it(naive: datetime, zon
     assert offset is not None
     since = naive - offset - datetime(1970, 1, 1)
     assert of_datetime(moment) == since // timedelta(microseconds=1)
+
+
+def test_equal_zones_that_are_not_the_same_object_tell_the_same_instant() -> None:
+    """Each decoder makes its own; the one that was met last is known, so that its next time asks no zone."""
+    zones = [timezone(timedelta(hours=9)) for _ in range(3)]
+    moments = [datetime(2026, 11, 2, 10, 0, 0, 7, tzinfo=zone) for zone in zones]
+    assert {of_datetime(moment) for moment in moments} == {instant("2026-11-02T01:00:00.000007+00:00")}
+    assert _EPOCHS[zones[0]].tzinfo is zones[-1]
