@@ -36,7 +36,7 @@ Line = tuple[Instant, str, str]
 """The instant that passes, if it is time that decides, the decision's place in its step and its text."""
 
 TELL: Final = 10_000
-"""After so many events it is told how many were folded."""
+"""After so many events it is told that they were folded."""
 
 
 def steps(
@@ -52,7 +52,7 @@ def steps(
 ) -> Iterator[tuple[Step, Lines]]:
     """As `simulation.steps`, of a history without ticks in a new world, the decisions as they are printed. The lines of
     the history come some at a time, each time with the number of the first. `tell` hears from time to time how many
-    events more were folded.
+    events more were folded; copies count.
 
     What `read` or a rule raises comes after all that was decided before.
     """
@@ -139,8 +139,8 @@ class Chapter:
         self._with_home: dict[int, list[str]] = {}
         self._whole: dict[int, Event] = {}
         self._homes: dict[int, Fact] = {}
+        # What happens in each case, None where it is not ours.
         self._courses: dict[CaseKey, Course | None] = {}
-        """None where a case is not ours."""
         self._folded = 0
         self._stop = -1
         self._error: Exception | None = None
@@ -223,6 +223,7 @@ class Chapter:
             if course is not None:
                 self._fold(partitions[course.partition], key, course)
         self._world.stand_at(self.last)
+        self._tell(self._folded)
         return self._in_order()
 
     def _in_order(self) -> Iterator[tuple[Step, Lines]]:
@@ -309,10 +310,9 @@ class Chapter:
             try:
                 event = decode_event(line)
             except Exception:
+                number = self._line + place + bisect_right(self._empty, place)
                 try:
-                    self._read(
-                        self._line + place + bisect_right(self._empty, place), line
-                    )  # says what is wrong with it
+                    self._read(number, line)  # says what is wrong with it
                 except Exception as error:
                     self._stopped(place * 2, error)
                 return None
@@ -333,7 +333,10 @@ class Chapter:
             if decisions:
                 lines = self._placed(at, case.tenant, case.id, decisions)
                 others = self._before[place]
-                self._before[place] = lines if others is None else others + lines
+                if others is None:
+                    self._before[place] = lines
+                else:
+                    others.extend(lines)
             at = case.next_at
         return case
 
