@@ -137,8 +137,11 @@ $(COMPILED_STAMP): setup.py pyproject.toml $(shell find clients contracts deploy
 	PYTHONPATH=build/compiled $(BIN)/python -P -c "import services.rules.warm as it; assert it.__file__.endswith('.so'), it"
 	touch $@
 
+# Told where to look for the core, since pytest would find the interpreted one first.
+COMPILED_TESTS := golden_logs warm chapters parallel instants counting
+
 wheel: $(COMPILED_STAMP) ## dist/*.whl with the core compiled (needs a C compiler); decides the same, about twice as fast
-	PYTHONPATH=build/compiled $(BIN)/python -P -m pytest -q tests/unit/test_golden_logs.py tests/unit/test_warm.py tests/unit/test_scenarios.py
+	$(BIN)/python -P -m pytest -q -rs -o pythonpath="build/compiled ." $(COMPILED_TESTS:%=tests/unit/test_%.py)
 
 lock: ## resolve requirements*.in again (needs uv on the PATH)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q requirements.in -o requirements.txt

@@ -208,6 +208,7 @@ def test_a_file_with_ticks_is_walked_in_order(tmp_path: Path) -> None:
     assert any('"deadline.breached"' in text for text in found)
 
 
+@pytest.mark.skipif(chapters.__file__.endswith(".so"), reason="a compiled module keeps its numbers")
 def test_it_is_told_how_many_events_were_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chapters, "TELL", 3)
     lines = [line_of(received("11-02 10:00", case=f"c{number}", id=f"r{number}")) for number in range(10)]
