@@ -71,7 +71,7 @@ class Partition:
         case = Case(key[0], key[1]) if before is None else before
         changed, decisions, _ = self.warm.fold(case, fact, self.clock)
         self.keep(key, changed, before)
-        return about(key, decisions)
+        return _about(key, decisions)
 
     def tick(self, to: Instant) -> list[Decided]:
         """Lets time pass to `to`: every instant before it happens, the cases in order of their earliest one."""
@@ -85,7 +85,7 @@ class Partition:
                 continue  # moved since it was queued
             changed, decisions, _ = self.warm.fold(case, None, self.clock)
             self.keep(key, changed, case)
-            decided += about(key, decisions)
+            decided += _about(key, decisions)
         return decided
 
     def next_at(self) -> Instant | None:
@@ -108,7 +108,7 @@ class Partition:
                 continue
             changed, decisions, _ = self.warm.refold(case, cause, self.clock)
             self.keep(key, changed, case)
-            decided += about(key, decisions)
+            decided += _about(key, decisions)
         return decided
 
     def waiting_before(self, limit: Instant) -> list[CaseKey]:
@@ -159,7 +159,7 @@ class Partition:
                 self._soonest = at
 
 
-def about(key: CaseKey, decisions: list[Decision]) -> list[Decided]:
+def _about(key: CaseKey, decisions: list[Decision]) -> list[Decided]:
     """Decisions with the case that they are about."""
     tenant, case = key
     return [Decided(tenant, case, decision) for decision in decisions]
