@@ -130,7 +130,7 @@ contracts: $(DEV_STAMP) ## write schemas, AsyncAPI and OpenAPI anew
 	$(BIN)/python -m deploy.matrix
 
 # Made anew whenever a file of the package has changed, so that no old core is measured.
-$(COMPILED_STAMP): setup.py pyproject.toml $(shell find clients contracts deploy services -name '*.py') | $(DEV_STAMP)
+$(COMPILED_STAMP): setup.py pyproject.toml $(shell find clients contracts deploy services -name '*.py' -o -name '*.h') | $(DEV_STAMP)
 	rm -rf build dist/gihan-*.whl
 	GIHAN_COMPILE=1 $(BIN)/python -m build --wheel --no-isolation
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --target build/compiled dist/gihan-*.whl

@@ -41,6 +41,9 @@ COMPILED = [
     "world",
 ]
 
+# How an attribute is looked up, and that nobody but the core calls its functions, so that it knows where they are.
+FLAGS = ["-include", "services/rules/attributes.h", "-fvisibility=hidden"]
+
 
 def extensions() -> list[object]:
     """The modules of the core as C extensions; none unless asked for."""
@@ -49,7 +52,12 @@ def extensions() -> list[object]:
     from mypyc.build import mypycify
 
     files = [f"services/rules/{name}.py" for name in COMPILED]
-    return list(mypycify(["--follow-imports=silent", *files], opt_level="3"))
+    made = list(mypycify(["--follow-imports=silent", *files], opt_level="3"))
+    for extension in made:
+        if not extension.include_dirs:
+            continue  # it only names a module of the one library
+        extension.extra_compile_args = [*extension.extra_compile_args, *FLAGS]
+    return made
 
 
 setup(ext_modules=extensions())

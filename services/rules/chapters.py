@@ -251,13 +251,14 @@ class Chapter:
     def _fold(self, there: Partition, key: CaseKey, course: Course) -> None:
         """One case, from the first of its events to the last instant of the chapter."""
         tenant, name = key
+        who = whose(tenant, name)
         before = there.case(key)
         case = Case(tenant, name) if before is None else before
         since = 0
         for number, mark in enumerate(course.marks):
             place = mark // 2
             clock = self._clocks[place]
-            case = self._passed(there, case, since, clock)
+            case = self._passed(there, case, since, clock, who)
             since = place + 1
             fact: Fact
             if mark % 2:
@@ -275,12 +276,12 @@ class Chapter:
             if not decisions:
                 continue
             if mark % 2:
-                self._with_home[place] = self._texts(tenant, name, decisions)
+                self._with_home[place] = _texts(decisions, who, self._zones[tenant])
             elif place in self._whole:
-                self._with_many.setdefault(place, []).extend(self._placed(0, tenant, name, decisions))
+                self._with_many.setdefault(place, []).extend(_placed(0, key, decisions, who, self._zones[tenant]))
             else:
-                self._with[place] = self._texts(tenant, name, decisions)
-        case = self._passed(there, case, since, self.last)
+                self._with[place] = _texts(decisions, who, self._zones[tenant])
+        case = self._passed(there, case, since, self.last, who)
         if case.next_at is None and not case.stuck:
             there.put_away(key, case)
         else:
@@ -292,16 +293,6 @@ class Chapter:
         if self._folded >= TELL:
             self._tell(self._folded)
             self._folded = 0
-
-    def _texts(self, tenant: str, case: str, decisions: list[Decision]) -> list[str]:
-        who, zone = whose(tenant, case), self._zones[tenant]
-        return [text_of(decision, who, zone) for decision in decisions]
-
-    def _placed(self, at: Instant, tenant: str, case: str, decisions: list[Decision]) -> list[Line]:
-        texts = self._texts(tenant, case, decisions)
-        return [
-            (at, place_of(tenant, case, decision, number), texts[number]) for number, decision in enumerate(decisions)
-        ]
 
     def _event(self, place: int, line: bytes, case: str) -> Event | None:
         """The copy of an event for a case; None where it cannot be read, which stops the chapter before it."""
@@ -320,7 +311,7 @@ class Chapter:
         event = self._whole[place]
         return event if event.case == case else msgspec.structs.replace(event, case=case)
 
-    def _passed(self, there: Partition, case: Case, since: int, limit: Instant) -> Case:
+    def _passed(self, there: Partition, case: Case, since: int, limit: Instant, who: str) -> Case:
         """The case after every instant before `limit`; none of them passes before the event at the place `since`."""
         at: Instant | None = case.next_at
         while at is not None and at < limit:
@@ -331,7 +322,7 @@ class Chapter:
             clock = max(at + 1, self._clocks[place - 1] if place else self._stood)
             case, decisions, _ = there.warm.fold(case, None, clock)
             if decisions:
-                lines = self._placed(at, case.tenant, case.id, decisions)
+                lines = _placed(at, (case.tenant, case.id), decisions, who, self._zones[case.tenant])
                 others = self._before[place]
                 if others is None:
                     self._before[place] = lines
@@ -345,6 +336,16 @@ class Chapter:
         before that has passed."""
         if self._error is None or stop < self._stop:
             self._stop, self._error = stop, error
+
+
+def _texts(decisions: list[Decision], who: str, zone: ZoneInfo) -> list[str]:
+    return [text_of(decision, who, zone) for decision in decisions]
+
+
+def _placed(at: Instant, key: CaseKey, decisions: list[Decision], who: str, zone: ZoneInfo) -> list[Line]:
+    tenant, case = key
+    texts = _texts(decisions, who, zone)
+    return [(at, place_of(tenant, case, decision, number), texts[number]) for number, decision in enumerate(decisions)]
 
 
 _BEYOND: Final[dict[str, bool]] = {}

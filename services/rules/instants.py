@@ -4,7 +4,6 @@ The one rule: inside the core an instant is an integer, so that equal instants a
 """
 
 from datetime import UTC, date, datetime, timezone, tzinfo
-from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -30,6 +29,10 @@ _LAST_STEADY: Final = 2099
 _QUARTER: Final = 15 * MINUTE
 _TWO: Final = [f"{number:02}" for number in range(60)]
 """Minutes and seconds in two digits."""
+_THREE: Final = [f"{number:03}" for number in range(1_000)]
+"""Thousandths, of a second and of such a thousandth, in three."""
+_QUARTERS: Final[dict[ZoneInfo, dict[int, tuple[str, int, str]]]] = {}
+_MOST_QUARTERS: Final = 1 << 14
 
 
 def of_datetime(moment: datetime) -> Instant:
@@ -87,31 +90,38 @@ def local(moment: Instant, zone: ZoneInfo) -> datetime:
 
 def text(moment: Instant, zone: ZoneInfo) -> str:
     """RFC 3339 text of an instant with the zone's offset; fractions only where there are any."""
+    quarters = _QUARTERS.get(zone)
+    if quarters is None:
+        quarters = _QUARTERS[zone] = {}
     quarter = moment // _QUARTER
-    words = _quarter(quarter, zone)
+    words = quarters.get(quarter)
     if words is None:
-        return local(moment, zone).isoformat()
+        if len(quarters) == _MOST_QUARTERS:
+            quarters.clear()
+        words = quarters[quarter] = _quarter(quarter, zone)
     hour, minute, offset = words
+    if not hour:
+        return local(moment, zone).isoformat()
     rest = moment - quarter * _QUARTER
     second = rest // SECOND
     fraction = rest - second * SECOND
-    clock = f"{hour}{_TWO[minute + second // 60]}:{_TWO[second % 60]}"
+    minutes = second // 60
+    clock_minute, clock_second = _TWO[minute + minutes], _TWO[second - minutes * 60]
     if not fraction:
-        return f"{clock}{offset}"
-    digits = str(fraction + SECOND)  # sooner than a format, and has the zeros behind its first digit
-    return f"{clock}.{digits[1:]}{offset}"
+        return f"{hour}{clock_minute}:{clock_second}{offset}"
+    thousandths = fraction // 1_000
+    return f"{hour}{clock_minute}:{clock_second}.{_THREE[thousandths]}{_THREE[fraction - thousandths * 1_000]}{offset}"
 
 
-@lru_cache(maxsize=1 << 14)
-def _quarter(quarter: int, zone: ZoneInfo) -> tuple[str, int, str] | None:
-    """A quarter of an hour: the text before its minutes, the first of them, and the text of the offset. None where the
+def _quarter(quarter: int, zone: ZoneInfo) -> tuple[str, int, str]:
+    """A quarter of an hour: the text before its minutes, the first of them, and the text of the offset. Empty where the
     clock is put forward or back in it, or stands at no quarter as it begins. What is told lies close together, so that
     most quarters are asked for again."""
     begin, end = local(quarter * _QUARTER, zone), local((quarter + 1) * _QUARTER - 1, zone)
     if begin.minute % 15 or begin.second or begin.utcoffset() != end.utcoffset():
-        return None
+        return "", 0, ""
     words = begin.isoformat()
-    return (words[:14], begin.minute, words[19:]) if len(words) == 25 else None
+    return (words[:14], begin.minute, words[19:]) if len(words) == 25 else ("", 0, "")
 
 
 def midnight(day: date, zone: ZoneInfo) -> Instant:

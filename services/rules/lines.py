@@ -5,7 +5,7 @@ The one rule: times are told in the zone of the tenant's own calendar, and absen
 
 from collections.abc import Mapping
 from json.encoder import encode_basestring as quoted
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,6 +14,10 @@ from services.rules import instants
 from services.rules.fold import order
 from services.rules.instants import NEVER
 from services.rules.state import Decided, Decision
+
+_PROMISED: Final[dict[str, str]] = {}
+"""What a line says of a promise, by its id: a charter has some dozens."""
+_MOST_PROMISES: Final = 10_000
 
 
 class Lines(msgspec.Struct, frozen=True):
@@ -58,21 +62,22 @@ def whose(tenant: str, case: str) -> str:
 
 def text_of(decision: Decision, whose: str, zone: ZoneInfo) -> str:
     """`line_of` as JSON, to the letter, put together without making it first."""
-    promise, due, amount = decision.promise, decision.due, decision.amount
-    line = f'{{"at": "{instants.text(decision.at, zone)}"{whose}, "decision": "{decision.kind}"'
-    if promise:
-        line += f', "promise": {quoted(promise)}'
-    if due is not None:
-        line += f', "due": "{instants.text(due, zone)}"'
-    if decision.remedy:
-        line += f', "remedy": {quoted(decision.remedy)}'
+    promise, amount = decision.promise, decision.amount
+    promised = _PROMISED.get(promise)
+    if promised is None:
+        promised = f', "promise": {quoted(promise)}' if promise else ""
+        if len(_PROMISED) < _MOST_PROMISES:
+            _PROMISED[promise] = promised
+    due = "" if decision.due is None else f', "due": "{instants.text(decision.due, zone)}"'
+    more = f', "remedy": {quoted(decision.remedy)}' if decision.remedy else ""
     if amount is not None:
-        line += f', "amount": {amount}'
+        more += f', "amount": {amount}'
     if decision.task:
-        line += f', "task": {quoted(decision.task)}'
+        more += f', "task": {quoted(decision.task)}'
     if reason := decision.reason or decision.code:
-        line += f', "reason": {quoted(reason)}'
-    return line + "}"
+        more += f', "reason": {quoted(reason)}'
+    at = instants.text(decision.at, zone)
+    return f'{{"at": "{at}"{whose}, "decision": "{decision.kind}"{promised}{due}{more}}}'
 
 
 def place_of(tenant: str, case: str, decision: Decision, number: int) -> str:
