@@ -12,10 +12,9 @@
 
 typedef struct {
     PyTypeObject *type;
-    unsigned int version;
     PyObject *name;
-    Py_ssize_t offset;
-    int kind; /* T_OBJECT_EX or T_INT, as <structmember.h> has them */
+    unsigned int version;
+    int offset; /* below zero where the field is no object but an int */
 } Remembered;
 
 /* What the type says; if that is a field, its place is remembered. */
@@ -26,9 +25,10 @@ static PyObject *attribute_of_type(PyObject *value, PyObject *name, Remembered *
         if (descriptor != NULL && Py_IS_TYPE(descriptor, &PyMemberDescr_Type) && type->tp_version_tag != 0) {
             PyMemberDef *member = ((PyMemberDescrObject *)descriptor)->d_member;
             if ((member->type == T_OBJECT_EX || member->type == T_INT) && !(member->flags & PY_AUDIT_READ)) {
+                int offset = (int)member->offset;
                 Py_INCREF(name); /* so that no other name comes to stand where it stands */
                 Py_XDECREF(last->name);
-                *last = (Remembered){type, type->tp_version_tag, name, member->offset, member->type};
+                *last = (Remembered){type, name, type->tp_version_tag, member->type == T_INT ? -offset : offset};
             }
         }
     }
@@ -38,11 +38,10 @@ static PyObject *attribute_of_type(PyObject *value, PyObject *name, Remembered *
 static inline PyObject *attribute(PyObject *value, PyObject *name, Remembered *last) {
     PyTypeObject *type = Py_TYPE(value);
     if (likely(type == last->type && name == last->name && type->tp_version_tag == last->version)) {
-        char *field = (char *)value + last->offset;
         PyObject *found;
-        if (last->kind == T_INT)
-            return PyLong_FromLong(*(int *)field);
-        found = *(PyObject **)field;
+        if (last->offset < 0)
+            return PyLong_FromLong(*(int *)((char *)value - last->offset));
+        found = *(PyObject **)((char *)value + last->offset);
         if (likely(found != NULL)) { /* an unset field is told of by PyObject_GetAttr */
             Py_INCREF(found);
             return found;

@@ -255,32 +255,31 @@ class Chapter:
         before = there.case(key)
         case = Case(tenant, name) if before is None else before
         since = 0
+        # First what happens in it, then what follows, then how that is told: what is done again at once is still in the
+        # processor's first cache.
+        facts = self._facts(course, name)
+        decided: list[tuple[int, list[Decision]]] = []
+        failed = False
         for number, mark in enumerate(course.marks):
             place = mark // 2
             clock = self._clocks[place]
             case = self._passed(there, case, since, clock, who)
             since = place + 1
-            fact: Fact
-            if mark % 2:
-                fact = self._homes[place]
-            else:
-                event = self._event(place, course.lines[number], name)
-                if event is None:
-                    return
-                fact = fact_of(event, self._begin + place + 1)
+            failed = number == len(facts)
+            if failed:
+                break
             try:
-                case, decisions, _ = there.warm.fold(case, fact, clock)
+                case, decisions, _ = there.warm.fold(case, facts[number], clock)
             except Exception as error:
                 self._stopped(place * 2 + 1, error)
-                return
-            if not decisions:
-                continue
-            if mark % 2:
-                self._with_home[place] = _texts(decisions, who, self._zones[tenant])
-            elif place in self._whole:
-                self._with_many.setdefault(place, []).extend(_placed(0, key, decisions, who, self._zones[tenant]))
-            else:
-                self._with[place] = _texts(decisions, who, self._zones[tenant])
+                failed = True
+                break
+            if decisions:
+                decided.append((mark, decisions))
+        for mark, decisions in decided:
+            self._tell_of(mark, key, decisions, who)
+        if failed:
+            return
         case = self._passed(there, case, since, self.last, who)
         if case.next_at is None and not case.stuck:
             there.put_away(key, case)
@@ -289,27 +288,47 @@ class Chapter:
                 before = None  # nobody waits for it any more
             there.keep(key, case, before)
         self._folded += len(course.marks)
-        course.lines = []
         if self._folded >= TELL:
             self._tell(self._folded)
             self._folded = 0
 
-    def _event(self, place: int, line: bytes, case: str) -> Event | None:
-        """The copy of an event for a case; None where it cannot be read, which stops the chapter before it."""
-        event: Event
-        if line:
-            try:
-                event = decode_event(line)
-            except Exception:
-                number = self._line + place + bisect_right(self._empty, place)
+    def _facts(self, course: Course, case: str) -> list[Fact]:
+        """What happens in a case, up to an event that cannot be read, which stops the chapter before it."""
+        facts: list[Fact] = []
+        for number, mark in enumerate(course.marks):
+            place = mark // 2
+            if mark % 2:
+                facts.append(self._homes[place])
+                continue
+            event: Event
+            line = course.lines[number]
+            if line:
                 try:
-                    self._read(number, line)  # says what is wrong with it
-                except Exception as error:
-                    self._stopped(place * 2, error)
-                return None
-            return event
-        event = self._whole[place]
-        return event if event.case == case else msgspec.structs.replace(event, case=case)
+                    event = decode_event(line)
+                except Exception:
+                    try:
+                        # Says what is wrong with it.
+                        self._read(self._line + place + bisect_right(self._empty, place), line)
+                    except Exception as error:
+                        self._stopped(place * 2, error)
+                    break
+            else:
+                event = self._whole[place]
+                if event.case != case:
+                    event = msgspec.structs.replace(event, case=case)
+            facts.append(fact_of(event, self._begin + place + 1))
+        course.lines = []
+        return facts
+
+    def _tell_of(self, mark: int, key: CaseKey, decisions: list[Decision], who: str) -> None:
+        """Notes the lines of what was decided with a fact."""
+        place, zone = mark // 2, self._zones[key[0]]
+        if mark % 2:
+            self._with_home[place] = _texts(decisions, who, zone)
+        elif place in self._whole:
+            self._with_many.setdefault(place, []).extend(_placed(0, key, decisions, who, zone))
+        else:
+            self._with[place] = _texts(decisions, who, zone)
 
     def _passed(self, there: Partition, case: Case, since: int, limit: Instant, who: str) -> Case:
         """The case after every instant before `limit`; none of them passes before the event at the place `since`."""
