@@ -26,7 +26,7 @@ from services.rules.state import Case, Decision
 from services.rules.stating import fact_of
 from services.rules.world import CaseKey, Partition, World
 
-EVENTS: Final = 1 << 18
+EVENTS: Final = 1 << 19
 """So many events a chapter has at most: their lines and what they decide are held in memory."""
 
 Read = Callable[[int, bytes], Event | None]
@@ -74,7 +74,7 @@ def steps(
                     yield from _moved(moving, told, world, zones)
                 chapter = Chapter(world, told, read, zones, say, tell, number + 1, chapter.last)
             number += 1
-    yield from chapter.steps()
+    yield from chapter.steps(at_end=True)
     for at, decided in world.pass_before(chapter.last if until is None else until):
         yield Step(told.walked + 1, "before", at), lines_of(decided, zones)
     say_stuck(world, say)
@@ -141,6 +141,7 @@ class Chapter:
         self._homes: dict[int, Fact] = {}
         # What happens in each case, None where it is not ours.
         self._courses: dict[CaseKey, Course | None] = {}
+        self._at_end = False
         self._folded = 0
         self._stop = -1
         self._error: Exception | None = None
@@ -210,8 +211,10 @@ class Chapter:
         course.marks.append(mark)
         course.lines.append(line)
 
-    def steps(self) -> Iterator[tuple[Step, Lines]]:
-        """What each step decides that decides anything. Time passes to the last event in the whole world."""
+    def steps(self, at_end: bool = False) -> Iterator[tuple[Step, Lines]]:
+        """What each step decides that decides anything. Time passes to the last event in the whole world. At the end of
+        the history the cases for which time brings nothing more are not kept."""
+        self._at_end = at_end
         partitions = self._world.partitions
         self._before = [None] * len(self._clocks)
         self._with = [None] * len(self._clocks)
@@ -282,7 +285,9 @@ class Chapter:
             return
         case = self._passed(there, case, since, self.last, who)
         if case.next_at is None and not case.stuck:
-            there.put_away(key, case)
+            there.let_go(key)
+            if not self._at_end:
+                there.put_away(key, case)
         else:
             if before is not None and before.next_at is not None and before.next_at < self.last:
                 before = None  # nobody waits for it any more

@@ -136,11 +136,14 @@ class Partition:
                 found = self.cases[key] = _decode(away.pop(key))
         return found
 
-    def put_away(self, key: CaseKey, case: Case) -> None:
-        """Takes a case as it is now, for which time brings nothing more. Few are asked for again: it is kept as a text,
-        in a quarter of the memory."""
+    def let_go(self, key: CaseKey) -> None:
+        """Forgets a case, as far as it is not put away."""
         self.cases.pop(key, None)
         self.warm.let_go(key)
+
+    def put_away(self, key: CaseKey, case: Case) -> None:
+        """Takes a case as it is now, for which time brings nothing more, and which was let go. Few are asked for again:
+        it is kept as a text, in a quarter of the memory."""
         away = self._over if case.closed else self._resting
         away[key] = _encode(case)
 
