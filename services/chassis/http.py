@@ -35,6 +35,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis import postgres
 from services.chassis.failpoints import arm
@@ -47,6 +48,9 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 PROBLEM = "application/problem+json"
 MAX_BODY_BYTES = 4 << 20
 """Room for an array of 500 events of the usual size; one event is limited to 64 KiB by whoever judges it."""
+
+MAX_HEAD_BYTES = 64 << 10
+"""Of a request's line and headers; all that Gihan reads of them fits into one."""
 
 STOP_SECONDS = 11.0
 """How long an orderly end may take from the signal on, the connections' eight seconds among them."""
@@ -404,6 +408,29 @@ def is_stopping() -> bool:
     return _stopping.is_set()
 
 
+class Connection(HttpToolsProtocol):
+    """A connection whose requests have a head of MAX_HEAD_BYTES and what is read at once at most: httptools itself
+    would keep whatever comes."""
+
+    _head = 0
+    _in_head = False
+
+    def on_message_begin(self) -> None:
+        self._head, self._in_head = 0, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head += len(data)
+            if self._head > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too long.")
+
+
 class _Server(uvicorn.Server):
     """Ends in time also where a part does not, or has not begun: nothing rests on an orderly end, and a process that
     stays is in the way of the one that follows it."""
@@ -459,6 +486,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,

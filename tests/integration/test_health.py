@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 
 import httpx
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deploy.embedded import free_ports
 from services.chassis.health import Health
-from services.chassis.http import Problem, create_app
+from services.chassis.http import MAX_HEAD_BYTES, Connection, Problem, create_app
 
 
 class Wish(BaseModel):
@@ -51,7 +51,7 @@ async def served(eventually):
             raise ValueError("홍길동 010-0000-0000")
 
         [port] = free_ports(1)
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http=Connection))
         server.install_signal_handlers = lambda: None
         task = asyncio.create_task(server.serve())
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False)
@@ -198,6 +198,40 @@ async def test_an_unexpected_error_is_a_problem_and_its_text_goes_nowhere(served
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     printed = capsys.readouterr()
     assert "홍길동" not in answer.text + printed.out + printed.err
+
+
+@pytest.mark.parametrize("begun", [b"GET /busy HTTP/1.1\r\nHost: test\r\nX-Long: ", b"GET /"], ids=["header", "path"])
+async def test_a_head_without_end_is_cut_off(served, begun):
+    """Or whoever sends one would have all our memory."""
+    client = await served(Health("test"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+    writer.write(begun)
+    sent = 0
+    with suppress(ConnectionError):
+        while not reader.at_eof() and sent < 100 * MAX_HEAD_BYTES:
+            writer.write(b"x" * 1_000)
+            await asyncio.wait_for(writer.drain(), 30)
+            sent += 1_000
+            await asyncio.sleep(0)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    assert MAX_HEAD_BYTES <= sent < 100 * MAX_HEAD_BYTES
+    # Others are served as before, with heads of a size that somebody may need.
+    answer = await client.get("/busy", headers={"X-Long": "x" * (MAX_HEAD_BYTES // 2)})
+    assert answer.json()["code"] == "held_back"
+
+
+async def test_what_is_no_http_is_refused(served):
+    client = await served(Health("test"))
+    for sent in (b"\x16\x03\x01\x02\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port)
+        writer.write(sent)
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        assert answer.startswith(b"HTTP/1.1 400 ")
 
 
 async def test_whoever_hangs_up_in_the_middle_is_no_failure_of_ours(served, eventually, capsys):
