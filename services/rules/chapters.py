@@ -26,7 +26,7 @@ from services.rules.state import Case, Decision
 from services.rules.stating import fact_of
 from services.rules.world import CaseKey, Partition, World
 
-EVENTS: Final = 1 << 19
+EVENTS: Final = 1 << 20
 """So many events a chapter has at most: their lines and what they decide are held in memory."""
 
 Read = Callable[[int, bytes], Event | None]
