@@ -4,8 +4,10 @@ The one rule: a backup is compared with its manifest, file by file, before anybo
 while one is put back.
 """
 
+import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +30,8 @@ PATIENCE_SECONDS = 30.0
 """How long nats-server may take for an answer, or for the next piece."""
 LONG_SECONDS = 3600.0
 """How long a whole table or stream may take."""
+LEAVING_SECONDS = 5.0
+"""How long PostgreSQL may show a service that has stopped: a session ends some moments after its client has gone."""
 
 
 class BackupError(OperatorError):
@@ -87,20 +91,31 @@ def show(done: Done) -> None:
 
 
 async def refuse_running(settings: Settings) -> None:
-    """Raises BackupError while a service is connected to the database: it would write meanwhile."""
+    """Raises BackupError while a service is connected to the database: it would write meanwhile.
+
+    One that has stopped just now is waited for.
+    """
+    names = [f"gihan/{service}" for service in SERVICES]
     connection = await postgres.connect(settings)
     try:
-        names = [f"gihan/{service}" for service in SERVICES]
-        rows = await connection.fetch(
-            "select distinct application_name from pg_stat_activity"
-            " where datname = current_database() and application_name = any($1::text[]) order by 1",
-            names,
-        )
+        until = time.monotonic() + LEAVING_SECONDS
+        while running := await _connected(connection, names):
+            if time.monotonic() > until:
+                raise BackupError(
+                    f"Still running: {', '.join(running)}. Stop every service first; nothing was changed."
+                )
+            await asyncio.sleep(0.1)
     finally:
         await connection.close()
-    if rows:
-        running = ", ".join(row["application_name"] for row in rows)
-        raise BackupError(f"Still running: {running}. Stop every service first; nothing was changed.")
+
+
+async def _connected(connection: asyncpg.Connection, names: list[str]) -> list[str]:
+    rows = await connection.fetch(
+        "select distinct application_name from pg_stat_activity"
+        " where datname = current_database() and application_name = any($1::text[]) order by 1",
+        names,
+    )
+    return [row["application_name"] for row in rows]
 
 
 async def patient(settings: Settings) -> asyncpg.Connection:

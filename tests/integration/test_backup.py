@@ -21,12 +21,12 @@ from nats.js.errors import NotFoundError
 
 from contracts.streams import STREAMS, cases_subject, partition
 from deploy import bootstrap, provision
-from services.chassis import clock
+from services.chassis import clock, postgres
 from services.chassis.cursor import WrongLog, read_up_to
 from services.chassis.settings import ROOT, Settings
 from services.chassis.vault import Erased, Vault, VaultError, open_vault
 from services.cli.backup import backup
-from services.cli.copying import BackupError
+from services.cli.copying import BackupError, refuse_running
 from services.cli.reappend import reappend
 from services.cli.restore import _put_stream, restore
 from services.intake.app import build_app as intake_app
@@ -319,6 +319,26 @@ async def test_what_is_damaged_full_or_in_use_is_left_alone(
         path.write_bytes(whole)
     assert await entries(system.nc, "CASES") == before
     assert await system.pool.fetchval("select count(*) from intake.reservations") == 1
+
+
+async def test_a_service_that_has_just_stopped_is_waited_for(
+    settings: Make, pool: asyncpg.Pool, eventually: Eventually
+) -> None:
+    """PostgreSQL shows a session for some moments after its client has gone."""
+    session = await postgres.connect(settings("intake"))
+    asking = asyncio.create_task(refuse_running(settings("restore")))
+    await eventually(lambda: _asked(pool), 30)
+    assert not asking.done()
+    await session.close()
+    await asking
+
+
+async def _asked(pool: asyncpg.Pool) -> bool:
+    """Whether somebody else has asked who is connected."""
+    return await pool.fetchval(
+        "select exists (select from pg_stat_activity where application_name = 'gihan/restore'"
+        " and query like '%distinct application_name%')"
+    )
 
 
 async def test_a_backup_whose_master_key_was_destroyed_comes_back_without_names(
