@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -24,6 +25,8 @@ TELLING = re.compile(rb"\.(?:advanced|enacted|voided)")
 """What stands in every line that must be read before the walk: the end of a type, unless a letter of it is written as a
 number, behind a backslash."""
 BLOCK_BYTES = 1 << 20
+SPACE = b" \t\r\n"
+"""What may stand around a JSON value, and alone in a line."""
 
 
 class Unreadable(ValueError):
@@ -64,9 +67,11 @@ class EventFile:
 
     def telling(self) -> Iterator[Event]:
         """The events that say something of the whole file, and maybe others. Most lines are not read for that."""
-        for first, lines in self._blocks():
+        first = 1
+        for lines in self._blocks():
             if _may_tell(b"".join(lines)):
                 yield from _events((line if _may_tell(line) else b"" for line in lines), first)
+            first += len(lines)
 
     def steps(
         self, until: Instant | None, world: World, zones: Mapping[str, ZoneInfo], tell: Callable[[int], None]
@@ -80,15 +85,19 @@ class EventFile:
             for step, decided in simulation.steps(events, told, until, world, _complain):
                 yield step, lines_of(decided, zones)
         else:
-            yield from chapters.steps(self._blocks(), _event, told, until, world, zones, _complain, tell)
+            history = chapters.History(self._blocks(), self._text(), _event, _complain, tell)
+            yield from chapters.steps(history, told, until, world, zones)
 
-    def _blocks(self) -> Iterator[tuple[int, list[bytes]]]:
-        """The lines, some at a time, with the number of the first."""
-        first = 1
+    def _text(self) -> chapters.Text:
+        """All of it, as far as it is asked for."""
+        with self._path.open("rb") as file:
+            return mmap(file.fileno(), 0, access=ACCESS_READ) if self.size() else b""
+
+    def _blocks(self) -> Iterator[list[bytes]]:
+        """The lines, some at a time."""
         with self._path.open("rb") as file:
             while lines := file.readlines(BLOCK_BYTES):
-                yield first, lines
-                first += len(lines)
+                yield lines
 
     def _in_order(
         self, own: Sequence[int], voided: Container[Name], tell: Callable[[int], None]
@@ -123,7 +132,7 @@ def _event(number: int, line: bytes) -> Event | None:
     try:
         event = decode_event(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if not line.strip():
+        if not line.strip(SPACE):
             return None
         raise Unreadable(f"line {number}: {error}") from error
     if event.type == CLOCK and event.data.to is None:

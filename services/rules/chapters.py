@@ -8,7 +8,7 @@ between two events that change the rules each can be folded to the end of the ch
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -32,6 +32,13 @@ EVENTS: Final = 1 << 20
 Read = Callable[[int, bytes], Event | None]
 """The event of a line, which is told by its number too: None where it is empty. Raises what is wrong with it."""
 
+
+class Text(Protocol):
+    """Bytes, or what gives some of them as bytes do."""
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
 Line = tuple[Instant, str, str]
 """The instant that passes, if it is time that decides, the decision's place in its step and its text."""
 
@@ -39,45 +46,55 @@ TELL: Final = 10_000
 """After so many events it is told that they were folded."""
 
 
+class History(NamedTuple):
+    """A file of events that is walked over: its lines, all of them, some at a time; its text, out of which a line is
+    had again, which is cheaper than to hold it; how it is read; who hears what is wrong, and from time to time how many
+    events more were folded (copies count)."""
+
+    lines: Iterable[list[bytes]]
+    text: Text
+    read: Read
+    say: Callable[[str], None]
+    tell: Callable[[int], None]
+
+
 def steps(
-    lines: Iterable[tuple[int, list[bytes]]],
-    read: Read,
+    history: History,
     told: Told,
     until: Instant | None,
     world: World,
     zones: Mapping[str, ZoneInfo],
-    say: Callable[[str], None],
-    tell: Callable[[int], None],
     most: int = EVENTS,
 ) -> Iterator[tuple[Step, Lines]]:
-    """As `simulation.steps`, of a history without ticks in a new world, the decisions as they are printed. The lines of
-    the history come some at a time, each time with the number of the first. `tell` hears from time to time how many
-    events more were folded; copies count.
+    """As `simulation.steps`, of a history without ticks in a new world, the decisions as they are printed: one text for
+    all that belong together.
 
-    What `read` or a rule raises comes after all that was decided before.
+    What reading or a rule raises comes after all that was decided before.
     """
-    chapter = Chapter(world, told, read, zones, say, tell, 1, 0)
-    for first, some in lines:
-        number = first
+    chapter = Chapter(history, world, told, zones, 1, 0)
+    number = 1
+    offset = 0
+    for some in history.lines:
         for line in some:
             moving: Event | None = None
             failed: Exception | None = None
             try:
-                moving = chapter.add(number, line)
+                moving = chapter.add(number, line, offset)
             except Exception as error:
                 failed = error
+            offset += len(line)
             if moving is not None or failed is not None or chapter.length() >= most:
                 yield from chapter.steps()
                 if failed is not None:
                     raise failed
                 if moving is not None:
                     yield from _moved(moving, told, world, zones)
-                chapter = Chapter(world, told, read, zones, say, tell, number + 1, chapter.last)
+                chapter = Chapter(history, world, told, zones, number + 1, chapter.last)
             number += 1
     yield from chapter.steps(at_end=True)
     for at, decided in world.pass_before(chapter.last if until is None else until):
         yield Step(told.walked + 1, "before", at), lines_of(decided, zones)
-    say_stuck(world, say)
+    say_stuck(world, history.say)
 
 
 def _moved(event: Event, told: Told, world: World, zones: Mapping[str, ZoneInfo]) -> Iterator[tuple[Step, Lines]]:
@@ -92,12 +109,11 @@ def _moved(event: Event, told: Told, world: World, zones: Mapping[str, ZoneInfo]
 
 class Course:
     """What happens in a case of a partition within a chapter: each event by twice its place, or one more for what opens
-    a home, and its line, empty where the event had to be read before."""
+    a home."""
 
     def __init__(self, number: int) -> None:
         self.partition = number
         self.marks: list[int] = []
-        self.lines: list[bytes] = []
 
 
 class Chapter:
@@ -107,36 +123,31 @@ class Chapter:
     """
 
     def __init__(
-        self,
-        world: World,
-        told: Told,
-        read: Read,
-        zones: Mapping[str, ZoneInfo],
-        say: Callable[[str], None],
-        tell: Callable[[int], None],
-        line: int,
-        last: Instant,
+        self, history: History, world: World, told: Told, zones: Mapping[str, ZoneInfo], line: int, last: Instant
     ) -> None:
         self.last = last
         self._world = world
         self._own = frozenset(world.own)
         self._told = told
-        self._read = read
+        self._text: Text = history.text
+        self._read: Read = history.read
+        self._say: Callable[[str], None] = history.say
+        self._tell: Callable[[int], None] = history.tell
         self._zones = zones
-        self._say = say
-        self._tell = tell
         self._stood = last
         self._begin: int = told.walked
         # The line on which it begins, and the places before which others were empty.
         self._line = line
         self._empty: list[int] = []
-        # By place: where the clock stands when the event comes, what time alone decides before it, and what is decided
-        # with it.
+        # By place: where the line begins, where the clock stands when the event comes, what time alone decides before
+        # it, and what is decided with it. Memory that is touched for the first time is dear: no more is held.
+        self._starts: list[int] = []
+        self._end: int = 0
         self._clocks: list[Instant] = []
         self._before: list[list[Line] | None] = []
-        self._with: list[list[str] | None] = []
+        self._with: list[str | None] = []
         self._with_many: dict[int, list[Line]] = {}
-        self._with_home: dict[int, list[str]] = {}
+        self._with_home: dict[int, str] = {}
         self._whole: dict[int, Event] = {}
         self._homes: dict[int, Fact] = {}
         # What happens in each case, None where it is not ours.
@@ -150,9 +161,9 @@ class Chapter:
         """How many events it has."""
         return len(self._clocks)
 
-    def add(self, number: int, line: bytes) -> Event | None:
+    def add(self, number: int, line: bytes, offset: int) -> Event | None:
         """Takes the event of a line in; returned if it changes the rules, as it may after the steps of this chapter.
-        Raises what `read` raises."""
+        Raises what reading raises."""
         head: Event | Elsewhere
         try:
             head = decode_elsewhere(line)
@@ -169,7 +180,7 @@ class Chapter:
         if beyond or (told.voided and (tenant, head.source, head.id) in told.voided):
             read = self._read(number, line)
             assert read is not None
-            self._enter(recorded_at(read))
+            self._enter(recorded_at(read), offset, line)
             event = told.filled_in(read)
             if event is None:
                 if 0 in self._own:  # of several processes one says it
@@ -181,22 +192,24 @@ class Chapter:
             self._whole[place] = event
             for _, case in routes:
                 if case != ALL:
-                    self._noted((tenant, case), place * 2, b"")
+                    self._noted((tenant, case), place * 2)
         else:
-            self._enter(recorded_at(head))
-            self._noted((tenant, head.case or head.subject.lower()), place * 2, line)
+            self._enter(recorded_at(head), offset, line)
+            self._noted((tenant, head.case or head.subject.lower()), place * 2)
         home = told.opens(head)
         if home is not None:
             self._homes[place] = home
-            self._noted((tenant, tenant), place * 2 + 1, b"")
+            self._noted((tenant, tenant), place * 2 + 1)
         return None
 
-    def _enter(self, recorded: Instant) -> None:
+    def _enter(self, recorded: Instant, offset: int, line: bytes) -> None:
         if recorded > self.last:
             self.last = recorded
         self._clocks.append(self.last)
+        self._starts.append(offset)
+        self._end = offset + len(line)
 
-    def _noted(self, key: CaseKey, mark: int, line: bytes) -> None:
+    def _noted(self, key: CaseKey, mark: int) -> None:
         """Notes an event in the course of a case that is ours."""
         course = self._courses.get(key)
         if course is None:
@@ -209,7 +222,6 @@ class Chapter:
                 return
             self._courses[key] = course = Course(number)
         course.marks.append(mark)
-        course.lines.append(line)
 
     def steps(self, at_end: bool = False) -> Iterator[tuple[Step, Lines]]:
         """What each step decides that decides anything. Time passes to the last event in the whole world. At the end of
@@ -239,14 +251,14 @@ class Chapter:
                     yield Step(number, "before", at), lines
             if place * 2 + 1 == stop:
                 break
-            texts = self._with[place]
-            if texts is not None:
-                yield Step(number, "with"), Lines(texts, [])
+            text = self._with[place]
+            if text is not None:
+                yield Step(number, "with"), Lines([text], [])
             if place in self._with_many:
                 for _, lines in _by_instant(self._with_many[place]):
                     yield Step(number, "with"), lines
             if place in self._with_home:
-                yield Step(number, "with_home"), Lines(self._with_home[place], [])
+                yield Step(number, "with_home"), Lines([self._with_home[place]], [])
         self._told.walked = begin + (len(self._clocks) if stop < 0 else (stop + 1) // 2)
         if self._error is not None:
             raise self._error
@@ -300,14 +312,20 @@ class Chapter:
     def _facts(self, course: Course, case: str) -> list[Fact]:
         """What happens in a case, up to an event that cannot be read, which stops the chapter before it."""
         facts: list[Fact] = []
-        for number, mark in enumerate(course.marks):
+        for mark in course.marks:
             place = mark // 2
             if mark % 2:
                 facts.append(self._homes[place])
                 continue
             event: Event
-            line = course.lines[number]
-            if line:
+            if place in self._whole:
+                event = self._whole[place]
+                if event.case != case:
+                    event = msgspec.structs.replace(event, case=case)
+            else:
+                # With empty lines behind it, where there are any.
+                end = self._starts[place + 1] if place + 1 < len(self._starts) else self._end
+                line: bytes = self._text[self._starts[place] : end]
                 try:
                     event = decode_event(line)
                 except Exception:
@@ -317,23 +335,18 @@ class Chapter:
                     except Exception as error:
                         self._stopped(place * 2, error)
                     break
-            else:
-                event = self._whole[place]
-                if event.case != case:
-                    event = msgspec.structs.replace(event, case=case)
             facts.append(fact_of(event, self._begin + place + 1))
-        course.lines = []
         return facts
 
     def _tell_of(self, mark: int, key: CaseKey, decisions: list[Decision], who: str) -> None:
         """Notes the lines of what was decided with a fact."""
         place, zone = mark // 2, self._zones[key[0]]
         if mark % 2:
-            self._with_home[place] = _texts(decisions, who, zone)
+            self._with_home[place] = _text(decisions, who, zone)
         elif place in self._whole:
             self._with_many.setdefault(place, []).extend(_placed(0, key, decisions, who, zone))
         else:
-            self._with[place] = _texts(decisions, who, zone)
+            self._with[place] = _text(decisions, who, zone)
 
     def _passed(self, there: Partition, case: Case, since: int, limit: Instant, who: str) -> Case:
         """The case after every instant before `limit`; none of them passes before the event at the place `since`."""
@@ -360,6 +373,13 @@ class Chapter:
         before that has passed."""
         if self._error is None or stop < self._stop:
             self._stop, self._error = stop, error
+
+
+def _text(decisions: list[Decision], who: str, zone: ZoneInfo) -> str:
+    """The lines of what is decided together, in one text."""
+    if len(decisions) == 1:
+        return text_of(decisions[0], who, zone)
+    return "\n".join(_texts(decisions, who, zone))
 
 
 def _texts(decisions: list[Decision], who: str, zone: ZoneInfo) -> list[str]:

@@ -22,7 +22,7 @@ _MOST_PROMISES: Final = 10_000
 
 class Lines(msgspec.Struct, frozen=True):
     """What a step decides: a line of JSON for each decision, and where it stands among them (`place`), as far as
-    decisions of other cases may belong between them."""
+    decisions of other cases may belong between them. Where none can, one text may hold the lines of several."""
 
     texts: list[str]
     places: list[str]

@@ -49,12 +49,14 @@ def walked_by_case(
     lines: list[bytes], most: int, own: range | list[int], until: int | None, said: list[str]
 ) -> Iterator[tuple[Step, str]]:
     """Two lines at a time; raises what the walk raises."""
-    blocks = [(number + 1, lines[number : number + 2]) for number in range(0, len(lines), 2)]
+    ended = [line if line.endswith(b"\n") else line + b"\n" for line in lines]
+    blocks = [ended[number : number + 2] for number in range(0, len(ended), 2)]
+    history = chapters.History(blocks, b"".join(ended), read_line, said.append, lambda _: None)
     told, world = Told(readable(lines)), new_world(LIBRARY, own)
-    for step, found in chapters.steps(blocks, read_line, told, until, world, ZONES, said.append, lambda _: None, most):
+    for step, found in chapters.steps(history, told, until, world, ZONES, most):
         assert len(found.places) in (0, len(found.texts))
         assert found.places == sorted(found.places)
-        yield from ((step, text) for text in found.texts)
+        yield from ((step, line) for text in found.texts for line in text.split("\n"))
 
 
 def readable(lines: list[bytes]) -> Iterator[Event]:
@@ -202,7 +204,8 @@ def test_a_file_with_ticks_is_walked_in_order(tmp_path: Path) -> None:
     found = [
         text
         for _, told in EventFile(file).steps(None, new_world(LIBRARY), ZONES, lambda _: None)
-        for text in told.texts
+        for together in told.texts
+        for text in together.split("\n")
     ]
     assert found == [text for _, text in in_order(lines, EVERY, None)[0]]
     assert any('"deadline.breached"' in text for text in found)
@@ -212,7 +215,9 @@ def test_a_file_with_ticks_is_walked_in_order(tmp_path: Path) -> None:
 def test_it_is_told_how_many_events_were_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chapters, "TELL", 3)
     lines = [line_of(received("11-02 10:00", case=f"c{number}", id=f"r{number}")) for number in range(10)]
-    heard: list[int] = []
+    heard, said = list[int](), list[str]()
     told = Told(read_events(lines))
-    list(chapters.steps([(1, lines)], read_line, told, None, new_world(LIBRARY), ZONES, heard.append, heard.append))
+    history = chapters.History([lines], b"".join(lines), read_line, said.append, heard.append)
+    list(chapters.steps(history, told, None, new_world(LIBRARY), ZONES))
+    assert not said
     assert heard == [3, 3, 3, 2]  # ten receipts, and the opening of the city's own case
