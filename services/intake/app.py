@@ -129,6 +129,7 @@ def build_app(settings: Settings) -> FastAPI:
         open311.router,
     ):
         app.include_router(router)
+    app.router.routes.insert(0, events.DIRECT)
     app.openapi = partial(described, app)  # type: ignore[method-assign]
     if pages is not None:
         pages.mount(app)

@@ -9,6 +9,7 @@ from typing import Literal
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
+from starlette.routing import Route
 
 from contracts.envelope import Accepted, Refused
 from services.chassis.http import Problem, said
@@ -63,7 +64,7 @@ class Fate(BaseModel):
 )
 async def publish(request: Request) -> Response:
     """Answers after the log has acknowledged. An array is answered with an array, event by event."""
-    # The busiest route by far: it asks for its parts itself, since the framework's way costs twice as much.
+    # The busiest route by far: it asks for its parts itself, since the framework's way costs twice as much (`DIRECT`).
     parts: Parts = request.app.state.parts
     key = request.headers.get("idempotency-key")
     async with entered(request) as caller:
@@ -76,6 +77,11 @@ async def publish(request: Request) -> Response:
             raise problem(refusal) from None
     content = [_told(one) for one in answer] if isinstance(answer, list) else answer
     return Response(json_of(content), media_type="application/json")
+
+
+DIRECT = Route("/v1/events", publish, methods=["POST"])
+"""The same, before all other routes and without FastAPI, which would look for what it has to fill in and find nothing:
+half of what a request costs until it is judged. The route above says in the document what it takes."""
 
 
 @router.get(
