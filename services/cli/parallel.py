@@ -11,7 +11,7 @@ import sys
 import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -57,8 +57,9 @@ def simulate(
 ) -> None:
     """Folds a file of events without any server; prints the decisions, a JSON object a line."""
     with plain_errors(), tempfile.NamedTemporaryFile() as copy:
-        if str(file) == "-":
-            shutil.copyfileobj(sys.stdin.buffer, copy)
+        if str(file) == "-" or file.is_fifo():  # it is walked over more than once
+            with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
+                shutil.copyfileobj(source, copy)
             copy.flush()
             file = Path(copy.name)
         limit = None if until is None else instant(until)

@@ -89,7 +89,7 @@ class EventFile:
             yield from chapters.steps(history, told, until, world, zones)
 
     def _text(self) -> chapters.Text:
-        """All of it, as far as it is asked for."""
+        """All of it, as far as it is asked for. Whoever cuts the file short meanwhile ends this process."""
         with self._path.open("rb") as file:
             return mmap(file.fileno(), 0, access=ACCESS_READ) if self.size() else b""
 

@@ -46,7 +46,8 @@ DOOR_EVENTS, DOOR_EVENTS_QUICK = 200_000, 20_000
 DOOR_UNDER_WAY = 6
 """Arrays that each publisher has under way at a time; there is one publisher for each city."""
 HTTP_COMPLAINTS, HTTP_COMPLAINTS_QUICK = 20_000, 3_000
-HTTP_CONNECTIONS = 100
+HTTP_CONNECTIONS = 200
+"""With a hundred all requests wait for the same two batches, and a third of the machine waits for them."""
 WARMING = 200
 """Complaints before the clock runs."""
 FAR_AHEAD = 1 << 60

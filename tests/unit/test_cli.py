@@ -1,6 +1,8 @@
 """The command line: what it prints, how it ends, and what it says where the input is wrong. No servers."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,16 @@ def test_simulate_prints_a_json_object_a_line(tmp_path: Path) -> None:
     ]
     piped = gihan("simulate", "-", given=json.dumps(EVENT))
     assert piped.output.splitlines() == result.output.splitlines()[:2]
+
+
+def test_simulate_reads_a_pipe_that_it_is_named(tmp_path: Path) -> None:
+    """As a shell names one for `<(zcat events.gz)`: it can be read once, and is walked over more than once."""
+    os.mkfifo(tmp_path / "events")
+    with ThreadPoolExecutor(1) as threads:
+        written = threads.submit((tmp_path / "events").write_text, json.dumps(EVENT))
+        result = gihan("simulate", tmp_path / "events")
+        written.result()
+    assert '"decision": "deadline.started"' in result.output
 
 
 @pytest.mark.parametrize(
