@@ -1,5 +1,5 @@
-"""Compiles the pure core where that is asked for: `make wheel`, that is GIHAN_COMPILE=1. GIHAN_COMPILE=watched makes one
-that counts which ways it goes, GIHAN_COMPILE=trained one that is laid out by what was counted (gcc alone knows how).
+"""Compiles the pure core where that is asked for: `make wheel`, that is GIHAN_COMPILE=1. With `watched` it counts which ways
+it goes, and with `trained` it is laid out by what was counted (gcc alone knows how).
 
 The one rule: the same source, compiled or not, decides the same. What defines the frozen values that msgspec reads and
 writes stays interpreted.
