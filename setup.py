@@ -1,5 +1,7 @@
-"""Compiles the pure core where that is asked for: `make wheel`, that is GIHAN_COMPILE=1. With `watched` it counts which ways
-it goes, and with `trained` it is laid out by what was counted (gcc alone knows how).
+"""Compiles the pure core where that is asked for: `make wheel`, that is GIHAN_COMPILE=1.
+
+With GIHAN_COMPILE=watched the core counts which ways it goes, with GIHAN_COMPILE=trained it is laid out by what was
+counted; gcc alone knows how.
 
 The one rule: the same source, compiled or not, decides the same. What defines the frozen values that msgspec reads and
 writes stays interpreted.
