@@ -139,11 +139,12 @@ async def measure(quick: bool) -> Outcome:
         for subject, body in (*enacted, *((row.subject, row.body) for row in few.messages())):
             await room.nc.jetstream().publish(subject.replace("cases.", "small.", 1), body)
         logs = {name: await pure_fold(room.nc, name) for name in (LOG, SMALL)}
-        runs: dict[Rival, list[Run]] = {rival: [] for rival in RIVALS}
+        # Of the two ways to be naive the quick run has the one that was always the faster.
+        runs: dict[Rival, list[Run]] = {rival: [] for rival in RIVALS if not (quick and rival is NAIVE)}
         published: list[float] = []
         rebuilt: dict[bool, list[Run]] = {False: [], True: []}
         for _ in range(RUNS):
-            for rival in RIVALS:
+            for rival in runs:
                 runs[rival].append(await _run(room, rival, logs[rival.log], published))
                 if rival is ONE:
                     for lost, found in rebuilt.items():
@@ -280,10 +281,10 @@ async def _enacted(nc: Client) -> list[tuple[str, bytes]]:
 def _outcome(
     runs: dict[Rival, list[Run]], published: list[float], rebuilt: dict[bool, list[Run]], logs: dict[str, Log]
 ) -> Outcome:
-    rows = {rival: figure(rival.name, "facts/s", runs[rival]) for rival in RIVALS}
+    rows = {rival: figure(rival.name, "facts/s", found) for rival, found in runs.items()}
     again = figure("Gihan, rebuild of a projection that nothing is wrong with", "facts/s", rebuilt[False])
     anew = figure("Gihan, rebuild of a projection that is lost", "facts/s", rebuilt[True])
-    naive = max(rows[NAIVE].value, rows[NAIVE_LANES].value)
+    naive = max(rows[rival].value for rival in (NAIVE, NAIVE_LANES) if rival in rows)
     together = rows[TWO].busy or 0.0
     return Outcome(
         subject="live",
