@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -25,6 +26,7 @@ TELLING = re.compile(rb"\.(?:advanced|enacted|voided)")
 """What stands in every line that must be read before the walk: the end of a type, unless a letter of it is written as a
 number, behind a backslash."""
 BLOCK_BYTES = 1 << 20
+BLOCK_LINES = 2_000
 SPACE = b" \t\r\n"
 """What may stand around a JSON value, and alone in a line."""
 
@@ -85,13 +87,15 @@ class EventFile:
             for step, decided in simulation.steps(events, told, until, world, _complain):
                 yield step, lines_of(decided, zones)
         else:
-            history = chapters.History(self._blocks(), self._text(), _event, _complain, tell)
+            text = self._text()
+            history = chapters.History(_lines(text) if text else [], text or b"", _event, _complain, tell)
             yield from chapters.steps(history, told, until, world, zones)
 
-    def _text(self) -> chapters.Text:
-        """All of it, as far as it is asked for. Whoever cuts the file short meanwhile ends this process."""
+    def _text(self) -> mmap | None:
+        """All that stands in it now, as far as it is asked for. What is appended meanwhile is not seen; whoever cuts
+        the file short ends this process."""
         with self._path.open("rb") as file:
-            return mmap(file.fileno(), 0, access=ACCESS_READ) if self.size() else b""
+            return mmap(file.fileno(), 0, access=ACCESS_READ) if self.size() else None
 
     def _blocks(self) -> Iterator[list[bytes]]:
         """The lines, some at a time."""
@@ -113,6 +117,13 @@ class EventFile:
                     given += 1
                     if given % chapters.TELL == 0:
                         tell(chapters.TELL)
+
+
+def _lines(text: mmap) -> Iterator[list[bytes]]:
+    """The lines, some at a time."""
+    lines = iter(text.readline, b"")
+    while some := list(islice(lines, BLOCK_LINES)):
+        yield some
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
