@@ -42,6 +42,11 @@ REASONS: Final = {
 }
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
 
+STOOD_STILL: Final = "suspended"
+"""Why time alone moved a deadline: a stop that was announced began and ended before the clock was looked at again."""
+
+OF_ITS_DAY: Final = "charter"
+"""Why else time alone moves one: a charter was announced, and its day has come."""
 
 ENDED: Final = ("void", "lapsed")
 """States in which nothing is promised any more."""
@@ -227,7 +232,8 @@ def of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, 
             )
         )
         if new.state == "suspended":
-            said.append(_decision("deadline.suspended", began, new))
+            stopped = new.turned if cause is None and new.turned is not None else began
+            said.append(_decision("deadline.suspended", stopped, new))
     else:
         if old.state == "broken" and new.state != "broken":
             said.append(_decision("breach.retracted", at, old))
@@ -259,10 +265,15 @@ def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) ->
     elif old.state == "suspended" and new.state in ("open", "broken"):
         return _decision("deadline.resumed", at, new)
     elif old.due is not None and new.due is not None and (old.due != new.due or _is_settled_date(old, new)):
-        # Time alone moves nothing but for a charter whose day has come.
-        reason = REASONS.get(cause.type, "late_fact") if cause is not None else "charter"
-        return _decision("deadline.moved", at, new, reason)
+        return _decision("deadline.moved", at, new, _reason(old, new, cause))
     return None
+
+
+def _reason(old: Deadline, new: Deadline, cause: Fact | None) -> str:
+    """Why a deadline that ran before and runs now is due at another instant."""
+    if cause is not None:
+        return REASONS.get(cause.type, "late_fact")
+    return STOOD_STILL if new.turned is not None and new.turned != old.turned else OF_ITS_DAY
 
 
 def _is_settled_date(old: Deadline, new: Deadline) -> bool:

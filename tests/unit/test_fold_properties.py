@@ -4,6 +4,7 @@ are exactly what changed, and time changes nothing but by passing.
 A projector of its own reads the decisions alone, as a consumer of the log would, and must know the standing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Any
 from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from stories import LIBRARY, SEOUL, at
 
 from services.rules.facts import Data, Fact, Memo, Period
@@ -322,27 +324,73 @@ def test_repeated_facts_change_nothing(tenant: str, facts: list[Fact], data: st.
 
 @SHORT
 @given(TENANTS, histories(), st.lists(st.integers(0, 58 * 24), min_size=1, max_size=8))
-def test_a_tick_split_into_smaller_ones_decides_the_same_but_for_warnings(
+def test_a_tick_split_into_smaller_ones_decides_the_same_but_for_warnings_and_halts_within_it(
     tenant: str, facts: list[Fact], hours: list[int]
 ) -> None:
-    def unwarned(decided: list[Decision]) -> list[tuple[object, ...]]:
-        return sorted(
-            (one.kind, one.promise, one.occurrence, one.due or 0, one.at, one.remedy, one.incident, one.task, one.about)
-            for one in decided
-            if one.kind != "deadline.warned"
-        )
+    def unwarned(decided: list[Decision]) -> Counter[Decision]:
+        return Counter(replace(one, first_due=None) for one in decided if one.kind != "deadline.warned")
 
-    at_once, decided, _ = told(tenant, facts)
     rules = rules_of(tenant)
-    case, pieces = Case(tenant, "c1"), []
-    for number, fact in enumerate(facts):
-        case, found = fold(case, _numbered(fact, number), 0, rules)
-        pieces += found
+    stated = known_of(tenant, facts)
+    at_once, decided = fold(stated, None, END, rules)
+    case, pieces = stated, list[Decision]()
     for clock in [*sorted(START + hour * HOUR for hour in hours), END]:
         case, found = fold(case, None, clock, rules)
         pieces += found
     assert standing_of(case) == standing_of(at_once)
-    assert unwarned(pieces) == unwarned(decided)
+    assert unwarned(in_one_leap(stated, pieces)) == unwarned(decided)
+
+
+def known_of(tenant: str, facts: Sequence[Fact]) -> Case:
+    """A case after its facts, the clock not looked at since."""
+    case = Case(tenant, "c1")
+    for number, fact in enumerate(facts):
+        case, _ = fold(case, _numbered(fact, number), 0, rules_of(tenant))
+    return case
+
+
+def in_one_leap(before: Case, pieces: list[Decision]) -> list[Decision]:
+    """What several ticks decided, in the words of one that leaps over all their instants: of a clock that stopped and
+    ran, in whatever turns, it tells the last alone, and where it ran before and after only that the date moved."""
+    turns = {
+        (one.promise, one.occurrence): one for one in pieces if one.kind in ("deadline.suspended", "deadline.resumed")
+    }
+    stood = {one.key: one for one in before.deadlines}
+    rest = [one for one in pieces if one.kind not in ("deadline.suspended", "deadline.resumed")]
+    for key, last in turns.items():
+        was = stood[key]
+        stops, stopped = last.kind == "deadline.suspended", was.state == "suspended"
+        if stops != stopped:
+            rest.append(last)
+        elif not stops and last.due != was.due:
+            rest.append(replace(last, kind="deadline.moved", reason="suspended"))
+    return rest
+
+
+def test_a_stop_within_one_leap_of_the_clock_is_why_the_date_moved() -> None:
+    """Announced for the next day and over when it has lasted as long as it may, while nobody looked at the clock."""
+    stop = Data(ground="site_visit", from_=local(at("11-03 09:00"), SEOUL))
+    stated = known_of(
+        "anseong",
+        [
+            Fact(0, "desk", "f0", "complaint.received", at("11-02 10:00"), Data(kind="grievance", channel="visit")),
+            Fact(0, "desk", "f1", "complaint.suspended", at("11-02 15:00"), stop),
+        ],
+    )
+
+    def course(clock: int, case: Case) -> tuple[Case, list[tuple[str, int, str]]]:
+        case, decided = fold(case, None, clock, rules_of("anseong"))
+        turns = ("deadline.suspended", "deadline.resumed", "deadline.moved")
+        return case, [(one.kind, one.at, one.reason) for one in decided if one.kind in turns]
+
+    stopped, told_then = course(at("11-03 09:30"), stated)
+    (_, resumed_at, _), *others = course(END, stopped)[1]
+    assert told_then
+    assert {one[:2] for one in told_then} == {("deadline.suspended", at("11-03 09:00"))}
+    assert at("11-03 09:00") < resumed_at < END
+    _, leapt = course(END, stated)
+    assert len(leapt) == len(others) + 1
+    assert set(leapt) == {("deadline.moved", resumed_at, "suspended")}
 
 
 @SHORT
