@@ -43,7 +43,8 @@ REASONS: Final = {
 """Why a deadline moved, by the type of the event that moved it; any other is a fact that came late."""
 
 STOOD_STILL: Final = "suspended"
-"""Why time alone moved a deadline: a stop that was announced began and ended before the clock was looked at again."""
+"""Why time alone moved a deadline: a stop that was announced began, and was over before the clock was looked at again,
+or it was known when it would be."""
 
 OF_ITS_DAY: Final = "charter"
 """Why else time alone moves one: a charter was announced, and its day has come."""
@@ -253,8 +254,9 @@ def of_deadline(old: Deadline | None, new: Deadline | None, cause: Fact | None, 
 
 def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) -> Decision | None:
     """Whether a known deadline moved, stopped or runs again."""
-    if cause is None and new.turned is not None:
-        at = new.turned
+    turned = new.turned if cause is None and new.turned != old.turned else None
+    if turned is not None:
+        at = turned
     # What met or ended it is gone, not merely dated otherwise.
     reopened = (old.state in ENDED and new.state not in ENDED) or (old.state == "met" and new.met_at is None)
     if new.state == "suspended":
@@ -265,15 +267,10 @@ def _of_course(old: Deadline, new: Deadline, at: Instant, cause: Fact | None) ->
     elif old.state == "suspended" and new.state in ("open", "broken"):
         return _decision("deadline.resumed", at, new)
     elif old.due is not None and new.due is not None and (old.due != new.due or _is_settled_date(old, new)):
-        return _decision("deadline.moved", at, new, _reason(old, new, cause))
+        # Time alone moves nothing but for a stop, or for a charter whose day has come.
+        by_time = STOOD_STILL if turned is not None else OF_ITS_DAY
+        return _decision("deadline.moved", at, new, by_time if cause is None else REASONS.get(cause.type, "late_fact"))
     return None
-
-
-def _reason(old: Deadline, new: Deadline, cause: Fact | None) -> str:
-    """Why a deadline that ran before and runs now is due at another instant."""
-    if cause is not None:
-        return REASONS.get(cause.type, "late_fact")
-    return STOOD_STILL if new.turned is not None and new.turned != old.turned else OF_ITS_DAY
 
 
 def _is_settled_date(old: Deadline, new: Deadline) -> bool:

@@ -191,14 +191,15 @@ class Scan:
         return calendar.midnight(calendar.ordinal(begin) + days)
 
     def recount(self, turned: Instant | None = None) -> None:
-        """Counts anew what is open; `turned` where time itself stopped a clock or let it go on."""
+        """Counts anew what is open; `turned` where time itself stopped a clock or let it go on, or moved a date at
+        once, since it is known when the stop that begins will be over."""
         self.quiet_until = None
         for run in self.unmet.values():
             if run.live:
-                before = run.state
+                due, state = run.due, run.state
                 self.begin(run)
                 self.touched[run.key] = run
-                if run.state != before:
+                if run.state != state or run.due != due:
                     run.turned = turned
 
     def begin(self, run: Run) -> None:

@@ -52,8 +52,8 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `due` is None while suspended. `state` says where it stands; a broken one stays broken when it is met late
     (`met_at`), unless a fact takes the breach back. `warn_at` is None where nothing warns. `began` is set where time
     itself began the run (a round after a round, or the breach of another promise), to that instant; `turned` where
-    time itself last stopped it or let it go on. What nobody in the office owes lapses instead of being broken.
-    `deemed`: its breach has the effect that the petition counts as accepted.
+    time itself last stopped it, let it go on, or moved its date by a stop. What nobody in the office owes lapses
+    instead of being broken. `deemed`: its breach has the effect that the petition counts as accepted.
     """
 
     promise: str

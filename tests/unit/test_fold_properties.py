@@ -322,13 +322,31 @@ def test_repeated_facts_change_nothing(tenant: str, facts: list[Fact], data: st.
     assert told(tenant, [*facts, *repeats])[1] == told(tenant, facts)[1]
 
 
+def _opening(draw: st.DrawFn) -> tuple[str, int, Data]:
+    type, data = draw(RECEIPT)
+    return type, START + draw(st.integers(1, 20 * 24)) * HOUR, data
+
+
+@st.composite
+def announced(draw: st.DrawFn) -> list[Fact]:
+    """Facts of one case, or its receipt alone, and stops that begin, or are over, after the last of them."""
+    facts = draw(histories()) if draw(st.booleans()) else [Fact(0, "desk", "f0", *_opening(draw))]
+    last = max(fact.time for fact in facts)
+    for number in range(draw(st.integers(0, 3))):
+        type = draw(st.sampled_from(["complaint.suspended", "complaint.suspended", "complaint.resumed"]))
+        moment = local(last + draw(st.integers(0, 300)) * HOUR, SEOUL)
+        data = Data(ground=draw(st.sampled_from(GROUNDS)), **{MOMENT_FIELDS[type]: moment})
+        facts.append(Fact(0, "desk", f"a{number}", type, last + number, data))
+    return facts
+
+
 @SHORT
-@given(TENANTS, histories(), st.lists(st.integers(0, 58 * 24), min_size=1, max_size=8))
-def test_a_tick_split_into_smaller_ones_decides_the_same_but_for_warnings_and_halts_within_it(
+@given(TENANTS, announced(), st.lists(st.integers(0, 58 * 24), min_size=1, max_size=8))
+def test_a_tick_split_into_smaller_ones_decides_the_same_but_for_warnings_and_stops_within_it(
     tenant: str, facts: list[Fact], hours: list[int]
 ) -> None:
     def unwarned(decided: list[Decision]) -> Counter[Decision]:
-        return Counter(replace(one, first_due=None) for one in decided if one.kind != "deadline.warned")
+        return Counter(one for one in decided if one.kind != "deadline.warned")
 
     rules = rules_of(tenant)
     stated = known_of(tenant, facts)
@@ -351,20 +369,37 @@ def known_of(tenant: str, facts: Sequence[Fact]) -> Case:
 
 def in_one_leap(before: Case, pieces: list[Decision]) -> list[Decision]:
     """What several ticks decided, in the words of one that leaps over all their instants: of a clock that stopped and
-    ran, in whatever turns, it tells the last alone, and where it ran before and after only that the date moved."""
-    turns = {
-        (one.promise, one.occurrence): one for one in pieces if one.kind in ("deadline.suspended", "deadline.resumed")
-    }
+    ran, in whatever turns, it tells the last alone; where it ran before and after, only that the date moved; where it
+    was not known before, with which date it runs or stands still."""
     stood = {one.key: one for one in before.deadlines}
-    rest = [one for one in pieces if one.kind not in ("deadline.suspended", "deadline.resumed")]
-    for key, last in turns.items():
-        was = stood[key]
-        stops, stopped = last.kind == "deadline.suspended", was.state == "suspended"
-        if stops != stopped:
-            rest.append(last)
-        elif not stops and last.due != was.due:
-            rest.append(replace(last, kind="deadline.moved", reason="suspended"))
-    return rest
+    turns = {_run_of(one): one for one in pieces if _turns(one)}
+    leapt = []
+    for one in pieces:
+        last, was = turns.get(_run_of(one)), stood.get(_run_of(one))
+        if not _turns(one):
+            if one.kind == "deadline.started" and last is not None:
+                one = replace(one, due=last.due or one.first_due, suspended=last.due is None)
+            leapt.append(one)
+        elif one is last:
+            stops, stopped = one.due is None, was is not None and was.due is None
+            if stops and not stopped:
+                leapt.append(one)
+            elif stopped and not stops:
+                leapt.append(replace(one, kind="deadline.resumed", reason=""))
+            elif was is not None and one.due != was.due:
+                leapt.append(replace(one, kind="deadline.moved", reason="suspended"))
+    for one in turns.values():
+        note(f"{one.kind} {one.reason}")
+    return leapt
+
+
+def _turns(one: Decision) -> bool:
+    """Whether a decision tells what a stop does to a clock."""
+    return one.kind in ("deadline.suspended", "deadline.resumed") or one.reason == "suspended"
+
+
+def _run_of(one: Decision) -> tuple[str, str]:
+    return one.promise, one.occurrence
 
 
 def test_a_stop_within_one_leap_of_the_clock_is_why_the_date_moved() -> None:
@@ -380,8 +415,7 @@ def test_a_stop_within_one_leap_of_the_clock_is_why_the_date_moved() -> None:
 
     def course(clock: int, case: Case) -> tuple[Case, list[tuple[str, int, str]]]:
         case, decided = fold(case, None, clock, rules_of("anseong"))
-        turns = ("deadline.suspended", "deadline.resumed", "deadline.moved")
-        return case, [(one.kind, one.at, one.reason) for one in decided if one.kind in turns]
+        return case, [(one.kind, one.at, one.reason) for one in decided if _turns(one)]
 
     stopped, told_then = course(at("11-03 09:30"), stated)
     (_, resumed_at, _), *others = course(END, stopped)[1]
