@@ -145,7 +145,7 @@ endif
 	touch $@
 
 # Told where to look for the core, since pytest would find the interpreted one first.
-COMPILED_TESTS := attributes golden_logs warm chapters parallel instants counting
+COMPILED_TESTS := attributes golden_logs warm heads chapters parallel instants counting
 
 wheel: $(COMPILED_STAMP) ## dist/*.whl with the core compiled (needs a C compiler); decides the same, about twice as fast
 	$(BIN)/python -P -m pytest -q -rs -o pythonpath="build/compiled ." $(COMPILED_TESTS:%=tests/unit/test_%.py)

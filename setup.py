@@ -25,6 +25,7 @@ COMPILED = [
     "effects",
     "fold",
     "governing",
+    "heads",
     "instants",
     "kept",
     "lines",

@@ -27,6 +27,7 @@ from services.cli.errors import plain_errors
 from services.cli.options import Contracts, instant
 from services.cli.simulate import EventFile, new_world
 from services.cli.zones import Zones
+from services.rules.heads import Heads, joined
 from services.rules.instants import NEVER, Instant
 from services.rules.lines import Lines
 from services.rules.rulebook import Library
@@ -97,16 +98,17 @@ def simulated(
     library = _library(contracts)
     if workers == 1:
         with _no_collector():
-            for _, lines in _steps(EventFile(path), until, library, range(PARTITIONS), tell):
+            for _, lines in _steps(EventFile(path), until, library, range(PARTITIONS), tell, None):
                 for text in lines.texts:
                     yield text + "\n"
         return
     processes, received, errors = [], list[Iterator[list[Row]]](), dict[Row, Exception]()
+    known = _read_together(path, workers)
     try:
         for number in range(workers):
             receiver, sender = START.Pipe(duplex=False)
             own = range(number, PARTITIONS, workers)
-            process = START.Process(target=_work, args=(path, until, contracts, own, sender), daemon=True)
+            process = START.Process(target=_work, args=(path, until, contracts, own, known, sender), daemon=True)
             process.start()
             sender.close()
             processes.append(process)
@@ -122,12 +124,44 @@ def simulated(
             process.join()
 
 
+def _read_together(path: Path, workers: int) -> Heads:
+    """The heads of a file, read by this process and others."""
+    events = EventFile(path)
+    (_, first), *others = events.parts(workers)
+    processes, received = [], list[Connection]()
+    for begin, end in others:
+        receiver, sender = START.Pipe(duplex=False)
+        process = START.Process(target=_read, args=(path, begin, end, sender), daemon=True)
+        process.start()
+        sender.close()
+        processes.append(process)
+        received.append(receiver)
+    try:
+        with _no_collector():
+            return joined([events.heads(0, first), *[receiver.recv() for receiver in received]])
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _read(path: Path, begin: int, end: int, sender: Connection) -> None:
+    """One process: hands over the heads of a part."""
+    gc.disable()
+    sender.send(EventFile(path).heads(begin, end))
+
+
 def _steps(
-    events: EventFile, until: Instant | None, library: Library, own: Sequence[int], tell: Callable[[int], None]
+    events: EventFile,
+    until: Instant | None,
+    library: Library,
+    own: Sequence[int],
+    tell: Callable[[int], None],
+    known: Heads | None,
 ) -> Iterator[tuple[Step, Lines]]:
     """The steps of some partitions."""
     world = new_world(library, own)
-    yield from events.steps(until, world, Zones(library), tell)
+    yield from events.steps(until, world, Zones(library), tell, known)
     if events.size() >= SMALL_BYTES:
         _leave_standing(world)
 
@@ -145,13 +179,15 @@ def _library(contracts: Path | None) -> Library:
     return Library(files.read(contracts))
 
 
-def _work(path: Path, until: Instant | None, contracts: Path | None, own: range, sender: Connection) -> None:
+def _work(
+    path: Path, until: Instant | None, contracts: Path | None, own: range, known: Heads, sender: Connection
+) -> None:
     """One process: hands over its lines and how many events it has folded, and at last None; before that the error that
     stopped it with its place: behind all that was decided up to the last event walked over."""
     gc.disable()
     events, library, batch = EventFile(path), _library(contracts), list[Row]()
     try:
-        for step, lines in _steps(events, until, library, own, sender.send):
+        for step, lines in _steps(events, until, library, own, sender.send, known):
             head = f"{step.event:012}{PLACES[step.place]}"
             if step.place == "before":
                 head += f"{step.at + NEVER:020}"

@@ -1,9 +1,9 @@
 """`gihan simulate`: folds a file of events without any server; `refold` does the same for the log itself."""
 
-import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from contextlib import suppress
+from itertools import islice, pairwise
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,8 +13,10 @@ import msgspec
 from contracts import files
 from contracts.events import MUNICIPAL_TYPES
 from contracts.streams import PARTITIONS, partition
-from services.rules import chapters, simulation
+from services.rules import chapters, heads, simulation
+from services.rules.chapters import Text
 from services.rules.facts import Elsewhere, Event, decode_elsewhere, decode_event
+from services.rules.heads import SPACE, Heads
 from services.rules.instants import Instant
 from services.rules.lines import Lines, lines_of
 from services.rules.rulebook import Library, Rulebook
@@ -22,13 +24,7 @@ from services.rules.simulation import BEYOND, CLOCK, Name, Step, Told
 from services.rules.state import Decided
 from services.rules.world import World
 
-TELLING = re.compile(rb"\.(?:advanced|enacted|voided)")
-"""What stands in every line that must be read before the walk: the end of a type, unless a letter of it is written as a
-number, behind a backslash."""
-BLOCK_BYTES = 1 << 20
 BLOCK_LINES = 2_000
-SPACE = b" \t\r\n"
-"""What may stand around a JSON value, and alone in a line."""
 
 
 class Unreadable(ValueError):
@@ -67,41 +63,47 @@ class EventFile:
         with self._path.open("rb") as lines:
             yield from _events(lines)
 
-    def telling(self) -> Iterator[Event]:
-        """The events that say something of the whole file, and maybe others. Most lines are not read for that."""
-        first = 1
-        for lines in self._blocks():
-            if _may_tell(b"".join(lines)):
-                yield from _events((line if _may_tell(line) else b"" for line in lines), first)
-            first += len(lines)
+    def heads(self, begin: int = 0, end: int | None = None) -> Heads:
+        """The heads of its lines, or of those from one byte to another, where lines begin and end."""
+        text = self._text()
+        return heads.read(_lines(text, begin, len(text) if end is None else end) if text else [], begin)
+
+    def parts(self, most: int) -> list[tuple[int, int]]:
+        """Where so many parts of it begin and end, of much the same size; fewer, where lines are long."""
+        text = self._text()
+        if text is None:
+            return [(0, 0)]
+        size = len(text)
+        cuts = {text.find(b"\n", size * number // most) + 1 or size for number in range(1, most)}
+        return list(pairwise(sorted({0, size, *cuts})))
 
     def steps(
-        self, until: Instant | None, world: World, zones: Mapping[str, ZoneInfo], tell: Callable[[int], None]
+        self,
+        until: Instant | None,
+        world: World,
+        zones: Mapping[str, ZoneInfo],
+        tell: Callable[[int], None],
+        known: Heads | None = None,
     ) -> Iterator[tuple[Step, Lines]]:
         """What each step decides that decides anything, in a new world of some partitions, or of all, as `simulate` has
-        it: case by case, unless the file holds ticks. `tell` hears from time to time how many events more were folded.
+        it: case by case, unless the file holds ticks. `tell` hears from time to time how many events more were folded;
+        the heads are read unless they are `known`.
         """
-        self._told = told = Told(self.telling())
+        read = self.heads() if known is None else known
+        text = self._text() or b""
+        self._told = told = Told(_telling(read, text))
         if told.ticks:
             events = self._in_order(world.own, told.voided, tell)
             for step, decided in simulation.steps(events, told, until, world, _complain):
                 yield step, lines_of(decided, zones)
         else:
-            text = self._text()
-            history = chapters.History(_lines(text) if text else [], text or b"", _event, _complain, tell)
-            yield from chapters.steps(history, told, until, world, zones)
+            yield from chapters.steps(chapters.History(read, text, _event, _complain, tell), told, until, world, zones)
 
     def _text(self) -> mmap | None:
         """All that stands in it now, as far as it is asked for. What is appended meanwhile is not seen; whoever cuts
         the file short ends this process."""
         with self._path.open("rb") as file:
             return mmap(file.fileno(), 0, access=ACCESS_READ) if self.size() else None
-
-    def _blocks(self) -> Iterator[list[bytes]]:
-        """The lines, some at a time."""
-        with self._path.open("rb") as file:
-            while lines := file.readlines(BLOCK_BYTES):
-                yield lines
 
     def _in_order(
         self, own: Sequence[int], voided: Container[Name], tell: Callable[[int], None]
@@ -119,11 +121,24 @@ class EventFile:
                         tell(chapters.TELL)
 
 
-def _lines(text: mmap) -> Iterator[list[bytes]]:
-    """The lines, some at a time."""
+def _lines(text: mmap, begin: int, end: int) -> Iterator[list[bytes]]:
+    """The lines between two bytes, some at a time."""
+    text.seek(begin)
     lines = iter(text.readline, b"")
-    while some := list(islice(lines, BLOCK_LINES)):
+    while text.tell() < end:
+        some = list(islice(lines, BLOCK_LINES))
+        while text.tell() > end:  # a block too far
+            text.seek(text.tell() - len(some.pop()))
         yield some
+
+
+def _telling(read: Heads, text: Text) -> Iterator[Event]:
+    """The events that say something of the whole file. What is wrong with one shows where it is folded."""
+    for place in read.telling:
+        with suppress(Unreadable):
+            event = _event(place, text[read.starts[place] : read.starts[place + 1]])
+            if event is not None:
+                yield event
 
 
 def read_events(lines: Iterable[bytes]) -> list[Event]:
@@ -157,10 +172,6 @@ def _concerning(number: int, line: bytes, own: Container[int], voided: Container
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _event(number, line)  # says what is wrong with it
     return _event(number, line) if _concerns(found, own, voided) else found
-
-
-def _may_tell(text: bytes) -> bool:
-    return b"\\" in text or TELLING.search(text) is not None
 
 
 def new_world(library: Library | None = None, own: Sequence[int] = range(PARTITIONS)) -> World:

@@ -5,29 +5,30 @@ the two against each other. A case depends on its facts, the rules and the time 
 between two events that change the rules each can be folded to the end of the chapter while the caches hold all of it.
 """
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import groupby
 from typing import Final, NamedTuple, Protocol
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from contracts.events import MUNICIPAL_TYPES
 from contracts.streams import partition
-from services.rules.effective import recorded_at
-from services.rules.facts import Elsewhere, Event, Fact, decode_elsewhere, decode_event
+from services.rules.facts import Event, Fact, decode_event
+from services.rules.heads import WHOLE, Heads
 from services.rules.instants import Instant
 from services.rules.lines import Lines, lines_of, place_of, text_of, whose
 from services.rules.routing import ALL, route
 from services.rules.rulebook import MOVING
-from services.rules.simulation import BEYOND, Step, Told, say_stuck
+from services.rules.simulation import Step, Told, say_stuck
 from services.rules.state import Case, Decision
 from services.rules.stating import fact_of
 from services.rules.world import CaseKey, Partition, World
 
 EVENTS: Final = 1 << 20
-"""So many events a chapter has at most: their lines and what they decide are held in memory."""
+"""So many events a chapter has at most: what they decide is held in memory."""
 
 Read = Callable[[int, bytes], Event | None]
 """The event of a line, which is told by its number too: None where it is empty. Raises what is wrong with it."""
@@ -47,11 +48,10 @@ TELL: Final = 10_000
 
 
 class History(NamedTuple):
-    """A file of events that is walked over: its lines, all of them, some at a time; its text, out of which a line is
-    had again, which is cheaper than to hold it; how it is read; who hears what is wrong, and from time to time how many
-    events more were folded (copies count)."""
+    """A file of events that is walked over: the heads of its lines, its text, out of which each is had, how it is read;
+    who hears what is wrong, and from time to time how many events more were folded (copies count)."""
 
-    lines: Iterable[list[bytes]]
+    heads: Heads
     text: Text
     read: Read
     say: Callable[[str], None]
@@ -71,27 +71,19 @@ def steps(
 
     What reading or a rule raises comes after all that was decided before.
     """
-    chapter = Chapter(history, world, told, zones, 1, 0)
-    number = 1
-    offset = 0
-    for some in history.lines:
-        for line in some:
-            moving: Event | None = None
-            failed: Exception | None = None
-            try:
-                moving = chapter.add(number, line, offset)
-            except Exception as error:
-                failed = error
-            offset += len(line)
-            if moving is not None or failed is not None or chapter.length() >= most:
-                yield from chapter.steps()
-                if failed is not None:
-                    raise failed
-                if moving is not None:
-                    yield from _moved(moving, told, world, zones)
-                chapter = Chapter(history, world, told, zones, number + 1, chapter.last)
-            number += 1
-    yield from chapter.steps(at_end=True)
+    events, courses = len(history.heads.cases), Courses(history.heads, world.own)
+    chapter = Chapter(history, courses, told, world, zones, 0, 0)
+    while True:
+        chapter.take(most)
+        at_end = chapter.end == events and chapter.failed is None and chapter.moving is None
+        yield from chapter.steps(at_end)
+        if at_end:
+            break
+        if chapter.failed is not None:
+            raise chapter.failed
+        if chapter.moving is not None:
+            yield from _moved(chapter.moving, told, world, zones)
+        chapter = Chapter(history, courses, told, world, zones, chapter.end, chapter.last)
     for at, decided in world.pass_before(chapter.last if until is None else until):
         yield Step(told.walked + 1, "before", at), lines_of(decided, zones)
     say_stuck(world, history.say)
@@ -108,26 +100,85 @@ def _moved(event: Event, told: Told, world: World, zones: Mapping[str, ZoneInfo]
 
 
 class Course:
-    """What happens in a case of a partition within a chapter: each event by twice its place, or one more for what opens
-    a home."""
+    """What happens in a case within a chapter: each event by twice its place, or one more for what opens a home."""
 
-    def __init__(self, number: int) -> None:
-        self.partition = number
+    def __init__(self, key: CaseKey, partition: int, number: int) -> None:
+        self.key = key
+        self.partition = partition
+        self.number = number
         self.marks: list[int] = []
 
 
-class Chapter:
-    """Events of which at most the last changes the rules, and what becomes of each case while they happen.
+class Courses:
+    """The courses of the cases of some partitions, within one chapter after the other (`told_of`). A case has a number
+    among the heads, unless it is only told of in an event about another one."""
 
-    An event is named by its place among them, from 0. `last` is the latest instant at which any was recorded.
+    def __init__(self, heads: Heads, own: Collection[int]) -> None:
+        self.told_of: list[Course] = []
+        self._own = frozenset(own)
+        self._numbers = heads.numbers
+        self._keys = list(heads.numbers)
+        self._partitions = heads.partitions
+        self._ours = [number in self._own for number in heads.partitions]
+        self._numbered: list[Course | None] = [None] * len(self._keys)
+        self._others: dict[CaseKey, Course] = {}
+
+    def of_number(self, number: int) -> Course | None:
+        """The course of a case by its number; None where it is not ours."""
+        course = self._numbered[number]
+        if course is None and self._ours[number]:
+            course = self._numbered[number] = Course(self._keys[number], self._partitions[number], number)
+            self.told_of.append(course)
+        return course
+
+    def of_key(self, key: CaseKey) -> Course | None:
+        """The course of a case by its name; None where it is not ours."""
+        number = self._numbers.get(key)
+        if number is not None:
+            return self.of_number(number)
+        course = self._others.get(key)
+        if course is None:
+            at = partition(*key)
+            if at in self._own:
+                course = self._others[key] = Course(key, at, WHOLE)
+                self.told_of.append(course)
+        return course
+
+    def end(self) -> None:
+        """Forgets what happened, since the chapter is over."""
+        for course in self.told_of:
+            if course.number != WHOLE:
+                self._numbered[course.number] = None
+        self.told_of = []
+        self._others = {}
+
+
+class Chapter:
+    """Events of which at most the last changes the rules (`moving`), and what becomes of each case while they happen.
+
+    An event is named by its place among them, from 0. `end` is the place behind them in the history, `last` the latest
+    instant at which any was recorded. What is wrong with the event that would come next has `failed`.
     """
 
     def __init__(
-        self, history: History, world: World, told: Told, zones: Mapping[str, ZoneInfo], line: int, last: Instant
+        self,
+        history: History,
+        courses: Courses,
+        told: Told,
+        world: World,
+        zones: Mapping[str, ZoneInfo],
+        begin: int,
+        last: Instant,
     ) -> None:
+        self.end = begin
         self.last = last
+        self.moving: Event | None = None
+        self.failed: Exception | None = None
+        self._heads: Heads = history.heads
+        self._starts: array[int] = history.heads.starts
+        self._empty: list[int] = history.heads.empty
         self._world = world
-        self._own = frozenset(world.own)
+        self._courses = courses
         self._told = told
         self._text: Text = history.text
         self._read: Read = history.read
@@ -135,114 +186,104 @@ class Chapter:
         self._tell: Callable[[int], None] = history.tell
         self._zones = zones
         self._stood = last
-        self._begin: int = told.walked
-        # The line on which it begins, and the places before which others were empty.
-        self._line = line
-        self._empty: list[int] = []
-        # By place: where the line begins, where the clock stands when the event comes, what time alone decides before
-        # it, and what is decided with it. Memory that is touched for the first time is dear: no more is held.
-        self._starts: list[int] = []
-        self._end: int = 0
-        self._clocks: list[Instant] = []
+        self._begin = begin
+        # By place: where the clock stands when the event comes, what time alone decides before it, and what is decided
+        # with it. Memory that is touched for the first time is dear: no more is held.
+        self._clocks: array[int] = array("q")
         self._before: list[list[Line] | None] = []
         self._with: list[str | None] = []
         self._with_many: dict[int, list[Line]] = {}
         self._with_home: dict[int, str] = {}
         self._whole: dict[int, Event] = {}
         self._homes: dict[int, Fact] = {}
-        # What happens in each case, None where it is not ours.
-        self._courses: dict[CaseKey, Course | None] = {}
         self._at_end = False
         self._folded = 0
         self._stop = -1
         self._error: Exception | None = None
 
-    def length(self) -> int:
-        """How many events it has."""
-        return len(self._clocks)
+    def take(self, most: int) -> None:
+        """Takes in so many events at most, up to one that changes the rules or cannot be read."""
+        heads, courses, begin = self._heads, self._courses, self._begin
+        voided = {crc32(id.encode()) for _, _, id in self._told.voided}
+        cases = heads.cases[begin : begin + most]
+        self.end = begin + len(cases)
+        for place, number in enumerate(cases):
+            if number == WHOLE or (voided and heads.checksums[begin + place] in voided):
+                if not self._take_whole(place):
+                    break
+            else:
+                course = courses.of_number(number)
+                if course is not None:
+                    course.marks.append(place * 2)
+        self._clocks = heads.recorded[begin : self.end]
+        if self._clocks:
+            self.last = self._clocks[-1]
 
-    def add(self, number: int, line: bytes, offset: int) -> Event | None:
-        """Takes the event of a line in; returned if it changes the rules, as it may after the steps of this chapter.
-        Raises what reading raises."""
-        head: Event | Elsewhere
+    def _take_whole(self, place: int) -> bool:
+        """Reads an event that may concern more than one case, or that is taken back somewhere; says whether the chapter
+        goes on behind it."""
+        told = self._told
         try:
-            head = decode_elsewhere(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            whole = self._read(number, line)  # says what is wrong with it
-            if whole is None:
-                self._empty.append(len(self._clocks))
-                return None
-            head = whole
-        type: str = head.type
-        tenant: str = head.tenant
-        place, told = len(self._clocks), self._told
-        beyond = _beyond(type) or head.routes is not None
-        if beyond or (told.voided and (tenant, head.source, head.id) in told.voided):
-            read = self._read(number, line)
-            assert read is not None
-            self._enter(recorded_at(read), offset, line)
-            event = told.filled_in(read)
-            if event is None:
-                if 0 in self._own:  # of several processes one says it
-                    self._say(f"line {number}: fact.voided names a fact that the file has not stated")
-                return None
-            routes = route(type, tenant, event.case_id, {"officer": event.data.officer}, event.routes)
-            if routes and routes[0][1] == ALL and type in MOVING:
-                return event
-            self._whole[place] = event
-            for _, case in routes:
-                if case != ALL:
-                    self._noted((tenant, case), place * 2)
-        else:
-            self._enter(recorded_at(head), offset, line)
-            self._noted((tenant, head.case or head.subject.lower()), place * 2)
-        home = told.opens(head)
+            read = self._read(self._number(place), self._line(place))
+        except Exception as error:
+            self.failed, self.end = error, self._begin + place
+            return False
+        assert read is not None  # an empty line has no place
+        event = told.filled_in(read)
+        if event is None:
+            if 0 in self._world.own:  # of several processes one says it
+                self._say(f"line {self._number(place)}: fact.voided names a fact that the file has not stated")
+            return True
+        type, tenant = event.type, event.tenant
+        routes = route(type, tenant, event.case_id, {"officer": event.data.officer}, event.routes)
+        if routes and routes[0][1] == ALL and type in MOVING:
+            self.moving, self.end = event, self._begin + place + 1
+            return False
+        self._whole[place] = event
+        for _, case in routes:
+            if case != ALL:
+                self._note((tenant, case), place * 2)
+        home = told.opens(event)
         if home is not None:
             self._homes[place] = home
-            self._noted((tenant, tenant), place * 2 + 1)
-        return None
+            self._note((tenant, tenant), place * 2 + 1)
+        return True
 
-    def _enter(self, recorded: Instant, offset: int, line: bytes) -> None:
-        if recorded > self.last:
-            self.last = recorded
-        self._clocks.append(self.last)
-        self._starts.append(offset)
-        self._end = offset + len(line)
+    def _note(self, key: CaseKey, mark: int) -> None:
+        course = self._courses.of_key(key)
+        if course is not None:
+            course.marks.append(mark)
 
-    def _noted(self, key: CaseKey, mark: int) -> None:
-        """Notes an event in the course of a case that is ours."""
-        course = self._courses.get(key)
-        if course is None:
-            if key in self._courses:
-                return
-            tenant, case = key
-            number = partition(tenant, case)
-            if number not in self._own:
-                self._courses[key] = None
-                return
-            self._courses[key] = course = Course(number)
-        course.marks.append(mark)
+    def _line(self, place: int) -> bytes:
+        """The line of an event, with empty ones behind it where there are any."""
+        place += self._begin
+        line: bytes = self._text[self._starts[place] : self._starts[place + 1]]
+        return line
+
+    def _number(self, place: int) -> int:
+        """The number of an event's line."""
+        place += self._begin
+        return place + 1 + bisect_right(self._empty, place)
 
     def steps(self, at_end: bool = False) -> Iterator[tuple[Step, Lines]]:
         """What each step decides that decides anything. Time passes to the last event in the whole world. At the end of
         the history the cases for which time brings nothing more are not kept."""
         self._at_end = at_end
-        partitions = self._world.partitions
+        partitions, courses = self._world.partitions, self._courses
         self._before = [None] * len(self._clocks)
         self._with = [None] * len(self._clocks)
         for number in self._world.own:
             for key in partitions[number].waiting_before(self.last):
-                if key not in self._courses:
-                    self._courses[key] = Course(number)
-        for key, course in self._courses.items():
-            if course is not None:
-                self._fold(partitions[course.partition], key, course)
+                courses.of_key(key)
+        for course in courses.told_of:
+            self._fold(partitions[course.partition], course)
+        courses.end()
         self._world.stand_at(self.last)
         self._tell(self._folded)
         return self._in_order()
 
     def _in_order(self) -> Iterator[tuple[Step, Lines]]:
-        begin, stop = self._begin, self._stop
+        begin, stop, many, homes = self._begin, self._stop, self._with_many, self._with_home
         for place in range(len(self._clocks) if stop < 0 else (stop + 1) // 2):
             number = begin + place + 1
             before = self._before[place]
@@ -254,17 +295,18 @@ class Chapter:
             text = self._with[place]
             if text is not None:
                 yield Step(number, "with"), Lines([text], [])
-            if place in self._with_many:
-                for _, lines in _by_instant(self._with_many[place]):
+            if many and place in many:
+                for _, lines in _by_instant(many[place]):
                     yield Step(number, "with"), lines
-            if place in self._with_home:
-                yield Step(number, "with_home"), Lines([self._with_home[place]], [])
+            if homes and place in homes:
+                yield Step(number, "with_home"), Lines([homes[place]], [])
         self._told.walked = begin + (len(self._clocks) if stop < 0 else (stop + 1) // 2)
         if self._error is not None:
             raise self._error
 
-    def _fold(self, there: Partition, key: CaseKey, course: Course) -> None:
+    def _fold(self, there: Partition, course: Course) -> None:
         """One case, from the first of its events to the last instant of the chapter."""
+        key = course.key
         tenant, name = key
         who = whose(tenant, name)
         before = there.case(key)
@@ -323,15 +365,11 @@ class Chapter:
                 if event.case != case:
                     event = msgspec.structs.replace(event, case=case)
             else:
-                # With empty lines behind it, where there are any.
-                end = self._starts[place + 1] if place + 1 < len(self._starts) else self._end
-                line: bytes = self._text[self._starts[place] : end]
                 try:
-                    event = decode_event(line)
+                    event = decode_event(self._line(place))
                 except Exception:
                     try:
-                        # Says what is wrong with it.
-                        self._read(self._line + place + bisect_right(self._empty, place), line)
+                        self._read(self._number(place), self._line(place))  # says what is wrong with it
                     except Exception as error:
                         self._stopped(place * 2, error)
                     break
@@ -390,19 +428,6 @@ def _placed(at: Instant, key: CaseKey, decisions: list[Decision], who: str, zone
     tenant, case = key
     texts = _texts(decisions, who, zone)
     return [(at, place_of(tenant, case, decision, number), texts[number]) for number, decision in enumerate(decisions)]
-
-
-_BEYOND: Final[dict[str, bool]] = {}
-
-
-def _beyond(type: str) -> bool:
-    """Whether an event of a type may concern other cases than its own."""
-    found = _BEYOND.get(type)
-    if found is None:
-        found = type.startswith(BEYOND) or type in MUNICIPAL_TYPES
-        if len(_BEYOND) < 1_000:  # whatever a file calls its types
-            _BEYOND[type] = found
-    return found
 
 
 def _by_instant(lines: list[Line]) -> list[tuple[Instant, Lines]]:

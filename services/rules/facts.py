@@ -145,7 +145,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Elsewhere(msgspec.Struct, frozen=True, gc=False):
-    """An event that concerns other partitions, as far as these must know of it."""
+    """An event as far as whoever does not fold it must know of it."""
 
     type: str
     id: str
@@ -163,7 +163,7 @@ decode_event = msgspec.json.Decoder(Event).decode
 kind), whose text names the field's path."""
 
 decode_elsewhere = msgspec.json.Decoder(Elsewhere).decode
-"""As much of an event as other partitions need, and the same errors as far as that is wrong."""
+"""An Elsewhere from the JSON bytes of an event, and the same errors as far as that is wrong."""
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import msgspec
@@ -14,8 +14,9 @@ from test_fold_properties import TENANTS, histories
 
 from services.cli.simulate import EventFile, Unreadable, new_world, read_events
 from services.cli.zones import Zones
-from services.rules import chapters, simulation
+from services.rules import chapters, heads, simulation
 from services.rules.facts import Event, Fact
+from services.rules.heads import Heads
 from services.rules.instants import HOUR, local
 from services.rules.lines import lines_of
 from services.rules.rulebook import NotEnacted
@@ -48,15 +49,26 @@ def by_case(
 def walked_by_case(
     lines: list[bytes], most: int, own: range | list[int], until: int | None, said: list[str]
 ) -> Iterator[tuple[Step, str]]:
-    """Two lines at a time; raises what the walk raises."""
-    ended = [line if line.endswith(b"\n") else line + b"\n" for line in lines]
-    blocks = [ended[number : number + 2] for number in range(0, len(ended), 2)]
-    history = chapters.History(blocks, b"".join(ended), read_line, said.append, lambda _: None)
+    """Raises what the walk raises."""
+    text = b"".join(line.rstrip(b"\n") + b"\n" for line in lines)
+    history = chapters.History(heads_of(lines, 3), text, read_line, said.append, lambda _: None)
     told, world = Told(readable(lines)), new_world(LIBRARY, own)
     for step, found in chapters.steps(history, told, until, world, ZONES, most):
         assert len(found.places) in (0, len(found.texts))
         assert found.places == sorted(found.places)
         yield from ((step, line) for text in found.texts for line in text.split("\n"))
+
+
+def heads_of(lines: list[bytes], parts: int) -> Heads:
+    """Read two lines at a time, in so many parts, which are joined."""
+    ended = [line.rstrip(b"\n") + b"\n" for line in lines]
+    bounds = [len(ended) * number // parts for number in range(parts + 1)]
+    read, offset = list[Heads](), 0
+    for begin, end in pairwise(bounds):
+        part = ended[begin:end]
+        read.append(heads.read((part[number : number + 2] for number in range(0, len(part), 2)), offset))
+        offset += sum(map(len, part))
+    return heads.joined(read)
 
 
 def readable(lines: list[bytes]) -> Iterator[Event]:
@@ -217,7 +229,8 @@ def test_it_is_told_how_many_events_were_folded(monkeypatch: pytest.MonkeyPatch)
     lines = [line_of(received("11-02 10:00", case=f"c{number}", id=f"r{number}")) for number in range(10)]
     heard, said = list[int](), list[str]()
     told = Told(read_events(lines))
-    history = chapters.History([lines], b"".join(lines), read_line, said.append, heard.append)
+    text = b"".join(line + b"\n" for line in lines)
+    history = chapters.History(heads_of(lines, 1), text, read_line, said.append, heard.append)
     list(chapters.steps(history, told, None, new_world(LIBRARY), ZONES))
     assert not said
     assert heard == [3, 3, 3, 2]  # ten receipts, and the opening of the city's own case
