@@ -16,7 +16,7 @@ from tests.bench.peers.projection import place_of
 from tests.bench.results import Bar, Figure, Outcome, Run, figure
 from tests.bench.workload import Message, stored
 
-SIZES, SIZES_QUICK = (10_000, 100_000, 1_000_000), (4_000, 20_000)
+SIZES, SIZES_QUICK = (10_000, 100_000, 1_000_000), (4_000, 16_000)
 RUNS = 3
 FACTS, FACTS_QUICK = 3_000, 1_000
 """Of one run; three runs of them are fewer than the cases of the smallest size."""

@@ -42,7 +42,7 @@ SEED = 20261122
 INSTANCES = 2
 """Intakes side by side: one Python process uses one of two cores."""
 ARRAY = 100
-DOOR_EVENTS, DOOR_EVENTS_QUICK = 150_000, 20_000
+DOOR_EVENTS, DOOR_EVENTS_QUICK = 150_000, 16_000
 DOOR_UNDER_WAY = 6
 """Arrays that each publisher has under way at a time; there is one publisher for each city."""
 HTTP_COMPLAINTS, HTTP_COMPLAINTS_QUICK = 15_000, 3_000
