@@ -102,22 +102,30 @@ def simulated(
                 for text in lines.texts:
                     yield text + "\n"
         return
-    processes, received, errors = [], list[Iterator[list[Row]]](), dict[Row, Exception]()
-    known = _read_together(path, workers)
-    try:
-        for number in range(workers):
-            receiver, sender = START.Pipe(duplex=False)
-            own = range(number, PARTITIONS, workers)
-            process = START.Process(target=_work, args=(path, until, contracts, own, known, sender), daemon=True)
-            process.start()
-            sender.close()
-            processes.append(process)
-            received.append(_received(receiver, tell, errors))
-        for rows in _merged(received):
+    known, errors = _read_together(path, workers), dict[Row, Exception]()
+    work = [(path, until, contracts, range(number, PARTITIONS, workers), known) for number in range(workers)]
+    with _processes(_work, work) as pipes:
+        for rows in _merged([_received(pipe, tell, errors) for pipe in pipes]):
             wrong = next((place for place, row in enumerate(rows) if row in errors), None) if errors else None
             yield "".join([row.rpartition("\0")[2] for row in rows[:wrong]])
             if wrong is not None:
                 raise errors[rows[wrong]]
+
+
+@contextmanager
+def _processes(work: Callable[..., None], each: Sequence[tuple[object, ...]]) -> Iterator[list[Connection]]:
+    """A process for each of the arguments, which gets the end of a pipe as its last one; what they hand over. None is
+    left behind."""
+    processes, received = [], list[Connection]()
+    try:
+        for arguments in each:
+            receiver, sender = START.Pipe(duplex=False)
+            process = START.Process(target=work, args=(*arguments, sender), daemon=True)
+            process.start()
+            sender.close()
+            processes.append(process)
+            received.append(receiver)
+        yield received
     finally:
         for process in processes:
             process.terminate()
@@ -128,21 +136,8 @@ def _read_together(path: Path, workers: int) -> Heads:
     """The heads of a file, read by this process and others."""
     events = EventFile(path)
     (_, first), *others = events.parts(workers)
-    processes, received = [], list[Connection]()
-    for begin, end in others:
-        receiver, sender = START.Pipe(duplex=False)
-        process = START.Process(target=_read, args=(path, begin, end, sender), daemon=True)
-        process.start()
-        sender.close()
-        processes.append(process)
-        received.append(receiver)
-    try:
-        with _no_collector():
-            return joined([events.heads(0, first), *[receiver.recv() for receiver in received]])
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
+    with _no_collector(), _processes(_read, [(path, begin, end) for begin, end in others]) as pipes:
+        return joined([events.heads(0, first), *[pipe.recv() for pipe in pipes]])
 
 
 def _read(path: Path, begin: int, end: int, sender: Connection) -> None:
