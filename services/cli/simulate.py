@@ -146,8 +146,8 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
     return list(_events(lines))
 
 
-def _events(lines: Iterable[bytes], first: int = 1) -> Iterator[Event]:
-    for number, line in enumerate(lines, first):
+def _events(lines: Iterable[bytes]) -> Iterator[Event]:
+    for number, line in enumerate(lines, 1):
         event = _event(number, line)
         if event is not None:
             yield event

@@ -57,6 +57,7 @@ DEEMED: Final = "deemed_acceptance"
 
 
 _FEW: Final = 16
+"""Decisions that are put in order one by one; of more, each would be held against too many."""
 
 
 def fold(case: Case, fact: Fact | None, clock: Instant, rules: Rules) -> tuple[Case, list[Decision]]:

@@ -17,8 +17,7 @@ from services.rules.effective import recorded_at
 from services.rules.facts import decode_elsewhere
 from services.rules.instants import Instant
 from services.rules.simulation import BEYOND, CLOCK, ENACTED, VOIDED
-
-CaseKey = tuple[str, str]
+from services.rules.world import CaseKey
 
 WHOLE: Final = -1
 """In the place of a case: whoever walks over the history must read the event itself. It may concern several cases, or

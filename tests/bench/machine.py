@@ -74,7 +74,7 @@ def describe(folder: Path) -> dict[str, str]:
 
 def _whose_python() -> str:
     """Where the interpreter is from: that of a distribution was compiled by what it had been seen doing, one that was
-    built by hand mostly was not, and is slower by a sixth."""
+    built by hand mostly was not, and is slower by up to a sixth."""
     return "of the system" if sys.base_prefix == "/usr" else "built apart"
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from stories import LIBRARY, SEOUL, at
 
 from services.rules.facts import Data, Fact, Memo, Period
-from services.rules.fold import fold, order
+from services.rules.fold import fold, in_order, order
 from services.rules.instants import DAY, HOUR, MINUTE, local
 from services.rules.rulebook import Rulebook
 from services.rules.state import Case, Decision, Rules
@@ -434,3 +434,16 @@ def test_a_fact_taken_back_leaves_the_standing_as_if_never_stated(tenant: str, f
     void = Fact(0, "desk", "v", "fact.voided", END - DAY, Data(source="desk", id=wrong.id, code="other"))
     without = Fact(0, "desk", "n", "applicant.updated", END - DAY)
     assert standing_of(told(tenant, [*others, wrong, void])[0]) == standing_of(told(tenant, [*others, without])[0])
+
+
+@given(st.data())
+def test_decisions_of_a_step_are_sorted_by_their_order_however_many(data: st.DataObject) -> None:
+    """One by one or by `sorted`; equal ones stay as they came, which their reasons tell."""
+    kinds = st.sampled_from(["deadline.started", "deadline.suspended", "deadline.breached"])
+    names, dues = st.sampled_from(["a", "b"]), st.sampled_from([None, 0, 5, 7])
+    drawn = data.draw(st.lists(st.tuples(kinds, names, names, dues, st.booleans()), max_size=40))
+    decisions = [
+        Decision(kind, 1, promise, occurrence, due, reason=str(number), suspended=suspended)
+        for number, (kind, promise, occurrence, due, suspended) in enumerate(drawn)
+    ]
+    assert in_order(decisions) == sorted(decisions, key=order)
