@@ -58,6 +58,21 @@ def door_subject(tenant: str, source: str) -> str:
     return f"door.{tenant}.{source}"
 
 
+def handed_on_subject(instance: str, tenant: str, source: str) -> str:
+    """Where an instance of intake is handed what came through another one's door."""
+    return f"intake.{instance}.{tenant}.{source}"
+
+
+def present_subject(instance: str) -> str:
+    """Where an instance of intake says to the others that it is there."""
+    return f"intake.present.{instance}"
+
+
+def gone_subject(instance: str) -> str:
+    """Where an instance of intake says that it ends."""
+    return f"intake.gone.{instance}"
+
+
 def import_subject(tenant: str, source: str) -> str:
     """Where open cases of a source are brought over at go-live, by the user who alone may."""
     return f"import.{tenant}.{source}"

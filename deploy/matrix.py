@@ -55,6 +55,7 @@ def subjects(names: Iterator[str]) -> Iterator[str]:
         yield from (f"{kind}.{tenant}.{source}" for kind in ("door", "import", "receipts", "feed", "dead"))
         # Personal data may not be left lying: only types without any are let into INBOX.
         yield from (f"inbox.{tenant}.{source}.{type}" for type in ("call.answered", "complaint.received"))
+    yield from ("intake.present.i0", "intake.gone.i0", "intake.i0.seoul.kiosk", "intake.>")
     yield from (">", "cases.>", "sla.>", "notices.>", "inbox.>", "door.>", "import.>", "receipts.>", "feed.>", "dead.>")
     yield from (f"{inbox_prefix(name)}.reply" for name in names)
     yield from ("_INBOX.reply", "_INBOX.>", "$SYS.REQ.SERVER.PING", "$SYS.>", "$JS.>")

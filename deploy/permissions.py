@@ -8,7 +8,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from contracts.events import INBOX_TYPES
-from contracts.streams import door_subject, feed_subject, inbox_subject, intake_mark, receipts_subject
+from contracts.streams import (
+    door_subject,
+    feed_subject,
+    gone_subject,
+    handed_on_subject,
+    inbox_subject,
+    intake_mark,
+    present_subject,
+    receipts_subject,
+)
 from services.chassis.logs import OperatorError
 from services.rules.tenants import Tenant
 
@@ -16,6 +25,8 @@ SERVICES = ("intake", "sla_timer", "notifier")
 
 BACKED_UP = ("NOTICES", "SLA", "RECEIPTS", "DEAD", "CASES")
 """The streams of a backup, in the order in which they are taken: what follows from an entry before the entry itself."""
+
+_AMONG_INTAKES = (present_subject("*"), gone_subject("*"), handed_on_subject("*", "*", "*"))
 
 _ASK = ("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*")
 
@@ -88,8 +99,11 @@ def table(tenants: Mapping[str, Tenant]) -> dict[str, Permissions]:
         "intake": _user(
             "intake",
             # Four tokens after `cases`: every fact, and never a tick.
-            ("cases.*.*.*.*", "mark.intake.*", "receipts.*.*", "dead.*.*", *_read("CASES"), *_consume("INBOX")),
-            ("door.*.*", "import.*.*"),
+            (
+                *("cases.*.*.*.*", "mark.intake.*", "receipts.*.*", "dead.*.*", *_read("CASES"), *_consume("INBOX")),
+                *_AMONG_INTAKES,
+            ),
+            ("door.*.*", "import.*.*", *_AMONG_INTAKES),
             answers=True,
         ),
         "sla_timer": _user("sla_timer", ("cases.*.clock", "sla.*.*.*.*", "mark.sla.*", *_read("CASES", "SLA"))),

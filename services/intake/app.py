@@ -21,7 +21,7 @@ from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
 from contracts import files
-from contracts.streams import STREAMS
+from contracts.streams import STREAMS, handed_on_subject
 from services.chassis import broker, postgres
 from services.chassis.clock import open_clock
 from services.chassis.health import Gauge, Health
@@ -32,6 +32,7 @@ from services.chassis.tasks import end
 from services.chassis.vault import open_vault
 from services.chassis.watch import watch
 from services.intake import admission, open311
+from services.intake.affinity import Affinity
 from services.intake.api import cases, check, events, korean, petitioner, reference, repeats, resources, subject_access
 from services.intake.api.callers import Gate
 from services.intake.api.document import described
@@ -102,12 +103,14 @@ def build_app(settings: Settings) -> FastAPI:
                 pages.open(app.state.parts)
             inbox = Inbox(doors, clock, pool, nc, vault)
             tasks.append(asyncio.create_task(inbox.bury(), name="bury"))
-            stream = _stream_broker(settings, nc, health, doors, inbox)
+            affinity = Affinity(nc, tenants)
+            stream = _stream_broker(settings, nc, health, doors, inbox, affinity)
             await stream.start()
             await nc.flush()  # until the server has the subscriptions, whoever asks at the door finds nobody
             health.check("inbox", InboxWatch(nc).look, every_seconds=2)
             try:
-                yield
+                async with affinity.present():
+                    yield
             finally:
                 await stream.stop()
         finally:
@@ -140,8 +143,14 @@ async def _count_letters(pool: asyncpg.Pool, letters: Gauge) -> None:
     letters.set(await pool.fetchval("select count(*) from vault.letters"))
 
 
-async def _answered(doors: Doors, raw: bytes, publisher: Publisher, route: str) -> bytes:
+async def _answered(
+    doors: Doors, raw: bytes, publisher: Publisher, route: str, affinity: Affinity | None = None
+) -> bytes:
     try:
+        if affinity is not None and raw.startswith(b"["):
+            elsewhere = await affinity.hand_on(raw, publisher)
+            if elsewhere is not None:
+                return elsewhere
         answer: Any = await doors.receive(raw, publisher, route)
     except Refusal as refusal:
         answer = refused_answer(refusal, publisher.source)
@@ -165,7 +174,9 @@ class _Doorman(NatsBroker):
         await super().stop(*error)
 
 
-def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors, inbox: Inbox) -> NatsBroker:
+def _stream_broker(
+    settings: Settings, nc: Client, health: Health, doors: Doors, inbox: Inbox, affinity: Affinity
+) -> NatsBroker:
     """FastStream's part: the door (request and reply) and INBOX (acknowledged by hand, never declared).
 
     INBOX is pushed, not pulled: a batch pull waits for its time-out before it hands out what came, and a fetch that is
@@ -181,17 +192,20 @@ def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors,
 
     @stream.subscriber("door.*.*", queue="intake", max_workers=_DOOR_WORKERS, decoder=_raw, ack_policy=AckPolicy.MANUAL)
     async def door(message: NatsMessage) -> bytes:
-        letter = message.raw_message
-        assert not isinstance(letter, list)
-        _, tenant, source = letter.subject.split(".")
-        return await _answered(doors, letter.data, Publisher(tenant, source), "door")
+        raw, tenant, source = _letter(message)
+        return await _answered(doors, raw, Publisher(tenant, source), "door", affinity)
+
+    to_us = handed_on_subject(affinity.name, "*", "*")
+
+    @stream.subscriber(to_us, max_workers=_DOOR_WORKERS, decoder=_raw, ack_policy=AckPolicy.MANUAL)
+    async def handed_on(message: NatsMessage) -> bytes:
+        raw, tenant, source = _letter(message)
+        return await _answered(doors, raw, Publisher(tenant, source), "door")
 
     @stream.subscriber("import.*.*", queue="intake", max_workers=1, decoder=_raw, ack_policy=AckPolicy.MANUAL)
     async def go_live(message: NatsMessage) -> bytes:
-        letter = message.raw_message
-        assert not isinstance(letter, list)
-        _, tenant, source = letter.subject.split(".")
-        return await _answered(doors, letter.data, Import(tenant, source), "import")
+        raw, tenant, source = _letter(message)
+        return await _answered(doors, raw, Import(tenant, source), "import")
 
     @stream.subscriber(
         "inbox.>",
@@ -209,6 +223,14 @@ def _stream_broker(settings: Settings, nc: Client, health: Health, doors: Doors,
         await inbox.handle(raw)
 
     return stream
+
+
+def _letter(message: NatsMessage) -> tuple[bytes, str, str]:
+    """What was sent, and the tenant and the source whose door it came through."""
+    letter = message.raw_message
+    assert not isinstance(letter, list)
+    tenant, source = letter.subject.split(".")[-2:]
+    return letter.data, tenant, source
 
 
 async def _raw(message: NatsMessage) -> bytes:

@@ -60,6 +60,8 @@ class Warm:
         self.rulebook = rulebook
         self._most = most
         self._kept: dict[CaseKey, Kept] = {}
+        self._passing: list[CaseKey] = []
+        """Those beyond the most that are kept, until `let_pass`."""
 
     def case(self, key: CaseKey) -> Case | None:
         """The case as last returned, where it is warm."""
@@ -93,6 +95,18 @@ class Warm:
         kept.version -= back
         self._keep(kept)
 
+    def recall_in_passing(self, case: Case, laid: bytes | None) -> None:
+        """`recall` for a case that is not likely to be worked on again soon: it displaces no other, and `let_pass` lets
+        it go."""
+        self._passing.append((case.tenant, case.id))
+        self.recall(case, laid)
+
+    def let_pass(self) -> None:
+        """Lets the cases grow cold that were recalled in passing."""
+        for key in self._passing:
+            self._kept.pop(key, None)
+        self._passing = []
+
     def _was_shifted(self, tenant: str) -> bool:
         """Whether the last event that enacted anything closed or opened a date of the tenant."""
         last = self.rulebook.enacted[-1][1] if self.rulebook.enacted else None
@@ -115,6 +129,7 @@ class Warm:
     def forget(self) -> None:
         """Lets all cases grow cold."""
         self._kept.clear()
+        self._passing = []
 
     def fold(self, case: Case, fact: Fact | None, clock: Instant) -> tuple[Case, list[Decision], Rules]:
         """`fold.fold`, and the rules by which it was done. Raises NotEnacted."""
@@ -199,7 +214,7 @@ class Warm:
         return changed, decisions, rules
 
     def _keep(self, kept: Kept) -> None:
-        if len(self._kept) >= self._most:
+        if len(self._kept) >= self._most + len(self._passing):
             # Many at once: the first of a dictionary is the slower to find the more was taken from its beginning.
             for key in list(islice(self._kept, self._most // 16 or 1)):
                 del self._kept[key]

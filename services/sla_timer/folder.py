@@ -43,8 +43,8 @@ class Folder:
     """Folds one partition until cancelled. `next_at` and `position` are for the ticker to look at.
 
     `pool` finds its tables in `schema`: the live projection, or one that is being rebuilt. Of the folders of a process
-    as many as `turns` allow are at work at a time: with two, one decides while the other's decisions are written, and
-    none is held up in the middle of a transaction for longer than another needs for a batch.
+    as many as `turns` allow are at work at a time: one decides while the others' decisions are written, and none is
+    held up in the middle of a transaction for longer than those few need for a batch.
     """
 
     def __init__(
@@ -217,7 +217,8 @@ class Folder:
             async with self._pool.acquire() as connection:
                 if enacts:
                     chosen = store.stuck_cases if mends(event) else store.open_cases
-                    at_hand = store.AtHand(self._warm.case, self._warm.recall)
+                    # A whole tenant passes by: it must not take the place of what is being worked on.
+                    at_hand = store.AtHand(self._warm.case, self._warm.recall_in_passing)
                     cases = await chosen(connection, self.partition, event.tenant, last_case, self._slice, at_hand)
                 batch.replan(cases, cause)
                 finished = len(cases) < self._slice
@@ -226,6 +227,7 @@ class Folder:
                 await self._write(connection, batch, [(entry.sequence, entry.data)] if finished and enacts else [])
             await failpoint("fold.after_enacting_slice")
             self._committed(batch, [(entry, event)] if finished else [])
+            self._warm.let_pass()
             last_case = cases[-1].id if cases else ""
 
     async def _open_home(self, entry: Entry, event: Event) -> None:

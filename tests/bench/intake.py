@@ -201,7 +201,7 @@ class City:
             keeper = Keeper(
                 Command(
                     f"intake-{number + 1}",
-                    [sys.executable, "-m", "services.intake"],
+                    [sys.executable, "-P", "-m", "services.intake"],
                     servers.logs / f"intake-{number + 1}.log",
                     {
                         **os.environ,

@@ -201,6 +201,23 @@ def test_a_case_that_was_asked_for_stays_warm_longer_than_one_that_was_not() -> 
     assert are_warm == [True, False, False, True, True]
 
 
+def test_what_passes_by_displaces_nothing_that_is_worked_on() -> None:
+    """A whole city is planned anew, while a few of its cases are warm."""
+    rulebook, elsewhere = Rulebook(LIBRARY), Warm(Rulebook(LIBRARY))
+    warm = Warm(rulebook, most=2)
+    fact = Fact(1, "desk", "f1", "complaint.received", START)
+    worked_on = [warm.fold(Case("anseong", name), fact, 0)[0] for name in ("c1", "c2")]
+    others = [elsewhere.fold(Case("anseong", f"o{number}"), fact, 0)[0] for number in range(40)]
+    for case in others:
+        warm.recall_in_passing(case, elsewhere.bookmark(case))
+    off = Fact(2, "administration", "off", "calendar.exception", START, Data(date="2026-06-10", closed=True))
+    assert [warm.case(("anseong", case.id)) for case in (*worked_on, *others)] == [*worked_on, *others]
+    changed = [warm.refold(case, off, 0)[0] for case in (*worked_on, *others)]
+    assert [warm.case(("anseong", case.id)) for case in changed] == changed
+    warm.let_pass()
+    assert [warm.case(("anseong", case.id)) for case in changed] == [*changed[:2], *[None] * len(others)]
+
+
 @pytest.mark.skipif(warming.__file__.endswith(".so"), reason="nothing stands in the place of a compiled function")
 def test_a_case_on_which_the_rules_fail_is_warm_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for it is told of the case that is stuck, not of the one before."""
