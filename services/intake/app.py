@@ -9,7 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from fastapi import FastAPI
@@ -17,6 +17,7 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage
 from faststream.nats.prometheus import NatsPrometheusMiddleware
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig
 from nats.js.errors import NotFoundError
 
@@ -187,25 +188,25 @@ def _stream_broker(
         nc,
         graceful_timeout=8,
         logger=None,
+        apply_types=False,  # else it has a thread of a pool find what a handler asks for, message by message
         middlewares=(NatsPrometheusMiddleware(registry=health.registry, app_name="intake"),),
     )
 
-    @stream.subscriber("door.*.*", queue="intake", max_workers=_DOOR_WORKERS, decoder=_raw, ack_policy=AckPolicy.MANUAL)
-    async def door(message: NatsMessage) -> bytes:
-        raw, tenant, source = _letter(message)
-        return await _answered(doors, raw, Publisher(tenant, source), "door", affinity)
+    @stream.subscriber(
+        "door.*.*", queue="intake", max_workers=_DOOR_WORKERS, decoder=_sent, ack_policy=AckPolicy.MANUAL
+    )
+    async def door(sent: _Sent) -> bytes:
+        return await _answered(doors, sent.raw, Publisher(sent.tenant, sent.source), "door", affinity)
 
     to_us = handed_on_subject(affinity.name, "*", "*")
 
-    @stream.subscriber(to_us, max_workers=_DOOR_WORKERS, decoder=_raw, ack_policy=AckPolicy.MANUAL)
-    async def handed_on(message: NatsMessage) -> bytes:
-        raw, tenant, source = _letter(message)
-        return await _answered(doors, raw, Publisher(tenant, source), "door")
+    @stream.subscriber(to_us, max_workers=_DOOR_WORKERS, decoder=_sent, ack_policy=AckPolicy.MANUAL)
+    async def handed_on(sent: _Sent) -> bytes:
+        return await _answered(doors, sent.raw, Publisher(sent.tenant, sent.source), "door")
 
-    @stream.subscriber("import.*.*", queue="intake", max_workers=1, decoder=_raw, ack_policy=AckPolicy.MANUAL)
-    async def go_live(message: NatsMessage) -> bytes:
-        raw, tenant, source = _letter(message)
-        return await _answered(doors, raw, Import(tenant, source), "import")
+    @stream.subscriber("import.*.*", queue="intake", max_workers=1, decoder=_sent, ack_policy=AckPolicy.MANUAL)
+    async def go_live(sent: _Sent) -> bytes:
+        return await _answered(doors, sent.raw, Import(sent.tenant, sent.source), "import")
 
     @stream.subscriber(
         "inbox.>",
@@ -215,26 +216,32 @@ def _stream_broker(
         max_workers=_INBOX_WORKERS,
         inbox_prefix=f"{prefix}.".encode(),
         ack_policy=AckPolicy.MANUAL,
-        decoder=_raw,
+        decoder=_letter,
     )
-    async def letters(message: NatsMessage) -> None:
-        raw = message.raw_message
-        assert not isinstance(raw, list)
-        await inbox.handle(raw)
+    async def letters(letter: Msg) -> None:
+        await inbox.handle(letter)
 
     return stream
 
 
-def _letter(message: NatsMessage) -> tuple[bytes, str, str]:
-    """What was sent, and the tenant and the source whose door it came through."""
+class _Sent(NamedTuple):
+    """What came, and the tenant and the source whose door it came through."""
+
+    raw: bytes
+    tenant: str
+    source: str
+
+
+async def _sent(message: NatsMessage) -> _Sent:
+    letter = await _letter(message)
+    tenant, source = letter.subject.split(".")[-2:]
+    return _Sent(letter.data, tenant, source)
+
+
+async def _letter(message: NatsMessage) -> Msg:
     letter = message.raw_message
     assert not isinstance(letter, list)
-    tenant, source = letter.subject.split(".")[-2:]
-    return letter.data, tenant, source
-
-
-async def _raw(message: NatsMessage) -> bytes:
-    return message.body if isinstance(message.body, bytes) else b""
+    return letter
 
 
 class InboxWatch:
