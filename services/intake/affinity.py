@@ -7,6 +7,7 @@ of the time. So each instance says that it is there, and an array goes on, as it
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
@@ -24,6 +25,8 @@ PRESENT_SECONDS = 1.0
 """How often an instance says that it is there."""
 LAPSE_SECONDS = 3.0
 """One that has been silent for so long is not counted on."""
+TURN_SECONDS = 4.0
+"""How long an instance has a tenant that is one too many for all to have as many."""
 
 
 class Affinity:
@@ -37,11 +40,18 @@ class Affinity:
         """When each of the others was heard last (the event loop's time)."""
 
     def instance(self, tenant: str) -> str:
-        """The name of the instance that takes a tenant's arrays in: tenants in order are dealt out to the instances."""
+        """The name of the instance that takes a tenant's arrays in: tenants in order are dealt out to the instances.
+
+        What does not go round evenly, the last tenants, each instance has in its turn, by the clock of its machine.
+        Where two clocks differ, two instances have a tenant for as long as they do, and lock its cases in turn.
+        """
         now = asyncio.get_running_loop().time()
         others = [name for name, heard in self._heard.items() if now - heard < LAPSE_SECONDS]
         names = sorted([self.name, *others])
-        return names[self._places.get(tenant, 0) % len(names)]
+        place = self._places.get(tenant, 0)
+        if place >= len(self._places) - len(self._places) % len(names):
+            place += int(time.time() // TURN_SECONDS)
+        return names[place % len(names)]
 
     async def hand_on(self, raw: bytes, publisher: Publisher) -> bytes | None:
         """The answer of the instance that takes this in; None where that is this one, or is gone.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import count
@@ -28,6 +29,12 @@ WEB = Publisher("seoul", "web")
 ARRAY = b'[{"id": "1"}]'
 Connect = Callable[[str], Awaitable[Client]]
 Eventually = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture(autouse=True)
+def lasting_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn ends in the middle of a test."""
+    monkeypatch.setattr(affinity, "TURN_SECONDS", 1e12)
 
 
 @pytest.fixture
@@ -72,6 +79,21 @@ async def test_the_cities_are_dealt_out_to_those_that_are_there(
             assert max(shares) - min(shares) <= 1
         # It says that it goes: nobody waits for its silence.
         await eventually(lambda: _agree(staying_on, tenants), affinity.LAPSE_SECONDS / 2)
+
+
+async def test_in_turn_each_has_the_city_that_is_one_too_many(
+    two: list[Affinity], tenants: dict[str, Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(tenants) == 5
+    first, _ = two
+    monkeypatch.setattr(affinity, "TURN_SECONDS", 4.0)
+    said = []
+    for turn in range(4):
+        monkeypatch.setattr(time, "time", lambda now=turn * 4.0 + 1.0: now)
+        assert _agree(two, tenants)
+        said.append([first.instance(tenant) == first.name for tenant in sorted(tenants)])
+    assert said[0] == said[2] != said[1] == said[3]
+    assert [before != after for before, after in zip(said[0], said[1], strict=True)] == [False] * 4 + [True]
 
 
 async def test_what_is_silent_is_not_counted_on(
