@@ -131,7 +131,7 @@ class Workload:
         }
 
 
-def arrays(workload: Workload, tenant: str, count: int) -> list[bytes]:
+def arrays(workload: Workload, tenant: str, name: str, count: int) -> list[bytes]:
     """Arrays for the door: a third complaints, the rest about the complaints of the array before."""
     made = []
     before: deque[dict[str, Any]] = deque()
@@ -139,7 +139,7 @@ def arrays(workload: Workload, tenant: str, count: int) -> list[bytes]:
         events = []
         for place in range(ARRAY):
             if place % 3 == 0 or not before:
-                case = f"{tenant}-2026-{number:05}{place:02}"
+                case = f"{tenant}-{name}-{number:05}{place:02}"
                 events.append(workload.complaint(tenant, case, count * ARRAY // 3))
                 before.extend(workload.steps(tenant, case))
             else:
@@ -253,10 +253,10 @@ def _children(pid: int | None) -> list[int]:
     return found
 
 
-async def through_the_door(city: City, workload: Workload, events: int) -> Run:
+async def through_the_door(city: City, workload: Workload, events: int, name: str) -> Run:
     """Arrays of 100 through the NATS door, a publisher for each city."""
     run = Run()
-    lots = {tenant: arrays(workload, tenant, events // ARRAY // len(city.tenants)) for tenant in city.tenants}
+    lots = {tenant: arrays(workload, tenant, name, events // ARRAY // len(city.tenants)) for tenant in city.tenants}
     async with AsyncExitStack() as stack:
         publishers = {}
         for tenant in city.tenants:
@@ -416,26 +416,25 @@ async def check(city: City, workload: Workload, accepted: list[tuple[str, str]])
     return {"in_the_log_once": len(found), "read_back_from_the_vault": len(chosen)}
 
 
-async def measure(quick: bool, instances: int = INSTANCES) -> dict[str, Any]:
-    """Rates, waits and CPU of both ways in, checked. The same work each time."""
+async def measure(quick: bool, instances: int = INSTANCES, rounds: int = 1) -> list[dict[str, Any]]:
+    """Rates, waits and CPU of both ways in, round after round on the same servers, checked. The same work each time."""
     door, http = (DOOR_EVENTS_QUICK, HTTP_COMPLAINTS_QUICK) if quick else (DOOR_EVENTS, HTTP_COMPLAINTS)
     workload = Workload(datetime.now(UTC).isoformat())
     with tempfile.TemporaryDirectory(prefix="gihan-bench-") as folder:
         async with AsyncExitStack() as stack:
             city = City(Path(folder), instances)
             await city.start(stack)
-            warm = await over_http(city, workload, WARMING, "warm")
-            runs = {
-                "door": await through_the_door(city, workload, door),
-                "http": await over_http(city, workload, http, "http"),
-            }
-            done = [one for run in (warm, *runs.values()) for one in run.accepted]
-            checked = await check(city, workload, done)
-    return {
-        "instances": instances,
-        **{name: run.table() | {"bar": BARS[name]} for name, run in runs.items()},
-        "checked": checked,
-    }
+            accepted = (await over_http(city, workload, WARMING, "warm")).accepted
+            tables: list[dict[str, Any]] = []
+            for number in range(rounds):
+                runs = {
+                    "door": await through_the_door(city, workload, door, f"door{number}"),
+                    "http": await over_http(city, workload, http, f"http{number}"),
+                }
+                accepted += [one for run in runs.values() for one in run.accepted]
+                tables.append({name: run.table() | {"bar": BARS[name]} for name, run in runs.items()})
+            checked = await check(city, workload, accepted)
+    return [{"instances": instances, **row, "checked": checked} for row in tables]
 
 
 def main() -> None:
@@ -444,7 +443,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--instances", type=int, default=INSTANCES)
     chosen = parser.parse_args()
-    print(table(uvloop.run(measure(chosen.quick, chosen.instances))))
+    print(table(uvloop.run(measure(chosen.quick, chosen.instances))[0]))
 
 
 def table(result: dict[str, Any]) -> str:

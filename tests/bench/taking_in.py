@@ -13,8 +13,11 @@ NAMES = {"door": "NATS door, arrays of 100, a third complaints", "http": "HTTP, 
 
 
 async def measure(quick: bool) -> Outcome:
-    """Three runs, each on servers of its own."""
-    runs = [await intake.measure(quick) for _ in range(RUNS)]
+    """Three runs: quick ones on the same servers, full ones each on servers of its own."""
+    if quick:
+        runs = await intake.measure(quick, rounds=RUNS)
+    else:
+        runs = [run for _ in range(RUNS) for run in await intake.measure(quick)]
     figures: list[Figure] = []
     bars: list[Bar] = []
     yardstick = json_loads_rate()

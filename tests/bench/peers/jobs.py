@@ -15,7 +15,8 @@ import psycopg
 
 from services.chassis.settings import Settings
 
-AHEAD_SECONDS = 3.0
+AHEAD_SECONDS = 1.5
+"""What the instant is ahead besides the time that it takes to enqueue what is due then."""
 PATIENCE_SECONDS = 240.0
 
 
@@ -42,7 +43,12 @@ class Noted:
         return (max(self.at) - due.timestamp()) * 1000
 
 
-def soon(seconds: float = AHEAD_SECONDS) -> datetime:
+def ahead(due: int, enqueued_per_second: int) -> float:
+    """Seconds to an instant at which so many jobs are due, all of them enqueued before it."""
+    return AHEAD_SECONDS + due / enqueued_per_second
+
+
+def soon(seconds: float) -> datetime:
     """An instant to come."""
     return datetime.fromtimestamp(time.time() + seconds, UTC)
 

@@ -1,6 +1,7 @@
 """pgqueuer with batches of a thousand: `python -m tests.bench.peers.pgqueuer_jobs ...`"""
 
 import asyncio
+import math
 import sys
 from datetime import datetime, timedelta
 
@@ -11,9 +12,12 @@ from pgqueuer.models import Job
 from pgqueuer.queries import Queries
 
 from services.chassis.settings import Settings
-from tests.bench.peers.jobs import AHEAD_SECONDS, Noted, answer, execute
+from tests.bench.peers.jobs import Noted, ahead, answer, execute
 
 BATCH = 1000
+ENQUEUED_PER_SECOND = 5_000
+DEQUEUE_SECONDS = 1
+"""How often it looks for jobs, from when some were enqueued: it is never late where the instant is so many times it."""
 
 
 def run(pending: int, due: int, runs: int) -> list[float]:
@@ -40,11 +44,12 @@ async def _run(pending: int, due: int, runs: int) -> list[float]:
     async def note(_: Job) -> None:
         noted.note()
 
-    worker = asyncio.create_task(pgq.run(batch_size=BATCH, dequeue_timeout=timedelta(seconds=1)))
+    worker = asyncio.create_task(pgq.run(batch_size=BATCH, dequeue_timeout=timedelta(seconds=DEQUEUE_SECONDS)))
     lags = []
+    wait = timedelta(seconds=math.ceil(ahead(due, ENQUEUED_PER_SECOND) / DEQUEUE_SECONDS) * DEQUEUE_SECONDS)
     for _ in range(runs):
         noted = Noted(due)
-        await queries.enqueue(["note"] * due, [None] * due, [0] * due, [timedelta(seconds=AHEAD_SECONDS)] * due)
+        await queries.enqueue(["note"] * due, [None] * due, [0] * due, [wait] * due)
         instant: datetime = await other.fetchval("select min(execute_after) from pgqueuer")
         await other.execute("analyze pgqueuer")
         lags.append(await noted.last_ms(instant))

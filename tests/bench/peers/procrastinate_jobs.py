@@ -7,11 +7,12 @@ import sys
 import procrastinate
 
 from services.chassis.settings import Settings
-from tests.bench.peers.jobs import Noted, answer, execute, soon
+from tests.bench.peers.jobs import Noted, ahead, answer, execute, soon
 
 CONCURRENCY = 30
 POLL_SECONDS = 0.05
 CHUNK = 1000
+ENQUEUED_PER_SECOND = 1_500
 BEHIND = 10**9
 """The jobs that wait come after those that are due: it looks for a job in order of ids, and would read all of them."""
 
@@ -60,7 +61,7 @@ async def _run(pending: int, due: int, runs: int) -> list[float]:
         )
         for _ in range(runs):
             noted = Noted(due)
-            instant = soon(due / 2000 + 3)
+            instant = soon(ahead(due, ENQUEUED_PER_SECOND))
             for first in range(0, due, CHUNK):
                 await note.configure(schedule_at=instant).batch_defer_async(
                     *({} for _ in range(min(CHUNK, due - first)))
