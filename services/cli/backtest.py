@@ -3,14 +3,15 @@
 import csv
 import gzip
 import json
-import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from io import TextIOWrapper
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TextIO
+from typing import Annotated, Any, BinaryIO, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
 
 import typer
@@ -18,7 +19,8 @@ import typer
 from contracts import files
 from services.cli.errors import plain_errors
 from services.cli.options import AsJson
-from services.cli.parallel import cores
+from services.cli.parallel import START, cores
+from services.cli.progress import Tell, progress, to_nobody
 from services.rules import instants
 from services.rules.facts import Data, Fact
 from services.rules.fold import fold
@@ -31,7 +33,8 @@ COLUMNS = ("case_id", "opened_at", "target_at", "closed_at", "on_time", "type")
 VERDICTS = {"ONTIME": False, "OVERDUE": True}
 BATCH_ROWS = 2_000
 
-Counts = tuple[int, int, int, int, int]
+Line = tuple[int, tuple[str, ...]]
+"""A line of the history by its number: what stands in each of COLUMNS."""
 
 
 class Row(NamedTuple):
@@ -77,8 +80,8 @@ def backtest_command(
     as_json: AsJson = False,
 ) -> None:
     """A history with known targets against a charter: how often do we agree?"""
-    with plain_errors():
-        result = backtest(tenant, file, workers or cores()).as_json()
+    with plain_errors(), progress(prints=False) as tell:
+        result = backtest(tenant, file, workers or cores(), tell).as_json()
     if as_json:
         typer.echo(json.dumps(result, ensure_ascii=False))
         return
@@ -88,8 +91,9 @@ def backtest_command(
         typer.echo(f"{name.replace('_', ' '):<30} {value}{' %' if name.endswith('percent') else ''}")
 
 
-def backtest(tenant: str, path: Path, workers: int = 1) -> Result:
-    """Works out every request of a history by the tenant's charter, from receipt to completion, in so many processes.
+def backtest(tenant: str, path: Path, workers: int = 1, tell: Tell = to_nobody) -> Result:
+    """Works out every request of a history by the tenant's charter, from receipt to completion, in so many processes;
+    `tell` hears from time to time how many bytes of the file are behind it.
 
     Raises NotEnacted for a tenant without a charter, and ValueError for a file without the columns.
     """
@@ -98,21 +102,38 @@ def backtest(tenant: str, path: Path, workers: int = 1) -> Result:
     if not charter:
         raise NotEnacted(f"there is no charter of {tenant}; `gihan charter list` names those that there are")
     zone = library.newest_calendar(charter[0][1].calendar)[1].zone
-    unreadable: list[str] = []
-    with _open(path) as lines:
-        batches = _batches(_rows(lines, zone, unreadable))
-        if workers == 1:
-            counts = [_counted(tenant, batch, Rulebook(library)) for batch in batches]
-        else:
-            with multiprocessing.get_context("spawn").Pool(workers) as pool:
-                counts = list(pool.imap(_in_process, ((tenant, batch) for batch in batches)))
-    rows, known, agrees, closed, same = (sum(column) for column in zip(*counts, (0, 0, 0, 0, 0), strict=True))
-    return Result(rows + len(unreadable), unreadable, known, agrees, closed, same)
+    counted: list[Result] = []
+    with path.open("rb") as file, _text(path, file) as text, _workers(workers) as mapped:
+        stands = [0]
+        batches = ((tenant, zone, batch) for batch in _batches(_lines(text), file, stands))
+        for number, result in enumerate(mapped(_counted, batches), 1):
+            counted.append(result)
+            tell("counting", stands[number] - stands[number - 1], path.stat().st_size)
+    return Result(
+        sum(one.rows for one in counted),
+        [words for one in counted for words in one.unreadable],
+        sum(one.with_target_and_known_type for one in counted),
+        sum(one.due_agrees for one in counted),
+        sum(one.closed_with_verdict for one in counted),
+        sum(one.verdict_agrees for one in counted),
+    )
 
 
-def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while batch := list(islice(rows, BATCH_ROWS)):
+def _batches(lines: Iterator[Line], file: BinaryIO, stands: list[int]) -> Iterator[list[Line]]:
+    """Some lines at a time; of each batch it is noted how far into the file they reach."""
+    while batch := list(islice(lines, BATCH_ROWS)):
+        stands.append(file.tell())
         yield batch
+
+
+@contextmanager
+def _workers(number: int) -> Iterator[Callable[..., Iterator[Result]]]:
+    """What maps a function over arguments in so many processes, in their order."""
+    if number == 1:
+        yield map
+        return
+    with START.Pool(number) as pool:
+        yield pool.imap
 
 
 @cache
@@ -121,14 +142,17 @@ def _rulebook() -> Rulebook:
     return Rulebook(Library(files.read()))
 
 
-def _in_process(work: tuple[str, list[Row]]) -> Counts:
-    return _counted(*work, _rulebook())
-
-
-def _counted(tenant: str, batch: list[Row], rulebook: Rulebook) -> Counts:
-    """How many rows there are, with a known target, that agree with it, closed with a verdict, that agree with that."""
+def _counted(work: tuple[str, ZoneInfo, list[Line]]) -> Result:
+    """How far we agree about some lines."""
+    tenant, zone, batch = work
+    rulebook, unreadable = _rulebook(), list[str]()
     known = agrees = closed = same = 0
-    for row in batch:
+    for number, fields in batch:
+        try:
+            row = _row(dict(zip(COLUMNS, fields, strict=True)), zone)
+        except (TypeError, ValueError) as error:
+            unreadable.append(f"line {number}: {error}")
+            continue
         due, broken = _worked_out(tenant, row, rulebook)
         if row.target is None or due is None:
             continue
@@ -137,7 +161,7 @@ def _counted(tenant: str, batch: list[Row], rulebook: Rulebook) -> Counts:
         if row.closed is not None and row.overdue is not None:
             closed += 1
             same += broken == row.overdue
-    return len(batch), known, agrees, closed, same
+    return Result(len(batch), unreadable, known, agrees, closed, same)
 
 
 def _worked_out(tenant: str, row: Row, rulebook: Rulebook) -> tuple[Instant | None, bool]:
@@ -152,32 +176,35 @@ def _worked_out(tenant: str, row: Row, rulebook: Rulebook) -> tuple[Instant | No
     return due, any(deadline.state == "broken" for deadline in case.deadlines)
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return TextIOWrapper(gzip.open(path), encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+def _text(path: Path, file: BinaryIO) -> TextIO:
+    """What stands in an open file, unpacked where its name says that it is packed."""
+    return TextIOWrapper(gzip.open(file) if path.suffix == ".gz" else file, encoding="utf-8", newline="")
 
 
-def _rows(lines: TextIO, zone: ZoneInfo, unreadable: list[str]) -> Iterator[Row]:
-    reader = csv.DictReader(lines)
+def _lines(text: TextIO) -> Iterator[Line]:
+    """The lines of a history. Raises ValueError where it lacks a column."""
+    reader = csv.DictReader(text)
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise ValueError(f"the history lacks the columns {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
+    wanted = itemgetter(*COLUMNS)
     for number, row in enumerate(reader, 2):
-        try:
-            opened = _instant(row["opened_at"], zone)
-            if opened is None or not row["case_id"]:
-                raise ValueError("opened_at or case_id is empty")
-            yield Row(
-                row["case_id"],
-                row["type"],
-                opened,
-                _instant(row["target_at"], zone),
-                _instant(row["closed_at"], zone),
-                VERDICTS.get(row["on_time"]),
-            )
-        except (TypeError, ValueError) as error:
-            unreadable.append(f"line {number}: {error}")
+        yield number, wanted(row)
+
+
+def _row(row: Mapping[str, str], zone: ZoneInfo) -> Row:
+    """A request of the history. Raises ValueError, or TypeError for a line that ends early."""
+    opened = _instant(row["opened_at"], zone)
+    if opened is None or not row["case_id"]:
+        raise ValueError("opened_at or case_id is empty")
+    return Row(
+        row["case_id"],
+        row["type"],
+        opened,
+        _instant(row["target_at"], zone),
+        _instant(row["closed_at"], zone),
+        VERDICTS.get(row["on_time"]),
+    )
 
 
 def _instant(text: str, zone: ZoneInfo) -> Instant | None:

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
 
 from contracts import files
 from contracts.streams import PARTITIONS
 from services.cli.errors import plain_errors
 from services.cli.options import Contracts, instant
-from services.cli.simulate import EventFile, new_world
+from services.cli.progress import Tell, progress
+from services.cli.simulate import FOLDING, EventFile, new_world
 from services.cli.zones import Zones
 from services.rules.heads import Heads, joined
 from services.rules.instants import NEVER, Instant
@@ -64,15 +63,7 @@ def simulate(
             copy.flush()
             file = Path(copy.name)
         limit = None if until is None else instant(until)
-        columns = ("{task.completed:,} events", TimeElapsedColumn())
-        # Without a thread of its own: processes begin as copies of this one.
-        bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False)
-        with bar as shown:
-            task = shown.add_task("")
-
-            def tell(events: int) -> None:
-                shown.update(task, advance=events, refresh=True)
-
+        with progress(prints=True) as tell:
             sys.stdout.writelines(simulated(file, limit, contracts, workers or workers_for(file), tell))
 
 
@@ -86,11 +77,9 @@ def workers_for(path: Path) -> int:
     return 1 if EventFile(path).size() < SMALL_BYTES else cores()
 
 
-def simulated(
-    path: Path, until: Instant | None, contracts: Path | None, workers: int, tell: Callable[[int], None]
-) -> Iterator[str]:
+def simulated(path: Path, until: Instant | None, contracts: Path | None, workers: int, tell: Tell) -> Iterator[str]:
     """The decisions as lines of JSON, in order, by so many processes; some lines at a time, each with its end. `tell`
-    hears from time to time how many events more were folded.
+    hears from time to time how much more was read (in bytes) and folded (in events).
 
     What was decided before an error comes before it; of several errors the first in the file is raised.
     """
@@ -102,10 +91,11 @@ def simulated(
                 for text in lines.texts:
                     yield text + "\n"
         return
-    known, errors = _read_together(path, workers), dict[Row, Exception]()
+    known, errors = _read_together(path, workers, tell), dict[Row, Exception]()
+    events = len(known.cases)
     work = [(path, until, contracts, range(number, PARTITIONS, workers), known) for number in range(workers)]
     with _processes(_work, work) as pipes:
-        for rows in _merged([_received(pipe, tell, errors) for pipe in pipes]):
+        for rows in _merged([_received(pipe, lambda more: tell(FOLDING, more, events), errors) for pipe in pipes]):
             wrong = next((place for place, row in enumerate(rows) if row in errors), None) if errors else None
             yield "".join([row.rpartition("\0")[2] for row in rows[:wrong]])
             if wrong is not None:
@@ -132,12 +122,12 @@ def _processes(work: Callable[..., None], each: Sequence[tuple[object, ...]]) ->
             process.join()
 
 
-def _read_together(path: Path, workers: int) -> Heads:
-    """The heads of a file, read by this process and others."""
+def _read_together(path: Path, workers: int, tell: Tell) -> Heads:
+    """The heads of a file, read by this process and others; this one's part says how far they are."""
     events = EventFile(path)
     (_, first), *others = events.parts(workers)
     with _no_collector(), _processes(_read, [(path, begin, end) for begin, end in others]) as pipes:
-        return joined([events.heads(0, first), *[pipe.recv() for pipe in pipes]])
+        return joined([events.heads(0, first, tell), *[pipe.recv() for pipe in pipes]])
 
 
 def _read(path: Path, begin: int, end: int, sender: Connection) -> None:
@@ -151,7 +141,7 @@ def _steps(
     until: Instant | None,
     library: Library,
     own: Sequence[int],
-    tell: Callable[[int], None],
+    tell: Tell,
     known: Heads | None,
 ) -> Iterator[tuple[Step, Lines]]:
     """The steps of some partitions."""
@@ -181,8 +171,12 @@ def _work(
     stopped it with its place: behind all that was decided up to the last event walked over."""
     gc.disable()
     events, library, batch = EventFile(path), _library(contracts), list[Row]()
+
+    def tell(stage: str, more: int, whole: int) -> None:
+        sender.send(more)
+
     try:
-        for step, lines in _steps(events, until, library, own, sender.send, known):
+        for step, lines in _steps(events, until, library, own, tell, known):
             head = f"{step.event:012}{PLACES[step.place]}"
             if step.place == "before":
                 head += f"{step.at + NEVER:020}"

@@ -13,6 +13,7 @@ import msgspec
 from contracts import files
 from contracts.events import MUNICIPAL_TYPES
 from contracts.streams import PARTITIONS, partition
+from services.cli.progress import Tell, to_nobody
 from services.rules import chapters, heads, simulation
 from services.rules.chapters import Text
 from services.rules.facts import Elsewhere, Event, decode_elsewhere, decode_event
@@ -25,6 +26,9 @@ from services.rules.state import Decided
 from services.rules.world import World
 
 BLOCK_LINES = 2_000
+
+READING, FOLDING = "reading", "folding"
+"""The stages of a simulation, of which `tell` hears: in bytes the one, in events the other (copies count)."""
 
 
 class Unreadable(ValueError):
@@ -63,10 +67,10 @@ class EventFile:
         with self._path.open("rb") as lines:
             yield from _events(lines)
 
-    def heads(self, begin: int = 0, end: int | None = None) -> Heads:
+    def heads(self, begin: int = 0, end: int | None = None, tell: Tell = to_nobody) -> Heads:
         """The heads of its lines, or of those from one byte to another, where lines begin and end."""
         text = self._text()
-        return heads.read(_lines(text, begin, len(text) if end is None else end) if text else [], begin)
+        return heads.read(_lines(text, begin, len(text) if end is None else end, tell) if text else [], begin)
 
     def parts(self, most: int) -> list[tuple[int, int]]:
         """Where so many parts of it begin and end, of much the same size; fewer, where lines are long."""
@@ -82,22 +86,27 @@ class EventFile:
         until: Instant | None,
         world: World,
         zones: Mapping[str, ZoneInfo],
-        tell: Callable[[int], None],
+        tell: Tell,
         known: Heads | None = None,
     ) -> Iterator[tuple[Step, Lines]]:
         """What each step decides that decides anything, in a new world of some partitions, or of all, as `simulate` has
-        it: case by case, unless the file holds ticks. `tell` hears from time to time how many events more were folded;
-        the heads are read unless they are `known`.
+        it: case by case, unless the file holds ticks. `tell` hears from time to time how much more was done; the heads
+        are read unless they are `known`.
         """
-        read = self.heads() if known is None else known
+        read = self.heads(tell=tell) if known is None else known
+
+        def folded(more: int) -> None:
+            tell(FOLDING, more, len(read.cases))
+
         text = self._text() or b""
         self._told = told = Told(_telling(read, text))
         if told.ticks:
-            events = self._in_order(world.own, told.voided, tell)
+            events = self._in_order(world.own, told.voided, folded)
             for step, decided in simulation.steps(events, told, until, world, _complain):
                 yield step, lines_of(decided, zones)
         else:
-            yield from chapters.steps(chapters.History(read, text, _event, _complain, tell), told, until, world, zones)
+            history = chapters.History(read, text, _event, _complain, folded)
+            yield from chapters.steps(history, told, until, world, zones)
 
     def _text(self) -> mmap | None:
         """All that stands in it now, as far as it is asked for. What is appended meanwhile is not seen; whoever cuts
@@ -121,15 +130,16 @@ class EventFile:
                         tell(chapters.TELL)
 
 
-def _lines(text: mmap, begin: int, end: int) -> Iterator[list[bytes]]:
+def _lines(text: mmap, begin: int, end: int, tell: Tell) -> Iterator[list[bytes]]:
     """The lines between two bytes, some at a time."""
     text.seek(begin)
     lines = iter(text.readline, b"")
-    while text.tell() < end:
+    while (at := text.tell()) < end:
         some = list(islice(lines, BLOCK_LINES))
         while text.tell() > end:  # a block too far
             text.seek(text.tell() - len(some.pop()))
         yield some
+        tell(READING, text.tell() - at, end - begin)
 
 
 def _telling(read: Heads, text: Text) -> Iterator[Event]:

@@ -16,6 +16,7 @@ import msgspec
 from contracts import files
 from contracts.streams import PARTITIONS, partition
 from services.cli.parallel import simulated
+from services.cli.progress import to_nobody
 from services.rules.facts import Event, Fact, decode_event
 from services.rules.instants import NEVER, Instant, of_datetime
 from services.rules.rulebook import Library, Rulebook
@@ -87,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gihan-training-") as folder:
         history = Path(folder) / "events.jsonl"
         history.write_bytes(b"".join(message.body + b"\n" for message in messages if not message.is_tick))
-        printed = sum(1 for _ in simulated(history, None, None, 1, lambda _: None))
+        printed = sum(1 for _ in simulated(history, None, None, 1, to_nobody))
     print(f"{_folded(messages)} messages folded, {printed} decisions printed")
 
 

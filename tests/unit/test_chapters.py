@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stories import LIBRARY, SEOUL, at, event, received, voided
 from test_fold_properties import TENANTS, histories
 
+from services.cli.progress import to_nobody
 from services.cli.simulate import EventFile, Unreadable, new_world, read_events
 from services.cli.zones import Zones
 from services.rules import chapters, heads, simulation
@@ -215,7 +216,7 @@ def test_a_file_with_ticks_is_walked_in_order(tmp_path: Path) -> None:
     file.write_bytes(b"".join(line + b"\n" for line in lines))
     found = [
         text
-        for _, told in EventFile(file).steps(None, new_world(LIBRARY), ZONES, lambda _: None)
+        for _, told in EventFile(file).steps(None, new_world(LIBRARY), ZONES, to_nobody)
         for together in told.texts
         for text in together.split("\n")
     ]

@@ -8,6 +8,7 @@ from test_backtest import HISTORY
 
 from services.cli.backtest import backtest
 from services.cli.parallel import simulated
+from services.cli.progress import to_nobody
 from services.cli.simulate import Unreadable
 
 WEEK = Path(__file__).parents[1] / "golden" / "logs" / "week-1.jsonl"
@@ -32,13 +33,13 @@ def test_what_stands_before_an_error_in_the_file_comes_before_it_in_any_number_o
 
 
 def lines_of(file: Path, workers: int) -> list[str]:
-    return "".join(simulated(file, None, None, workers, lambda _: None)).splitlines()
+    return "".join(simulated(file, None, None, workers, to_nobody)).splitlines()
 
 
 def until_error(file: Path, workers: int, said: str) -> list[str]:
     printed: list[str] = []
     with pytest.raises(Unreadable, match=said):
-        printed.extend(simulated(file, None, None, workers, lambda _: None))
+        printed.extend(simulated(file, None, None, workers, to_nobody))
     return "".join(printed).splitlines()
 
 
