@@ -118,7 +118,7 @@ $(BENCH_STAMP):
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-bench.txt
 	rm -f $(BENCH)/.bench-*; touch $@
 
-bench: $(BENCH_STAMP) $(if $(COMPILED),$(COMPILED_STAMP)) ## speed beside that of others, into docs/bench: under twenty minutes (QUICK=1: some three; ONLY=live,counting)
+bench: $(BENCH_STAMP) $(if $(COMPILED),$(COMPILED_STAMP)) ## speed beside that of others, into docs/bench: under twenty minutes (QUICK=1: under three; ONLY=live,counting)
 	$(BENCH_PATH) $(BENCH)/bin/python -P -m tests.bench.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 bench-check: $(BENCH_STAMP) $(if $(COMPILED),$(COMPILED_STAMP)) ## fails where a ratio is a quarter worse than the one kept in docs/bench (ONLY=live,counting)

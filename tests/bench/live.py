@@ -31,7 +31,7 @@ from tests.bench.room import Room, open_room, until
 from tests.bench.workload import Workload
 
 RUNS = 3
-CASES, CASES_QUICK = 30_000, 2_000
+CASES, CASES_QUICK = 20_000, 2_000
 FEW, FEW_QUICK = 700, 110
 """Cases of the log for those that take one message at a time. It spans as many days, with the same courses."""
 WARM = 0.05
