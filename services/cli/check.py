@@ -49,7 +49,7 @@ def check(
                 for line in [json.dumps(row, ensure_ascii=False)] if as_json else in_words(row):
                     typer.echo(line)
     if not as_json:
-        typer.echo(f"{total} events, {wrong} wrong")
+        typer.echo(f"events: {total}, wrong: {wrong}")
     if wrong:
         raise typer.Exit(1)
 

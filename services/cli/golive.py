@@ -98,7 +98,7 @@ def _bring(data: Path | None, lines: Iterable[Line], as_json: bool) -> None:
 
     total, refused = asyncio.run(run())
     if not as_json:
-        typer.echo(f"{total} events, {refused} refused")
+        typer.echo(f"events: {total}, refused: {refused}")
     if refused:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, NamedTuple
 
 import httpx
@@ -44,8 +45,11 @@ def provision(
     as_json: AsJson = False,
 ) -> None:
     """Makes streams, tables and publishers, and enacts the files; as often as one likes."""
-    with plain_errors():
-        made = asyncio.run(_provision(data or data_folder(), upgrade, dry_run))
+    with plain_errors(), TemporaryDirectory(prefix="gihan-") as nothing:
+        folder = data or data_folder()
+        if dry_run and not folder.exists():
+            folder = Path(nothing)  # so that none is left behind
+        made = asyncio.run(_provision(folder, upgrade, dry_run))
     if as_json:
         typer.echo(json.dumps(made))
         return

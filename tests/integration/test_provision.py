@@ -3,6 +3,8 @@
 import hashlib
 import json
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -321,3 +323,12 @@ async def test_a_failing_migration_leaves_nothing_of_itself(database, pool, tmp_
     with pytest.raises(DatabaseError, match=r'901_half.sql failed: .*3F000: schema "nowhere" does not exist'):
         await postgres.migrate(database, folder=tmp_path)
     assert await pool.fetchval("select to_regclass('chassis.half')") is None
+
+
+def test_a_dry_run_where_there_is_nothing_yet_says_what_would_be_made_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "data"
+    command = [sys.executable, "-m", "services.cli.main", "provision", "--dry-run", "--json", "--data", str(folder)]
+    would = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert would["streams"] == [stream.name for stream in STREAMS]
+    assert would["enacted"]
+    assert not folder.exists()

@@ -115,13 +115,13 @@ async def test_open_cases_are_brought_over(city: tuple[Embedded, asyncpg.Pool], 
     young = received("too-young", "2026-11-02T09:10:00+09:00")
     file.write_text("\n".join(json.dumps(event) for event in (PAST, EXTENDED, STILL, young)))
     code, said = await gihan(servers, "import", str(file))
-    assert (code, said.splitlines()[-1]) == (1, "4 events, 1 refused"), said
+    assert (code, said.splitlines()[-1]) == (1, "events: 4, refused: 1"), said
     assert said.startswith("line 4: /time: The time lies more than 5 minutes ahead.")
     assert NAME not in said
 
     file.write_text("\n".join(json.dumps(event) for event in (PAST, EXTENDED, STILL)))
     code, said = await gihan(servers, "import", str(file))
-    assert (code, said) == (0, "3 events, 0 refused\n")
+    assert (code, said) == (0, "events: 3, refused: 0\n")
     rows = await pool.fetch("select bodies[1] as body from intake.reservations where id like 'old-%' order by arrival")
     stored = [json.loads(row["body"]) for row in rows]
     assert {event["id"] for event in stored} == {"old-old-1", "old-1-extended", "old-old-2"}
@@ -159,7 +159,7 @@ async def test_a_directory_describes_the_staff(city: tuple[Embedded, asyncpg.Poo
     )
     for _ in range(2):
         code, said = await gihan(servers, "staff", str(file), "--tenant", "anseong", "--at", LIVE)
-        assert (code, said) == (0, "2 events, 0 refused\n")
+        assert (code, said) == (0, "events: 2, refused: 0\n")
     rows = await pool.fetch("select bodies[1] as body from intake.reservations where type = 'staff.described'")
     data = sorted((json.loads(row["body"])["data"] for row in rows), key=lambda one: one["staff"])
     assert [(one["staff"], one["department"], one.get("head")) for one in data] == [

@@ -157,14 +157,14 @@ def test_the_command_ends_with_1_where_anything_is_wrong(tmp_path: Path) -> None
     file = tmp_path / "events.jsonl"
     arguments = ["check", str(file), "--at", "2026-03-12T10:00:00+09:00"]
     file.write_text(json.dumps(COMPLAINT))
-    assert CliRunner().invoke(app, arguments).output == "1 events, 0 wrong\n"
+    assert CliRunner().invoke(app, arguments).output == "events: 1, wrong: 0\n"
     file.write_text(json.dumps(COMPLAINT) + "\n" + json.dumps({**ASSIGNED, "data": {}}))
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert result.output == (
         "line 2 (k-2): /data/department: Field required [missing]\n"
         "line 2 (k-2): /data/officer: Field required [missing]\n"
-        "2 events, 1 wrong\n"
+        "events: 2, wrong: 1\n"
     )
     rows = [json.loads(line) for line in CliRunner().invoke(app, [*arguments, "--json"]).output.splitlines()]
     assert [row["right"] for row in rows] == [True, False]
