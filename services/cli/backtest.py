@@ -193,7 +193,7 @@ def _lines(text: TextIO) -> Iterator[Line]:
 
 
 def _row(row: Mapping[str, str], zone: ZoneInfo) -> Row:
-    """A request of the history. Raises ValueError, or TypeError for a line that ends early."""
+    """A request of the history. Raises ValueError where it has no id or receipt, or a time is none."""
     opened = _instant(row["opened_at"], zone)
     if opened is None or not row["case_id"]:
         raise ValueError("opened_at or case_id is empty")
