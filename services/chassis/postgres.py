@@ -4,10 +4,13 @@ The one rule it protects: no call waits for ever. Every connection has time limi
 and names its process.
 """
 
+import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import asyncpg
 
@@ -31,6 +34,8 @@ _CONNECTION_ERRORS = (*LOST, asyncpg.PostgresError, ValueError)
 NO_ROOM = (asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError)
 """What rolled a transaction back because the server cannot write: its disk is full, or fails."""
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
 
 class DatabaseError(OperatorError):
     """PostgreSQL cannot be reached, or a migration does not fit what the database already holds."""
@@ -51,16 +56,52 @@ async def connect_pool(settings: Settings, max_size: int = 8, schema: str | None
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_COMMAND_TIMEOUT_SECONDS,
             max_inactive_connection_lifetime=300,
-            reset=_as_it_is,
+            connection_class=_Session,
+            reset=_reset,
             server_settings=_server_settings(settings.service) | ({"search_path": schema} if schema else {}),
         )
     except _CONNECTION_ERRORS as error:
         raise _unreachable(error) from None
 
 
-async def _as_it_is(_: asyncpg.Connection) -> None:
-    """What is done to a connection that comes back: nothing asked of the server, since nobody sets or locks anything
-    for longer than a transaction in a connection of a pool. (asyncpg itself ends a transaction left open.)"""
+def _noted(method: _Method) -> _Method:
+    """A method of a session that leaves word where its caller is cut off."""
+
+    @wraps(method)
+    async def noting(session: "_Session", *arguments: Any, **named: Any) -> Any:
+        try:
+            return await method(session, *arguments, **named)
+        except (asyncio.CancelledError, TimeoutError):
+            session.cut_off = True
+            raise
+
+    return cast(_Method, noting)
+
+
+class _Session(asyncpg.Connection):
+    """A connection that knows whether whoever used it was cut off in the middle of a statement.
+
+    asyncpg prepares a statement and then executes it, and says only with the second that this was all. Where it is cut
+    off between the two, the server waits for the rest with its locks held, and no time limit of its own ends that.
+    """
+
+    cut_off = False
+
+    execute = _noted(asyncpg.Connection.execute)
+    executemany = _noted(asyncpg.Connection.executemany)
+    fetch = _noted(asyncpg.Connection.fetch)
+    fetchrow = _noted(asyncpg.Connection.fetchrow)
+    fetchval = _noted(asyncpg.Connection.fetchval)
+    copy_records_to_table = _noted(asyncpg.Connection.copy_records_to_table)
+
+
+async def _reset(session: asyncpg.Connection) -> None:
+    """What is done to a connection that comes back: nothing asked of the server, unless it waits for the rest of a
+    statement. Nobody sets or locks anything for longer than a transaction in a connection of a pool. (asyncpg itself
+    ends a transaction left open.)"""
+    if isinstance(session, _Session) and session.cut_off:
+        await asyncpg.Connection.execute(session, "select")
+        session.cut_off = False
 
 
 async def connect(settings: Settings, read_only: bool = False) -> asyncpg.Connection:

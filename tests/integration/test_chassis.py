@@ -6,6 +6,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from contracts.streams import sla_mark, sla_subject
@@ -13,10 +14,41 @@ from services.chassis import broker, clock, http, outbox
 from services.chassis.broker import BatchRefused, BatchUnknown, BrokerError
 from services.chassis.clock import ClockError
 from services.chassis.health import Health
-from services.chassis.postgres import DatabaseError, connect_pool
+from services.chassis.postgres import DatabaseError, connect, connect_pool
 from services.chassis.tasks import end
 
 SECOND = 1_000_000
+
+
+async def test_whoever_is_cut_off_between_preparing_and_executing_leaves_no_lock_behind(settings, monkeypatch):
+    """The moment at which the server has answered and the caller has not gone on yet is met by chance in life, and on
+    purpose here."""
+    prepare = asyncpg.Connection._get_statement
+
+    async def prepared_too_late(*arguments, **named):
+        statement = await prepare(*arguments, **named)
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+        return statement
+
+    pool = await connect_pool(settings("test"), max_size=1)
+    other = await connect(settings("test"))
+    locks = "select count(*) from pg_locks where relation = 'chassis.clock'::regclass and pid <> pg_backend_pid()"
+    try:
+        assert await other.fetchval(locks) == 0
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg.Connection, "_get_statement", prepared_too_late)
+            cut_off = asyncio.create_task(pool.fetch("select now from chassis.clock where now > $1", 0))
+            await asyncio.wait([cut_off])
+        assert cut_off.cancelled()
+        async with asyncio.timeout(10):
+            while pool.get_idle_size() == 0:  # noqa: ASYNC110 - the pool tells nobody when a connection is back
+                await asyncio.sleep(0.01)
+        assert await other.fetchval(locks) == 0
+        assert await pool.fetchval("select 1 where $1", True) == 1
+    finally:
+        await other.close()
+        await pool.close()
 
 
 async def test_a_batch_is_stored_whole_or_not_at_all(nc):
