@@ -275,8 +275,8 @@ class Chapter:
         for number in self._world.own:
             for key in partitions[number].waiting_before(self.last):
                 courses.of_key(key)
-        # City by city: the promises of one fit into the processor's caches, those of all do not.
-        for course in sorted(courses.told_of, key=_city):
+        # One city after the other was some 3 % sooner done (docs/bench/fold.md). In what order changes nothing else.
+        for course in sorted(courses.told_of, key=_tenant):
             self._fold(partitions[course.partition], course)
         courses.end()
         self._world.stand_at(self.last)
@@ -414,7 +414,7 @@ class Chapter:
             self._stop, self._error = stop, error
 
 
-def _city(course: Course) -> str:
+def _tenant(course: Course) -> str:
     return course.key[0]
 
 
