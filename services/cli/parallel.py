@@ -27,26 +27,17 @@ from services.cli.progress import Tell, progress
 from services.cli.simulate import FOLDING, EventFile, new_world
 from services.cli.zones import Zones
 from services.rules.heads import Heads, joined
-from services.rules.instants import NEVER, Instant
-from services.rules.lines import Lines
+from services.rules.instants import Instant
+from services.rules.lines import Lines, Row, ordered, written
 from services.rules.rulebook import Library
 from services.rules.simulation import Step
 from services.rules.world import World
-
-ROWS = 2_000
-"""So many lines a process hands over at once."""
 
 SMALL_BYTES = 8_000_000
 """A file below this is simulated sooner than other processes have started."""
 
 START = multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")
 """How a process begins: where that is safe, with the charters that this one has read. Nothing here runs in threads."""
-
-PLACES = {"before": 0, "with": 1, "with_home": 2}
-
-Row = str
-"""What orders a line among all others, a zero character, and the line with its end; no line where an error stands in
-its place."""
 
 
 def simulate(
@@ -87,9 +78,7 @@ def simulated(path: Path, until: Instant | None, contracts: Path | None, workers
     library = _library(contracts)
     if workers == 1:
         with _no_collector():
-            for _, lines in _steps(EventFile(path), until, library, range(PARTITIONS), tell, None):
-                for text in lines.texts:
-                    yield text + "\n"
+            yield from written(_steps(EventFile(path), until, library, range(PARTITIONS), tell, None))
         return
     known, errors = _read_together(path, workers, tell), dict[Row, Exception]()
     events = len(known.cases)
@@ -170,24 +159,15 @@ def _work(
     """One process: hands over its lines and how many events it has folded, and at last None; before that the error that
     stopped it with its place: behind all that was decided up to the last event walked over."""
     gc.disable()
-    events, library, batch = EventFile(path), _library(contracts), list[Row]()
+    events, library = EventFile(path), _library(contracts)
 
     def tell(stage: str, more: int, whole: int) -> None:
         sender.send(more)
 
     try:
-        for step, lines in _steps(events, until, library, own, tell, known):
-            head = f"{step.event:012}{PLACES[step.place]}"
-            if step.place == "before":
-                head += f"{step.at + NEVER:020}"
-            for number, text in enumerate(lines.texts):
-                batch.append(f"{head}{lines.places[number] if lines.places else number:06}\0{text}\n")
-            if len(batch) >= ROWS:
-                sender.send(batch)
-                batch = []
-        sender.send(batch)
+        for batch in ordered(_steps(events, until, library, own, tell, known)):
+            sender.send(batch)
     except Exception as error:
-        sender.send(batch)
         sender.send((f"{events.walked + 1:012} {own.start:02}\0", error))
     sender.send(None)
 

@@ -102,11 +102,10 @@ class EventFile:
         self._told = told = Told(_telling(read, text))
         if told.ticks:
             events = self._in_order(world.own, told.voided, folded)
-            for step, decided in simulation.steps(events, told, until, world, _complain):
-                yield step, lines_of(decided, zones)
-        else:
-            history = chapters.History(read, text, _event, _complain, folded)
-            yield from chapters.steps(history, told, until, world, zones)
+            given = simulation.steps(events, told, until, world, _complain)
+            return ((step, lines_of(decided, zones)) for step, decided in given)
+        history = chapters.History(read, text, _event, _complain, folded)
+        return chapters.steps(history, told, until, world, zones)
 
     def _text(self) -> mmap | None:
         """All that stands in it now, as far as it is asked for. What is appended meanwhile is not seen; whoever cuts

@@ -3,14 +3,14 @@
 The one rule: only what a charter's own words refuse is refused; whatever merely asks lets the petition in.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from services.rules.charter import Charter, Clause, Petition
-from services.rules.demands import all_hold
+from services.rules.demands import matches
 from services.rules.facts import Data, Fact
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What a charter says to something that comes in.
 
     `clause` and `refused` name who refuses it, and the code; empty where it is let in. `asks` are the details to ask
@@ -43,7 +43,7 @@ def judge(charter: Charter, type: str, data: Data) -> Judgement:
 
 def _concerns(clause: Clause, type: str, data: Data, petition: Petition) -> bool:
     for match in clause.on:  # noqa: SIM110 - asked of every receipt
-        if match.type == type and all_hold(match.where, data, petition):
+        if matches(match, type, data, petition):
             return True
     return False
 

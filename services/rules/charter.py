@@ -50,10 +50,6 @@ class Condition(msgspec.Struct, frozen=True):
     """The field itself, where the path names one of the data and nothing in it."""
     absent: Any = None
 
-    def holds(self, data: Data, petition: "Petition") -> bool:
-        """Whether the data meet the demand; what they do not carry is looked up in the petition they are about."""
-        return demands.holds(self, data, petition)
-
     def value(self, data: Data, petition: "Petition") -> Any:
         """What stands in the field, None where nothing does."""
         return demands.field(self.path, data, petition)
@@ -64,10 +60,6 @@ class Match(msgspec.Struct, frozen=True):
 
     type: str
     where: tuple[Condition, ...]
-
-    def holds(self, data: Data, petition: "Petition") -> bool:
-        """Whether data of an event of this type meet every demand."""
-        return demands.all_hold(self.where, data, petition)
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -179,10 +171,6 @@ class Workflow(msgspec.Struct, frozen=True):
     steps: tuple[Match, ...]
     optional: frozenset[str] = frozenset()
 
-    def place(self, type: str) -> int:
-        """Which of the steps an event of a type is."""
-        return next(place for place, step in enumerate(self.steps) if step.type == type)
-
 
 class Trigger(msgspec.Struct, frozen=True):
     """What brings a remedy: breaches of promises, confirmed faults, or (`unasked`) any remedy that is proposed."""
@@ -264,6 +252,8 @@ class Charter(msgspec.Struct, frozen=True):
 
     tenant: str
     version: str
+    label: str
+    """How decisions name it: tenant@version."""
     in_force: date
     calendar: str
     currency: str
@@ -293,20 +283,6 @@ class Charter(msgspec.Struct, frozen=True):
     said_again: Mapping[str, str] = {}
     """The charter's own promise by the one of the law that it says again: an incident bears the charter's name."""
 
-    @property
-    def label(self) -> str:
-        """How decisions name the charter."""
-        return f"{self.tenant}@{self.version}"
-
     def knows(self, clause: str) -> bool:
         """Whether the charter or its law has a promise, a remedy or a clause of that name."""
         return clause in self.promises or clause in self.clauses or any(remedy.id == clause for remedy in self.remedies)
-
-    def period_of(self, data: Data) -> Period | None:
-        """The handling period of a case: as set, or that of its service, or that of its kind in law."""
-        if data.period is not None:
-            return data.period
-        service = self.services.get(data.service or "")
-        if service is not None and service.period is not None:
-            return service.period
-        return self.law.periods.get(data.kind or "") if self.law else None

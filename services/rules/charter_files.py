@@ -70,6 +70,7 @@ def parse_charter(document: bytes, laws: Mapping[str, bytes]) -> Charter:
         return Charter(
             tenant=content["tenant"],
             version=str(content["version"]),
+            label=f"{content['tenant']}@{content['version']}",
             in_force=content["in_force"],
             calendar=content["calendar"],
             currency=content.get("currency", "KRW"),

@@ -6,10 +6,10 @@ officer are counted in the officer's own case, where no citizen's promise runs.
 
 from typing import Final
 
-from services.rules.charter import Charter, Clause, Match, Petition, Remedy
-from services.rules.demands import all_hold
+from services.rules.charter import Charter, Clause, Petition, Remedy
+from services.rules.demands import all_hold, matches
 from services.rules.effective import in_effect, key_of
-from services.rules.facts import Data, Fact
+from services.rules.facts import Fact
 from services.rules.state import Finding, Rules, Standing
 
 TRY_AGAIN: Final = "try_again"
@@ -22,11 +22,11 @@ def of_fact(fact: Fact, petition: Petition, rules: Rules) -> list[Finding]:
     found: list[Finding] = []
     for clause in rules.charter.asking.get(fact.type, ()):
         for match, outside, task in clause.desks:
-            if _fits(match, fact, data, petition) and _closed(outside, fact, rules):
+            if matches(match, fact.type, data, petition) and _closed(outside, fact, rules):
                 found += _tasks(clause, fact, (task,))
                 break
         for match in clause.on:
-            if _fits(match, fact, data, petition):
+            if matches(match, fact.type, data, petition):
                 if _closed(clause.outside, fact, rules):
                     found += _wants(clause, fact)
                 break
@@ -40,10 +40,6 @@ def _wants(clause: Clause, fact: Fact) -> list[Finding]:
         named = f"notice:{clause.id}:{key}"
         found.append(Finding("notice.requested", named, fact.time, clause.id, key, code=clause.notice))
     return found
-
-
-def _fits(match: Match, fact: Fact, data: Data, petition: Petition) -> bool:
-    return match.type == fact.type and all_hold(match.where, data, petition)
 
 
 def _closed(hours: str, fact: Fact, rules: Rules) -> bool:

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.rules import counting
 from services.rules.counting import Span
-from services.rules.facts import Data
+from services.rules.facts import Data, Period
 
 if TYPE_CHECKING:
-    from services.rules.charter import Condition, Petition
+    from services.rules.charter import Charter, Condition, Match, Petition
 
 DEFAULTS: Final[Mapping[str, Any]] = {"cause": "absent", "line_busy": True}
 """What an absent field means (the contract of events)."""
 
 DERIVED = frozenset({"period_days", "has_period", "policy"})
 """What a demand may name besides the fields of the data."""
+
+
+def matches(match: "Match", type: str, data: Data, petition: "Petition") -> bool:
+    """Whether an event of a type, with these data, is one that a charter speaks of."""
+    return match.type == type and all_hold(match.where, data, petition)
 
 
 def all_hold(where: "tuple[Condition, ...]", data: Data, petition: "Petition") -> bool:
@@ -59,6 +64,16 @@ def holds(condition: "Condition", data: Data, petition: "Petition") -> bool:
     if test == "includes":
         return value is not None and condition.values[0] in value
     return value is not None and bool(value >= condition.values[0])
+
+
+def period_of(charter: "Charter", data: Data) -> Period | None:
+    """The handling period of a case with these data: as set, or that of its service, or that of its kind in law."""
+    if data.period is not None:
+        return data.period
+    service = charter.services.get(data.service or "")
+    if service is not None and service.period is not None:
+        return service.period
+    return charter.law.periods.get(data.kind or "") if charter.law else None
 
 
 def field(path: tuple[str, ...], data: Data, petition: "Petition") -> Any:

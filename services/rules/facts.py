@@ -117,18 +117,19 @@ class Data(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, rename={"f
     to: Moment | None = None
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
-    """An event as it stands in the log or in a file of events."""
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An event as it stands in the log or in a file of events. Its fields are in the order in which intake writes them:
+    each is looked for behind the one before it."""
 
-    type: str
     id: str
-    time: Moment
     source: str = ""
-    data: Data = Data()
-    tenant: str = ""
+    type: str
     subject: str = ""
-    case: str = ""
+    time: Moment
+    tenant: str = ""
     recordedtime: Moment | None = None
+    data: Data = Data()
+    case: str = ""
     partition: int | None = None
     routes: tuple[str, ...] | None = None
     imported: bool = False
@@ -144,17 +145,17 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return effective.recorded_at(self)
 
 
-class Elsewhere(msgspec.Struct, frozen=True, gc=False):
-    """An event as far as whoever does not fold it must know of it."""
+class Elsewhere(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """An event as far as whoever does not fold it must know of it, in the same order."""
 
-    type: str
     id: str
-    time: Moment
     source: str = ""
-    tenant: str = ""
+    type: str
     subject: str = ""
-    case: str = ""
+    time: Moment
+    tenant: str = ""
     recordedtime: Moment | None = None
+    case: str = ""
     routes: tuple[str, ...] | None = None
 
 

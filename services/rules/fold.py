@@ -16,6 +16,7 @@ from services.rules.facts import Fact
 from services.rules.governing import work_out
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
+from services.rules.runs import run_of
 from services.rules.state import RANK, TAKEN_BACK, Case, Deadline, Decision, Finding, Rules, Standing
 
 REVISION: Final = "1"
@@ -186,9 +187,10 @@ def told_first(old: Deadline | None, new: Deadline) -> Deadline:
 
 def _told_first(case: Case, standing: Standing) -> Standing:
     for deadline in case.deadlines:
-        new = standing.deadlines.get(deadline.key)
+        run = run_of(deadline)
+        new = standing.deadlines.get(run)
         if new is not None:
-            standing.deadlines[deadline.key] = told_first(deadline, new)
+            standing.deadlines[run] = told_first(deadline, new)
     return standing
 
 
@@ -201,7 +203,7 @@ def warn(
         warning = _warning(deadline, case, clock)
         if warning is None:
             continue
-        warned += ((*deadline.key, warning),)
+        warned += ((deadline.promise, deadline.occurrence, warning),)
         at = deadline.warn_at or clock
         decisions.append(_decision("deadline.warned", at if cause is None else max(at, cause.time), deadline))
     return warned
@@ -211,11 +213,11 @@ def _warning(deadline: Deadline, case: Case, clock: Instant) -> Instant | None:
     """The due instant to warn of now, if there is one not warned of before."""
     if deadline.state != "open" or deadline.warn_at is None or deadline.due is None or deadline.warn_at >= clock:
         return None
-    return None if (*deadline.key, deadline.due) in case.warned else deadline.due
+    return None if (deadline.promise, deadline.occurrence, deadline.due) in case.warned else deadline.due
 
 
 def _differences(case: Case, standing: Standing, cause: Fact | None, now: Instant) -> Iterator[Decision]:
-    old = {deadline.key: deadline for deadline in case.deadlines}
+    old = {run_of(deadline): deadline for deadline in case.deadlines}
     for key, deadline in standing.deadlines.items():
         yield from of_deadline(old.get(key), deadline, cause, now)
     for key, deadline in old.items():

@@ -12,6 +12,7 @@ terms where the version is for new cases.
 """
 
 from services.rules import promises, standing
+from services.rules.demands import matches
 from services.rules.effective import key_of, moment_of
 from services.rules.facts import Fact
 from services.rules.instants import Instant
@@ -110,7 +111,7 @@ def _meet_or_end(scan: Scan, run: Run, fact: Fact) -> None:
     """What a fact that was read before does to a run."""
     if run.live and run.met_by(fact, scan.petition):
         run.met_at, run.state = moment_of(fact), "met"
-    elif run.live and any(end.type == fact.type and end.holds(fact.data, scan.petition) for end in run.promise.ends):
+    elif run.live and any(matches(end, fact.type, fact.data, scan.petition) for end in run.promise.ends):
         run.state = "void"
 
 

@@ -14,6 +14,7 @@ from services.rules.fold import in_order, of_deadline, of_finding, told_first, w
 from services.rules.instants import NEVER, Instant
 from services.rules.remedies import of_breach
 from services.rules.rulebook import Rulebook
+from services.rules.runs import run_of
 from services.rules.scan import Scan, keep
 from services.rules.standing import walk
 from services.rules.state import Case, Decision, Finding, Rules
@@ -55,7 +56,7 @@ class Kept:
             if closes(fact):
                 closed_at = min(closed_at, moment_of(fact))
         self.changed_after_closing = closed_at < NEVER and rulebook.changed_since(case.tenant, closed_at)
-        self.deadlines = {deadline.key: deadline for deadline in case.deadlines}
+        self.deadlines = {run_of(deadline): deadline for deadline in case.deadlines}
         self.live = {key: self.deadlines[key] for key, run in scan.unmet.items() if run.live}
         self.findings = {finding.key: finding for finding in case.findings}
         self.brought: dict[str, Finding] = {}

@@ -3,7 +3,7 @@
 The one rule: times are told in the zone of the tenant's own calendar, and absent values are left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from json.encoder import encode_basestring as quoted
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -13,11 +13,18 @@ import msgspec
 from services.rules import instants
 from services.rules.fold import order
 from services.rules.instants import NEVER
+from services.rules.simulation import Step
 from services.rules.state import Decided, Decision
 
 _PROMISED: Final[dict[str, str]] = {}
 """What a line says of a promise, by its id: a charter has some dozens."""
 _MOST_PROMISES: Final = 10_000
+_MANY: Final = 2_000
+"""So many lines are handed on at once."""
+_PLACES: Final[dict[str, int]] = {"before": 0, "with": 1, "with_home": 2}
+
+Row = str
+"""What orders a line among all others, a zero character, and the line with its end."""
 
 
 class Lines(msgspec.Struct, frozen=True):
@@ -26,6 +33,48 @@ class Lines(msgspec.Struct, frozen=True):
 
     texts: list[str]
     places: list[str]
+
+
+def written(steps: Iterator[tuple[Step, Lines]]) -> Iterator[str]:
+    """The lines of steps, each with its end, many at a time. What an error comes after is given before it."""
+    texts: list[str] = []
+    failed: Exception | None = None
+    try:
+        for _, lines in steps:
+            texts += lines.texts
+            if len(texts) >= _MANY:
+                texts.append("")
+                yield "\n".join(texts)
+                texts = []
+    except Exception as error:
+        failed = error
+    if texts:
+        texts.append("")
+        yield "\n".join(texts)
+    if failed is not None:
+        raise failed
+
+
+def ordered(steps: Iterator[tuple[Step, Lines]]) -> Iterator[list[Row]]:
+    """The same with what orders them among the lines of the same history's other cases."""
+    found: list[Row] = []
+    failed: Exception | None = None
+    try:
+        for step, lines in steps:
+            head = f"{step.event:012}{_PLACES[step.place]}"
+            if step.place == "before":
+                head += f"{step.at + NEVER:020}"
+            for number, text in enumerate(lines.texts):
+                found.append(f"{head}{lines.places[number] if lines.places else f'{number:06}'}\0{text}\n")
+            if len(found) >= _MANY:
+                yield found
+                found = []
+    except Exception as error:
+        failed = error
+    if found:
+        yield found
+    if failed is not None:
+        raise failed
 
 
 def lines_of(decided: list[Decided], zones: Mapping[str, ZoneInfo]) -> Lines:

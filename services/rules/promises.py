@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from services.rules import consequences, counting
 from services.rules.charter import Promise, Start, Yearly
 from services.rules.counting import Span
-from services.rules.demands import all_hold
+from services.rules.demands import all_hold, matches
 from services.rules.effective import key_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant, midnight, of_datetime
@@ -45,7 +45,7 @@ def meet(scan: Scan, fact: Fact) -> None:
 def end(scan: Scan, fact: Fact) -> None:
     """What takes a promise's object away without meeting it, such as a cancelled appointment."""
     for run in [run for run in scan.unmet.values() if run.promise.ends and run.live]:
-        if any(match.type == fact.type and match.holds(fact.data, scan.petition) for match in run.promise.ends):
+        if any(matches(match, fact.type, fact.data, scan.petition) for match in run.promise.ends):
             scan.settle(run, "void")
 
 

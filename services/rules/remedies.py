@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from services.rules import counting
 from services.rules.charter import Charter, Promise, Remedy, Trigger
-from services.rules.demands import all_hold
+from services.rules.demands import all_hold, matches
 from services.rules.effective import moment_of
 from services.rules.facts import Fact
 from services.rules.instants import Instant, midnight, of_datetime
@@ -72,7 +72,7 @@ def to_note_by(scan: Scan, promise: Promise, fact: Fact) -> tuple[Instant, Fact 
 def note(scan: Scan, promise: Promise, limit: Instant) -> Fact | None:
     """What noted it by then."""
     for other in scan.facts:
-        held = any(match.type == other.type and match.holds(other.data, scan.petition) for match in promise.noted)
+        held = any(matches(match, other.type, other.data, scan.petition) for match in promise.noted)
         if held and moment_of(other) <= limit:
             return other
     return None
@@ -122,7 +122,7 @@ def begun_by(scan: Scan, promise: Promise, fact: Fact) -> Fact | None:
         if other.type in types
         and moment_of(other) <= moment
         and other is not fact
-        and any(match.type == other.type and match.holds(other.data, scan.petition) for match in since)
+        and any(matches(match, other.type, other.data, scan.petition) for match in since)
     ]
     return max(found, key=moment_of, default=None)
 

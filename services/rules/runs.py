@@ -11,10 +11,15 @@ from services.rules.demands import all_hold, answers, field
 from services.rules.effective import key_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import Instant
-from services.rules.state import Rules, State
+from services.rules.state import Deadline, Rules, State
 
 NONE_SEEN: Final[frozenset[Match]] = frozenset()
 """What most runs have seen of several events that are all wanted."""
+
+
+def run_of(deadline: Deadline) -> tuple[str, str]:
+    """What names in its case the run that a deadline is of."""
+    return (deadline.promise, deadline.occurrence)
 
 
 class Stop(NamedTuple):

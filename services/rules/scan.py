@@ -12,6 +12,7 @@ import msgspec
 from services.rules import admission, counting
 from services.rules.charter import Charter, Petition, Promise
 from services.rules.counting import Gap, Span
+from services.rules.demands import period_of
 from services.rules.effective import in_effect, in_order, key_of, moment_of
 from services.rules.facts import Data, Fact
 from services.rules.instants import NEVER, Instant, instant, of_datetime
@@ -88,7 +89,7 @@ class Scan:
         self.receipt = self._receipt()
         self.received: Instant = moment_of(self.receipt) if self.receipt is not None else NEVER
         info = self.info()
-        self.petition = Petition(info, self.charter.period_of(info) if self.receipt else None, self.charter.policy)
+        self.petition = Petition(info, period_of(self.charter, info) if self.receipt else None, self.charter.policy)
         self.forget_pauses()
 
     def _receipt(self) -> Fact | None:

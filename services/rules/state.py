@@ -69,11 +69,6 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     turned: Instant | None = None
     deemed: bool = False
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What names the run in its case."""
-        return (self.promise, self.occurrence)
-
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A consequence that stands or does not: a measure broken, a remedy, a task, or a fact refused.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.rules.charter import Petition, Workflow
+from services.rules.demands import matches
 from services.rules.effective import key_of, moment_of
 from services.rules.facts import Fact
 from services.rules.scan import Scan
@@ -34,12 +35,12 @@ def watch(scan: Scan, fact: Fact) -> None:
 def _out_of_order(workflow: Workflow, fact: Fact, before: Sequence[Fact], petition: Petition) -> bool:
     """Whether a step that must come before is not there, or one that comes after was there already. Of facts of the
     same moment none is too late for another."""
-    first, place = workflow.steps[0], workflow.place(fact.type)
-    if not any(first.type == other.type and first.holds(other.data, petition) for other in before):
+    first, types = workflow.steps[0], [step.type for step in workflow.steps]
+    if not any(matches(first, other.type, other.data, petition) for other in before):
         return False  # it is no case of this kind, or not yet
     earlier = {other.type for other in before if moment_of(other) < moment_of(fact)}
     if fact.type in earlier:
         return False  # done again, as after an objection
     there = {other.type for other in before}
-    wanted = {step.type for step in workflow.steps[:place]} - workflow.optional
-    return not wanted <= there or any(step.type in earlier for step in workflow.steps[place + 1 :])
+    place = types.index(fact.type)
+    return not set(types[:place]) - workflow.optional <= there or any(type in earlier for type in types[place + 1 :])

@@ -3,6 +3,7 @@
 Worth most where the core is compiled (`make wheel`), which remembers for each place in the code where a field stood.
 """
 
+from datetime import UTC, datetime, time, timedelta
 from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
@@ -82,6 +83,35 @@ def test_a_path_goes_through_values_of_two_types() -> None:
     for _ in range(3):
         assert walk(("memo", "taken_by"), data) == "officer-2"
         assert walk(("officer",), data) == "officer-1"
+
+
+class Borrowing:
+    """Has what computes an attribute of another type."""
+
+    hour = time.__dict__["hour"]
+
+
+def test_one_place_reads_what_types_compute() -> None:
+    moment = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+    asked: list[tuple[Any, str, Any]] = [
+        (moment, "hour", 9),
+        (moment, "tzinfo", UTC),
+        (moment.date(), "year", 2026),
+        (moment.time(), "hour", 9),
+        (timedelta(days=2), "days", 2),
+        (7, "imag", 0),
+        (SimpleNamespace(hour=4), "hour", 4),
+    ]
+    for number in (0, 1, 2, 3, 0, 4, 5, 6, 0, 3, 2, 6, 1, 1):
+        value, name, expected = asked[number]
+        assert walk((name,), value) == expected
+
+
+def test_what_computes_an_attribute_of_another_type_refuses() -> None:
+    borrowing: Any = Borrowing()
+    for _ in range(2):
+        with pytest.raises(TypeError, match="hour"):
+            walk(("hour",), borrowing)
 
 
 def test_a_type_that_changes_is_asked_anew() -> None:

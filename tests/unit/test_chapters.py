@@ -94,8 +94,8 @@ def stated(fact: Fact, tenant: str, case: str, late: int) -> Event:
     recorded = local(fact.time + late * HOUR, SEOUL)
     routes = (case,) if fact.type == "fact.voided" else None
     return Event(
-        fact.type, f"{case}-{fact.id}", local(fact.time, SEOUL), fact.source, fact.data, tenant, case, "", recorded,
-        None, routes,
+        id=f"{case}-{fact.id}", source=fact.source, type=fact.type, subject=case, time=local(fact.time, SEOUL),
+        tenant=tenant, recordedtime=recorded, data=fact.data, routes=routes,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from services.rules.facts import Event, Fact
 from services.rules.fold import fold
 from services.rules.instants import HOUR
 from services.rules.rulebook import Rulebook
+from services.rules.runs import run_of
 from services.rules.state import Case, Decision
 from services.rules.world import World
 
@@ -191,10 +192,10 @@ def test_dates_of_the_history_are_those_that_were_decided(tenant: str, facts: li
     case, decided = _decided(Case(tenant, "c1"), arrivals)
     recorded: Mapping[str, int] = {fact.key: when for when, fact in arrivals}
     found = history(case, END, Rulebook(LIBRARY), recorded)
-    assert {key: one.first_due for key, one in found.items()} == {one.key: one.first_due for one in case.deadlines}
+    assert {key: one.first_due for key, one in found.items()} == {run_of(one): one.first_due for one in case.deadlines}
     for deadline in case.deadlines:
-        one = found[deadline.key]
-        dates = decided[deadline.key]
+        one = found[run_of(deadline)]
+        dates = decided[run_of(deadline)]
         assert all(row.after in dates for row in one.moves)
         if one.moves and deadline.state != "void":
             assert dates[-1] == one.moves[-1].after == deadline.due

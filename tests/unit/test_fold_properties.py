@@ -20,6 +20,7 @@ from services.rules.facts import Data, Fact, Memo, Period
 from services.rules.fold import fold, in_order, order
 from services.rules.instants import DAY, HOUR, MINUTE, local
 from services.rules.rulebook import Rulebook
+from services.rules.runs import run_of
 from services.rules.state import Case, Decision, Rules
 
 START = at("11-02 00:00")
@@ -131,7 +132,7 @@ def _named(one: Decision) -> tuple[str, ...]:
 def known(case: Case) -> tuple[dict[tuple[str, str], tuple[str, int | None]], set[tuple[str, ...]]]:
     """The standing of a case in the words of the reader; what is void is as good as absent."""
     runs: dict[tuple[str, str], tuple[str, int | None]] = {
-        deadline.key: (deadline.state, deadline.due)
+        run_of(deadline): (deadline.state, deadline.due)
         for deadline in case.deadlines
         if deadline.state not in ("void", "lapsed")
     }
@@ -298,7 +299,7 @@ def _numbered(fact: Fact, number: int) -> Fact:
 def standing_of(case: Case) -> tuple[object, ...]:
     """All that must not depend on the order of arrival: not the date first told, nor what was warned of."""
     deadlines = {
-        one.key: (one.start, one.due, one.state, one.warn_at, one.met_at, one.provisional, one.began)
+        run_of(one): (one.start, one.due, one.state, one.warn_at, one.met_at, one.provisional, one.began)
         for one in case.deadlines
     }
     return deadlines, {one.key: one for one in case.findings}, case.closed, case.next_at
@@ -371,7 +372,7 @@ def in_one_leap(before: Case, pieces: list[Decision]) -> list[Decision]:
     """What several ticks decided, in the words of one that leaps over all their instants: of a clock that stopped and
     ran, in whatever turns, it tells the last alone; where it ran before and after, only that the date moved; where it
     was not known before, with which date it runs or stands still."""
-    stood = {one.key: one for one in before.deadlines}
+    stood = {run_of(one): one for one in before.deadlines}
     turns = {_run_of(one): one for one in pieces if _turns(one)}
     leapt = []
     for one in pieces:

@@ -53,7 +53,10 @@ FIRST = hashlib.sha256(SHELF["charters/anseong-1.yaml"]).hexdigest()
 def stated(fact: Fact, recorded: int, case: str = CASE) -> Event:
     """The stored event that states a fact."""
     moments = local(fact.time, SEOUL), local(recorded, SEOUL)
-    return Event(fact.type, fact.id, moments[0], fact.source, fact.data, TENANT, case, case, moments[1])
+    return Event(
+        id=fact.id, source=fact.source, type=fact.type, subject=case, time=moments[0], tenant=TENANT,
+        recordedtime=moments[1], data=fact.data, case=case,
+    )  # fmt: skip
 
 
 def enacting(type: str, id: str, recorded: int, data: Data) -> Event:

@@ -25,6 +25,7 @@ from services.intake.judge import Publisher, Refusal
 from services.intake.pages.site import SOURCE, VISITOR, Visit
 from services.rules.admission import Judgement, judge
 from services.rules.charter import Charter, Petition
+from services.rules.demands import all_hold, period_of
 from services.rules.facts import Data
 from services.rules.instants import Instant, text
 
@@ -72,7 +73,7 @@ async def choose(request: Request) -> Response:
     charter = admission.charter_of(visit.tenant, await visit.site.clock.now())
     kinds = []
     for kind in KINDS:
-        period = charter.period_of(Data(kind=kind)) if charter else None
+        period = period_of(charter, Data(kind=kind)) if charter else None
         span = visit.speaker.span(period.amount, period.unit) if period else ""
         kinds.append((kind, span))
     return visit.page("new", kinds=kinds)
@@ -173,11 +174,11 @@ def promises_for(visit: Visit, charter: Charter | None, kind: str) -> list[str]:
     if charter is None:
         return []
     data = Data(channel="web", kind=kind)
-    petition = Petition(data, charter.period_of(data), charter.policy)
+    petition = Petition(data, period_of(charter, data), charter.policy)
     found = [
         promise.says[visit.language]
         for promise, start in charter.starting.get("complaint.received", ())
-        if promise.owed_by == "office" and start.match is not None and start.match.holds(data, petition)
+        if promise.owed_by == "office" and start.match is not None and all_hold(start.match.where, data, petition)
     ]
     return list(dict.fromkeys(found))
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from services.rules.charter import Match, Petition
+from services.rules.demands import matches
 from services.rules.facts import Data, Fact, closes
 from services.rules.instants import Instant
 from services.rules.routing import OFFICER
@@ -64,7 +65,7 @@ def evolve(
 
 
 def _ends(fact: Fact, match: Match) -> bool:
-    return closes(fact) or (match.type == fact.type and match.holds(fact.data, Petition()))
+    return closes(fact) or matches(match, fact.type, fact.data, Petition())
 
 
 def of_event(source: str, id: str, type: str, time: Instant, data: Mapping[str, Any]) -> Fact:

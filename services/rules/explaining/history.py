@@ -16,6 +16,7 @@ from services.rules.facts import Event, Fact
 from services.rules.fold import fold, refold
 from services.rules.instants import Instant
 from services.rules.rulebook import Rulebook
+from services.rules.runs import run_of
 from services.rules.state import Case, Deadline
 from services.rules.stating import fact_of
 from services.rules.world import reaches
@@ -39,7 +40,7 @@ def history(case: Case, clock: Instant, rulebook: Rulebook, recorded: Mapping[st
         past.take(entry)
     past.let_pass(clock)
     return {
-        deadline.key: Told(deadline.first_due, tuple(past.moves.get(deadline.key, ())))
+        run_of(deadline): Told(deadline.first_due, tuple(past.moves.get(run_of(deadline), ())))
         for deadline in past.case.deadlines
     }
 
@@ -110,12 +111,12 @@ class _Past:
     def _note(self, cause: Cause) -> None:
         """Keeps what changed the due instant of a run, or made a provisional one certain."""
         for deadline in self.case.deadlines:
-            before = self.known.get(deadline.key)
+            before = self.known.get(run_of(deadline))
             if before is not None and deadline.state == "void":
                 continue  # nobody is told a date for what no longer applies
-            self.known[deadline.key] = deadline
+            self.known[run_of(deadline)] = deadline
             if before is None:
                 continue
             settled = before.provisional and not deadline.provisional and deadline.state == "open"
             if before.due != deadline.due or settled:
-                self.moves.setdefault(deadline.key, []).append(Moved(before.due, deadline.due, cause))
+                self.moves.setdefault(run_of(deadline), []).append(Moved(before.due, deadline.due, cause))

@@ -11,6 +11,7 @@ import msgspec
 
 from services.rules.charter import Promise
 from services.rules.counting import Span
+from services.rules.demands import all_hold
 from services.rules.explaining.course import Reading
 from services.rules.explaining.explain import Cause, DoesNotAddUp, Named, cause_of, gapless, named
 from services.rules.explaining.steps import Measure, Step, Walk, walk
@@ -72,7 +73,7 @@ def _measures(reading: Reading, promise: str) -> Iterator[Measured]:
         # The version that held at the event comes first; where a later one reaches back, its verdict is what stands.
         for rules in sorted(reading.governed, key=lambda row: (row[0] > fact.moment, -row[0])):
             for row in rules[1].charter.measuring.get(fact.type, ()):
-                if promise in ("", row.id) and row.measured and row.measured.holds(fact.data, scan.petition):
+                if promise in ("", row.id) and row.measured and all_hold(row.measured.where, fact.data, scan.petition):
                     found = _judged(reading, rules[1], row, fact)
                     if found is not None:
                         judged.setdefault(row.id, found)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from services.rules.charter import Clause, Match, Promise, Start
+from services.rules.demands import holds
 from services.rules.explaining.course import Reading
 from services.rules.explaining.explain import Cause, Named, cause_of, named
 from services.rules.facts import Fact
@@ -137,7 +138,7 @@ def _of_fact(reading: Reading, match: Match, promise: Promise, start: Start | No
     scan = reading.scan
     data = scan.petition.data if match.type == "complaint.received" and start is not None else fact.data
     for condition in match.where:
-        if not condition.holds(data, scan.petition):
+        if not holds(condition, data, scan.petition):
             return Obstacle(
                 why="does_not_fit",
                 type=fact.type,

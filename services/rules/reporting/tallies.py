@@ -9,6 +9,7 @@ from datetime import date
 from typing import Literal
 
 from services.rules.charter import Charter, Clause, Petition, Promise
+from services.rules.demands import all_hold
 from services.rules.facts import Fact
 from services.rules.instants import SECOND, Instant, of_datetime
 from services.rules.reporting.desks import Desks
@@ -73,7 +74,9 @@ class Tallies:
         petition = Petition() if receipt is None else Petition(receipt.data, policy=charter.policy)
         for fact in facts:
             for promise in charter.measuring.get(fact.type, ()):
-                if promise.id not in own or promise.measured is None or not promise.measured.holds(fact.data, petition):
+                if promise.id not in own or promise.measured is None:
+                    continue
+                if not all_hold(promise.measured.where, fact.data, petition):
                     continue
                 value = _value(promise, fact)
                 month = self.month_of(fact.time)
