@@ -18,10 +18,8 @@ from tests.bench.workload import Message, stored
 
 SIZES, SIZES_QUICK = (10_000, 100_000, 1_000_000), (4_000, 16_000)
 RUNS = 3
-FACTS, FACTS_QUICK = 1_500, 600
-"""Of one run; three runs of them, twice, are fewer than the cases of the smallest size."""
-WORKED_IN, WORKED_IN_QUICK = 60_000, 5_000
-"""Facts at most between the restart and what the bar is about, those just after the restart not counted."""
+FACTS, FACTS_QUICK = 3_000, 1_000
+"""Of one run; three runs of them are fewer than the cases of the smallest size."""
 TICKS = 10
 SEED = 20261122
 NEVER = 10**15
@@ -30,11 +28,10 @@ NEVER = 10**15
 
 async def measure(nation: Nation, quick: bool) -> Outcome:
     """Opens cases up to each size in turn and measures there; leaves the nation at the largest."""
-    sizes, facts, worked_in = (SIZES_QUICK, FACTS_QUICK, WORKED_IN_QUICK) if quick else (SIZES, FACTS, WORKED_IN)
+    sizes, facts = (SIZES_QUICK, FACTS_QUICK) if quick else (SIZES, FACTS)
     memory: dict[str, float] = {}
     chance = random.Random(SEED)
     figures: list[Figure] = []
-    new: list[float] = []
     costs: list[float] = []
     ticks: list[float] = []
     for size in sizes:
@@ -45,15 +42,14 @@ async def measure(nation: Nation, quick: bool) -> Outcome:
         figures += [Figure(f"{name} at {size:,}", "MB", [held]) for name, held in (await nation.sizes()).items()]
         # What follows meets cases that the service does not hold in its memory, at every size.
         figures.append(Figure(f"restart at {size:,}, to facts of all partitions folded", "s", [await _restart(nation)]))
-        # Every case is met once. A process that has just begun, and PostgreSQL's sessions for it, touch everything for
-        # the first time; how much there is to touch grows with the cases, and is touched once.
-        chosen = chance.sample(range(nation.open), nation.open)
-        measured, others = chosen[: RUNS * facts], chosen[RUNS * facts :]
-        at_first, others = others[: RUNS * facts], others[RUNS * facts :]
-        name = f"an event at {size:,}, just after the restart"
-        new.append(await _cost_of(nation, name, at_first, figures))
-        await nation.fold(_next_steps(nation, others[:worked_in], 0))
-        costs.append(await _cost_of(nation, f"an event at {size:,}", measured, figures))
+        chosen = chance.sample(range(nation.open), RUNS * facts)
+        runs, yardsticks = list[Run](), [json_loads_rate()]
+        for run in range(RUNS):
+            runs.append(await nation.fold(_next_steps(nation, chosen[run::RUNS], run)))
+            yardsticks.append(json_loads_rate())
+        figures.append(figure(f"an event at {size:,}", "facts/s", runs))
+        costs.append(_cost(runs) * median(yardsticks))
+        figures.append(Figure(f"an event at {size:,}, all processes", "x json.loads of it", [costs[-1]]))
         lags = await _tick_lags(nation, size)
         ticks.append(median(lags))
         figures.append(Figure(f"a tick of each partition at {size:,}, to the last breach on SLA", "ms", lags))
@@ -62,14 +58,12 @@ async def measure(nation: Nation, quick: bool) -> Outcome:
         subject="growth",
         title="Growth",
         about=(
-            f"At each size {RUNS} times {facts:,} facts about open cases not worked on of late, once just after a "
-            f"restart and once when up to {worked_in:,} others have been met, or all there are; CPU time of all "
+            f"At each size {RUNS} times {facts:,} facts about open cases not worked on of late; CPU time of all "
             "processes. Minutes lie between the sizes, so costs are compared as multiples of what json.loads took then."
         ),
         figures=figures,
         bars=[
             Bar(f"CPU of an event, {sizes[0]:,} / {sizes[-1]:,} open", costs[0] / costs[-1], at_least=1 / 1.2),
-            Bar(f"the same, just after a restart, {sizes[0]:,} / {sizes[-1]:,} open", new[0] / new[-1]),
             Bar(f"lag of a tick, {sizes[0]:,} / {sizes[-1]:,} open", ticks[0] / ticks[-1]),
             Bar("memory of sla_timer", memory["sla_timer"], at_most=500, unit="MB", ratio=False),
             Bar("memory of nats-server", memory["nats"], at_most=1024, unit="MB", ratio=False),
@@ -78,20 +72,8 @@ async def measure(nation: Nation, quick: bool) -> Outcome:
     )
 
 
-async def _cost_of(nation: Nation, name: str, numbers: Sequence[int], figures: list[Figure]) -> float:
-    """What a fact about each of these cases costs, in multiples of json.loads of it; also among the figures."""
-    runs, yardsticks = list[Run](), [json_loads_rate()]
-    for run in range(RUNS):
-        runs.append(await nation.fold(_next_steps(nation, numbers[run::RUNS], run)))
-        yardsticks.append(json_loads_rate())
-    cost = _cpu_seconds(runs) * median(yardsticks)
-    figures.append(figure(name, "facts/s", runs))
-    figures.append(Figure(f"{name}, all processes", "x json.loads of it", [cost]))
-    return cost
-
-
-def _cpu_seconds(runs: Sequence[Run]) -> float:
-    """Of all processes for a fact, over all runs: one alone is too short for a difference of a tenth."""
+def _cost(runs: Sequence[Run]) -> float:
+    """CPU seconds of all processes for a fact, over all runs: one alone is too short for a difference of a tenth."""
     spent = sum(used.cpu_seconds for run in runs for used in run.used.values())
     return spent / sum(run.work for run in runs)
 
